@@ -1,0 +1,2 @@
+"""Look inside TensorFlow from a notebook."""
+__version__ = "0.1.0"

@@ -1,0 +1,67 @@
+"""The exceptions of tfmagic, and how they hang together.
+
+::
+
+    TfmagicError                 all of ours; its text is one line in the user's language
+    ├── OptionError              an option or a name that was given and does not fit
+    ├── NoTargetError            nothing was found that could be differentiated
+    ├── LoadError                a file or text that is no recording
+    ├── RenderError              no engine could draw, or it ran out of its time
+    ├── TensorFlowMissing        TensorFlow is not installed, or too old
+    └── ReleasedError            a recording whose tensors were let go is asked for more
+
+An error carries a message *key* and its values; the sentence is made from the
+catalogue when it is shown.  The user's own exceptions are never wrapped in these.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "LoadError",
+    "NoTargetError",
+    "OptionError",
+    "ReleasedError",
+    "RenderError",
+    "TensorFlowMissing",
+    "TfmagicError",
+]
+
+
+class TfmagicError(Exception):
+    """The root: ``key`` names a sentence of the catalogue, ``values`` fill it."""
+
+    def __init__(self, key: str, **values: Any) -> None:
+        super().__init__(key)
+        self.key = key
+        self.values = values
+
+    def __str__(self) -> str:
+        from tfmagic.language import say
+
+        return say(self.key, **self.values)
+
+
+class OptionError(TfmagicError):
+    """An option or a name that was given and does not fit."""
+
+
+class NoTargetError(TfmagicError):
+    """Nothing was found that could be differentiated."""
+
+
+class LoadError(TfmagicError):
+    """A file or a text that is no recording."""
+
+
+class RenderError(TfmagicError):
+    """No engine could draw, or it ran out of its time."""
+
+
+class TensorFlowMissing(TfmagicError):
+    """TensorFlow is not installed, or too old for a feature."""
+
+
+class ReleasedError(TfmagicError):
+    """A recording whose tensors were let go is asked for a gradient."""

@@ -1,0 +1,69 @@
+"""Every sentence that tfmagic says, in Korean and in English.
+
+The catalogues are ``en.toml`` and ``ko.toml`` beside this file: the same keys, the
+same ``{placeholders}``.  A sentence that depends on a number has the forms ``one``
+and ``other``, chosen by the value of ``n``; Korean needs only ``other``.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+__all__ = ["LANGUAGES", "catalogue", "current", "guess", "say", "use"]
+
+LANGUAGES = ("en", "ko")
+_chosen: str | None = None
+
+
+def use(language: str | None) -> None:
+    """Speak ``language`` from now on; None or ``"auto"`` goes by the environment."""
+    global _chosen
+    if language in (None, "", "auto"):
+        _chosen = None
+        return
+    if language not in LANGUAGES:
+        from tfmagic.errors import OptionError
+
+        raise OptionError("language.unknown", given=language, known=", ".join(LANGUAGES))
+    _chosen = language
+
+
+def current() -> str:
+    """The language that is spoken now: ``"en"`` or ``"ko"``."""
+    return _chosen or guess()
+
+
+def guess() -> str:
+    """Korean where the locale's environment variables say so, else English."""
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        value = os.environ.get(name, "")
+        if value:
+            return "ko" if value.lower().startswith("ko") else "en"
+    return "en"
+
+
+def say(key: str, **values: Any) -> str:
+    """The sentence for ``key`` in the language that is spoken now, filled in."""
+    return _form(catalogue(current())[key], values).format(**values)
+
+
+def _form(entry: Any, values: dict[str, Any]) -> str:
+    if isinstance(entry, str):
+        return entry
+    form = "one" if values.get("n") == 1 and "one" in entry else "other"
+    return str(entry[form])
+
+
+@cache
+def catalogue(language: str) -> dict[str, Any]:
+    """All sentences of one language: ``"table.key"`` → text, or its number forms."""
+    text = files("tfmagic.language").joinpath(f"{language}.toml").read_text(encoding="utf-8")
+    return {
+        f"{table}.{name}": sentence
+        for table, sentences in tomllib.loads(text).items()
+        for name, sentence in sentences.items()
+    }

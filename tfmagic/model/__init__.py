@@ -1,0 +1,46 @@
+"""Frozen data: what a recording is, and nothing that needs TensorFlow to be read.
+
+Everything here is plain, immutable and written to JSON without loss.  No object
+holds a live tensor, so a recording can be kept, sent and drawn anywhere.
+"""
+
+from tfmagic.model.gradient import Gradient, GradientCall
+from tfmagic.model.graph import Cluster, Edge, Graph, Node
+from tfmagic.model.recording import (
+    Cell,
+    Failure,
+    Frame,
+    Gap,
+    Line,
+    Op,
+    Recording,
+    TensorInfo,
+    VariableInfo,
+)
+from tfmagic.model.serial import FORMAT_VERSION, from_json, to_json
+from tfmagic.model.value import Stats, Value
+from tfmagic.model.verdict import Verdict
+
+__all__ = [
+    "FORMAT_VERSION",
+    "Cell",
+    "Cluster",
+    "Edge",
+    "Failure",
+    "Frame",
+    "Gap",
+    "Gradient",
+    "GradientCall",
+    "Graph",
+    "Line",
+    "Node",
+    "Op",
+    "Recording",
+    "Stats",
+    "TensorInfo",
+    "Value",
+    "VariableInfo",
+    "Verdict",
+    "from_json",
+    "to_json",
+]

@@ -1,0 +1,64 @@
+"""The graph that is drawn: boxes and arrows, before any picture is made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One box.
+
+    ``kind`` is ``"variable"``, ``"input"``, ``"op"``, ``"fold"`` (several ops as
+    one), ``"target"`` (an op whose result is differentiated) or ``"stub"`` (a copy
+    of a much used input, next to its consumer).  ``title`` is the box's heading,
+    ``detail`` its further lines (name, shape, value, gradient), ``role`` a word for
+    the screen reader.  ``ops`` and ``tensor`` lead back to the recording.
+    ``cluster`` names the group that the box stands in.
+    """
+
+    id: str
+    kind: str
+    title: str
+    detail: tuple[str, ...] = ()
+    ops: tuple[int, ...] = ()
+    tensor: int | None = None
+    variable: int | None = None
+    cluster: str = ""
+    gradient: str = ""
+    marked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """An arrow: ``tail`` gives the tensor, ``head`` takes it.
+
+    ``kind`` is ``"forward"``, ``"backward"`` or ``"control"``; ``label`` the shape or name
+    of the tensor, ``marked`` whether it stands on the path of a verdict.
+    """
+
+    tail: str
+    head: str
+    kind: str = "forward"
+    label: str = ""
+    marked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A frame around boxes that belong together; ``parent`` is the frame around it."""
+
+    id: str
+    title: str
+    parent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """What is drawn, in a stable order; ``notes`` tell what was left out."""
+
+    nodes: tuple[Node, ...] = ()
+    edges: tuple[Edge, ...] = ()
+    clusters: tuple[Cluster, ...] = ()
+    notes: tuple[str, ...] = ()
+    title: str = ""

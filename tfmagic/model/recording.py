@@ -1,0 +1,221 @@
+"""All that a cell ran, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from tfmagic.model.gradient import GradientCall
+from tfmagic.model.value import UNKNOWN, Value
+from tfmagic.model.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A piece of the user's source: a notebook cell, or the file of a script."""
+
+    index: int
+    label: str
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the user's code; ``number`` counts from 1 within its cell."""
+
+    index: int
+    cell: int
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A step of the way from the cell to an op: the function, and the line in it."""
+
+    function: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One tensor that was seen.
+
+    ``id`` is its index in :attr:`Recording.tensors`.  ``role`` is ``"op"`` (an
+    output of a recorded op), ``"read"`` (a variable's value as an op read it),
+    ``"input"`` (it was there before: a constant, or made by an earlier cell) or
+    ``"handle"`` (a variable's resource handle).  ``op`` and ``output`` say which
+    output of which op it is.  ``variable`` is the variable it is a read of, be it by
+    an explicit op or an implicit one.  ``name`` is the user's own name, or empty.
+    """
+
+    id: int
+    shape: tuple[int | None, ...] | None
+    dtype: str
+    device: str
+    role: str = "op"
+    op: int | None = None
+    output: int = 0
+    variable: int | None = None
+    name: str = ""
+    value: Value = UNKNOWN
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class VariableInfo:
+    """One variable that was read or assigned; ``reads`` are the tensors read from it."""
+
+    id: int
+    name: str
+    shape: tuple[int | None, ...] | None
+    dtype: str
+    device: str
+    trainable: bool
+    label: str = ""
+    value: Value = UNKNOWN
+    reads: tuple[int, ...] = ()
+    assigned_by: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One executed TensorFlow operation.
+
+    ``inputs`` and ``outputs`` index :attr:`Recording.tensors`.  ``kind`` is
+    ``"forward"`` or ``"backward"``; ``differentiates`` is the forward op that a
+    backward op belongs to and ``call`` the gradient call that ran it.  ``scope`` is
+    TensorFlow's name scope (``sequential/dense``).  ``line`` is the innermost line of
+    the user's code, ``stack`` the way to it, outermost first.  ``duration`` is the
+    time in seconds from the op recorded before it to the end of this one: an upper
+    bound, Python included.  ``function`` is the name of the ``tf.function`` where the op is a
+    call of one.
+    """
+
+    index: int
+    type: str
+    kind: str = "forward"
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
+    attrs: tuple[tuple[str, Any], ...] = ()
+    scope: str = ""
+    line: int | None = None
+    stack: tuple[Frame, ...] = ()
+    device: str = ""
+    duration: float = 0.0
+    differentiates: int | None = None
+    call: int | None = None
+    cell: int = 0
+    function: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something that was not seen: ``code`` for programs, ``message`` for people."""
+
+    code: str
+    message: str
+    count: int = 1
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The exception that ended the cell."""
+
+    type: str
+    message: str
+    line: int | None = None
+
+
+@dataclass(frozen=True)
+class Recording:
+    """All that a cell (or a ``with tfmagic.record()`` block) ran.
+
+    ``complete`` lists what was *not* seen, and why; it is empty when all was.
+    ``tensor_gradients`` maps a forward tensor's id to the tensor that holds its
+    gradient, for the last gradient call that reached it.
+    """
+
+    ops: tuple[Op, ...] = ()
+    tensors: tuple[TensorInfo, ...] = ()
+    variables: tuple[VariableInfo, ...] = ()
+    lines: tuple[Line, ...] = ()
+    cells: tuple[Cell, ...] = ()
+    gradients: tuple[GradientCall, ...] = ()
+    complete: tuple[Gap, ...] = ()
+    failure: Failure | None = None
+    tensor_gradients: tuple[tuple[int, int], ...] = ()
+    seconds: float = 0.0
+    versions: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The verdict of every gradient, in the order they were asked."""
+        return tuple(
+            g.verdict for call in self.gradients for g in call.gradients if g.verdict
+        )
+
+    @cached_property
+    def forward(self) -> tuple[Op, ...]:
+        """The forward ops, in the order they ran."""
+        return tuple(op for op in self.ops if op.kind == "forward")
+
+    @cached_property
+    def backward(self) -> tuple[Op, ...]:
+        """The backward ops, in the order they ran."""
+        return tuple(op for op in self.ops if op.kind == "backward")
+
+    @cached_property
+    def consumers(self) -> dict[int, tuple[int, ...]]:
+        """For each tensor id the ops that take it, each once, in order."""
+        found: dict[int, dict[int, None]] = {}
+        for op in self.ops:
+            for tensor in op.inputs:
+                found.setdefault(tensor, {})[op.index] = None
+        return {tensor: tuple(ops) for tensor, ops in found.items()}
+
+    @cached_property
+    def gradient_of(self) -> dict[int, int]:
+        """Forward tensor id → id of the tensor that holds its gradient."""
+        return dict(self.tensor_gradients)
+
+    def variable_edges(self) -> tuple[tuple[str, int], ...]:
+        """Every edge from a variable: ``(variable name, index of the op that uses it)``.
+
+        The op that merely reads the variable is stepped over: the edge leads to the
+        ops that take the value that was read.
+        """
+        return tuple(
+            (variable.name, op)
+            for variable in self.variables
+            for op in self._users(variable)
+        )
+
+    def _users(self, variable: VariableInfo) -> Iterator[int]:
+        seen: set[int] = set()
+        for op in self.ops:
+            if op.type == "ReadVariableOp":
+                continue
+            if any(self.tensors[t].variable == variable.id for t in op.inputs):
+                if op.index not in seen:
+                    seen.add(op.index)
+                    yield op.index
+
+    def find(self, name: str) -> TensorInfo | None:
+        """The last tensor that bears the user's ``name``, or None."""
+        for tensor in reversed(self.tensors):
+            if tensor.name == name:
+                return tensor
+        return None
+
+    def to_json(self) -> str:
+        """The recording as versioned JSON; :func:`tfmagic.load` reads it back."""
+        from tfmagic.model.serial import to_json
+
+        return to_json(self)

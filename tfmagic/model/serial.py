@@ -1,0 +1,208 @@
+"""Recordings as JSON: versioned, complete, and nothing but data.
+
+Every model class is written as an object of the fields that differ from their
+defaults, and read back through its type hints, so a file can only ever become
+model objects; anything else in it is refused with one line.  JSON has no word for
+NaN, infinities and complex numbers: they are written as ``{"$": "nan"}``,
+``{"$": "inf"}``, ``{"$": "-inf"}`` and ``{"$": [re, im]}``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import types
+import typing
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
+from typing import Any
+
+from tfmagic.errors import LoadError
+
+FORMAT = "tfmagic-recording"
+FORMAT_VERSION = 1
+LARGEST_FILE = 512 * 2**20
+
+
+def to_json(recording: Any) -> str:
+    """Write a :class:`~tfmagic.model.Recording` as JSON text."""
+    document = {"format": FORMAT, "version": FORMAT_VERSION, "recording": _encode(recording)}
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def from_json(text: str) -> Any:
+    """Read a recording that :func:`to_json` wrote.
+
+    Raises :class:`~tfmagic.errors.LoadError`, one line, for text that is no
+    recording, that a newer version wrote, or whose parts do not fit together.
+    """
+    from tfmagic.model.recording import Recording
+
+    document = _parse(text)
+    try:
+        recording = _decode(document["recording"], Recording)
+        _check_references(recording)
+    except RecursionError:
+        raise LoadError("load.damaged", detail="nested too deeply") from None
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise LoadError("load.damaged", detail=str(error)[:200]) from None
+    return recording
+
+
+def _parse(text: str) -> dict[str, Any]:
+    if len(text) > LARGEST_FILE:
+        raise LoadError("load.too_large", size=len(text), limit=LARGEST_FILE)
+    try:
+        document = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise LoadError("load.damaged", detail="nested too deeply") from None
+    except ValueError as error:
+        raise LoadError("load.not_json", detail=str(error)[:200]) from None
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise LoadError("load.not_recording")
+    version = document.get("version")
+    if version != FORMAT_VERSION:
+        raise LoadError("load.version", version=str(version)[:20], known=FORMAT_VERSION)
+    return document
+
+
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _encode(value: Any) -> Any:
+    if is_dataclass(value):
+        return {
+            f.name: _encode(member)
+            for f in fields(value)
+            if not _is_default(f, member := getattr(value, f.name))
+        }
+    if isinstance(value, (tuple, list)):
+        return [_encode(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$": "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")}
+    if isinstance(value, complex):
+        return {"$": [_encode(value.real), _encode(value.imag)]}
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    raise TypeError(f"a {type(value).__name__} has no place in a recording")
+
+
+def _is_default(f: Field[Any], value: Any) -> bool:
+    if f.default is MISSING:
+        return False
+    return type(value) is type(f.default) and bool(value == f.default)
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def _decode(value: Any, hint: Any) -> Any:
+    if hint is Any:
+        return _decode_any(value)
+    if is_dataclass(hint):
+        return _decode_object(value, typing.cast(type, hint))
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        return _decode_tuple(value, typing.get_args(hint))
+    if origin in (types.UnionType, typing.Union):
+        return _decode_optional(value, typing.get_args(hint))
+    return _decode_scalar(value, hint)
+
+
+def _decode_object(value: Any, cls: type) -> Any:
+    if not isinstance(value, dict):
+        raise TypeError(f"{cls.__name__}: an object was expected")
+    hints = _hints(cls)
+    for name in value:
+        if name not in hints:
+            raise ValueError(f"{cls.__name__} has no field {name[:40]!r}")
+    return cls(**{name: _decode(member, hints[name]) for name, member in value.items()})
+
+
+def _decode_tuple(value: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise TypeError("a list was expected")
+    if len(args) == 2 and args[1] is Ellipsis:
+        return tuple(_decode(v, args[0]) for v in value)
+    if len(value) != len(args):
+        raise ValueError(f"{len(args)} members were expected, not {len(value)}")
+    return tuple(_decode(v, hint) for v, hint in zip(value, args, strict=True))
+
+
+def _decode_optional(value: Any, args: tuple[Any, ...]) -> Any:
+    if value is None and type(None) in args:
+        return None
+    (hint,) = (a for a in args if a is not type(None))
+    return _decode(value, hint)
+
+
+def _decode_scalar(value: Any, hint: Any) -> Any:
+    if hint is float:
+        number = _decode_any(value)
+        if isinstance(number, (int, float)) and not isinstance(number, bool):
+            return float(number)
+    elif type(value) is hint:
+        return value
+    raise TypeError(f"{hint.__name__} was expected, not {type(value).__name__}")
+
+
+def _decode_any(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode_any(v) for v in value)
+    if isinstance(value, dict):
+        (mark,) = value.values()
+        if list(value) != ["$"]:
+            raise ValueError("an unknown kind of value")
+        if isinstance(mark, list):
+            return complex(*(_decode_scalar(v, float) for v in mark))
+        return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[mark]
+    return value
+
+
+def _check_references(recording: Any) -> None:
+    """Refuse a recording whose parts point at parts that are not there."""
+    tensors, ops = len(recording.tensors), len(recording.ops)
+    lines, cells = len(recording.lines), len(recording.cells)
+    variables, calls = len(recording.variables), len(recording.gradients)
+    for op in recording.ops:
+        _within(tensors, "tensor", *op.inputs, *op.outputs)
+        _within(ops, "op", op.differentiates)
+        _within(lines, "line", op.line, *(frame.line for frame in op.stack))
+        _within(calls, "gradient call", op.call)
+    for tensor in recording.tensors:
+        _within(ops, "op", tensor.op)
+        _within(variables, "variable", tensor.variable)
+    for variable in recording.variables:
+        _within(tensors, "tensor", *variable.reads)
+        _within(ops, "op", *variable.assigned_by)
+    for line in recording.lines:
+        _within(cells, "cell", line.cell)
+    for call in recording.gradients:
+        _within(tensors, "tensor", *call.target_tensors)
+        _within(lines, "line", call.line)
+        for gradient in call.gradients:
+            _within(tensors, "tensor", gradient.tensor, *gradient.source_tensors)
+            _within(variables, "variable", gradient.variable)
+    for pair in recording.tensor_gradients:
+        _within(tensors, "tensor", *pair)
+    _check_order(recording)
+
+
+def _check_order(recording: Any) -> None:
+    for name in ("ops", "lines", "cells", "gradients"):
+        for position, member in enumerate(getattr(recording, name)):
+            if member.index != position:
+                raise ValueError(f"{name}[{position}] calls itself number {member.index}")
+    for name in ("tensors", "variables"):
+        for position, member in enumerate(getattr(recording, name)):
+            if member.id != position:
+                raise ValueError(f"{name}[{position}] calls itself number {member.id}")
+
+
+def _within(size: int, what: str, *indices: int | None) -> None:
+    for index in indices:
+        if index is not None and not 0 <= index < size:
+            raise ValueError(f"there is no {what} {index}")
