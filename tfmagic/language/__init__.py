@@ -26,9 +26,7 @@ def use(language: str | None) -> None:
         _chosen = None
         return
     if language not in LANGUAGES:
-        from tfmagic.errors import OptionError
-
-        raise OptionError("language.unknown", given=language, known=", ".join(LANGUAGES))
+        raise ValueError(say("language.unknown", given=language, known=", ".join(LANGUAGES)))
     _chosen = language
 
 
