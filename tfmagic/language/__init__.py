@@ -1,7 +1,8 @@
 """Every sentence that tfmagic says, in Korean and in English.
 
-The catalogues are ``en.toml`` and ``ko.toml`` beside this file: the same keys, the
-same ``{placeholders}``.  A sentence that depends on a number has the forms ``one``
+The catalogues are the folders ``en`` and ``ko`` beside this file, one TOML file for
+each subject: the same keys in both, the same ``{placeholders}``.  The sentence
+``too_large`` of ``load.toml`` is ``say("load.too_large", …)``.  A sentence that depends on a number has the forms ``one``
 and ``other``, chosen by the value of ``n``; Korean needs only ``other``.
 """
 
@@ -58,10 +59,11 @@ def _form(entry: Any, values: dict[str, Any]) -> str:
 
 @cache
 def catalogue(language: str) -> dict[str, Any]:
-    """All sentences of one language: ``"table.key"`` → text, or its number forms."""
-    text = files("tfmagic.language").joinpath(f"{language}.toml").read_text(encoding="utf-8")
+    """All sentences of one language: ``"subject.key"`` → text, or its number forms."""
+    folder = files("tfmagic.language").joinpath(language)
     return {
-        f"{table}.{name}": sentence
-        for table, sentences in tomllib.loads(text).items()
-        for name, sentence in sentences.items()
+        f"{subject.name.removesuffix('.toml')}.{key}": sentence
+        for subject in folder.iterdir()
+        if subject.name.endswith(".toml")
+        for key, sentence in tomllib.loads(subject.read_text(encoding="utf-8")).items()
     }
