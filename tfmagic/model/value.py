@@ -11,9 +11,9 @@ class Stats:
     """A summary of the numbers in a tensor.
 
     ``count`` is the number of elements the tensor has and ``seen`` the number that
-    the figures were computed from; where they differ the figures stand on an evenly
-    spaced sample.  ``norm`` is the Euclidean norm over the seen elements.  The
-    figures are over the finite elements; ``nan`` and ``inf`` count the others.
+    ``min``, ``max``, ``mean`` and ``zeros`` were computed from: where they differ those
+    stand on an evenly spaced sample.  ``norm`` (Euclidean), ``nan`` and ``inf`` always
+    stand on every element.  All but ``nan`` and ``inf`` are over the finite elements.
     """
 
     count: int

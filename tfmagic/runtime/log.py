@@ -1,0 +1,180 @@
+"""What the recorder writes down while the cell runs: the raw, live side of a recording.
+
+Entries hold the very tensors of the run, so that gradients can be worked out
+afterwards.  :meth:`Log.settle` takes what a model object needs from each tensor and
+lets the tensor go; after it nothing here is alive.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import CodeType
+from typing import Any, NamedTuple
+
+from tfmagic.model import Stats
+from tfmagic.runtime import private
+from tfmagic.runtime.snapshot import Snapshot, take
+
+#: A place in the user's code: innermost first, up to the cell itself.
+Place = tuple[tuple[CodeType, int], ...]
+
+
+class Entry(NamedTuple):
+    """One op as the callback saw it; ``inputs`` and ``outputs`` are live tensors, or
+    their ids once the entry has been settled."""
+
+    type: str
+    inputs: Sequence[Any]
+    attrs: tuple[Any, ...]
+    outputs: Sequence[Any]
+    place: Place
+    scope: str
+    when: float
+    call: int
+    cell: int
+
+
+class VariableRecord:
+    """What is known of one variable; the variable itself is only held weakly."""
+
+    __slots__ = ("dtype", "handle", "index", "label", "name", "ref", "shape", "trainable")
+
+    def __init__(self, index: int, handle: int, variable: Any) -> None:
+        self.index = index
+        self.handle = handle
+        self.ref: Callable[[], Any] = weakref.ref(variable) if variable is not None else _gone
+        self.name = ""
+        self.label = str(getattr(variable, "name", "") or "")
+        self.shape = _shape_of(variable)
+        self.dtype = getattr(getattr(variable, "dtype", None), "name", "")
+        self.trainable = bool(getattr(variable, "trainable", False))
+
+
+def _gone() -> None:
+    return None
+
+
+def _shape_of(variable: Any) -> tuple[int | None, ...] | None:
+    shape = getattr(variable, "shape", None)
+    rank = getattr(shape, "rank", None)
+    return None if shape is None or rank is None else tuple(shape.as_list())
+
+
+@dataclass(slots=True)
+class Differentiated:
+    """One op's turn in a backward pass: what came in and what went out.
+
+    ``inputs`` and ``outputs`` are the ids of the forward op's tensors where TensorFlow
+    kept them (None where its gradient needs none); ``incoming`` and ``outgoing`` are
+    the ids of the gradients (None where there was none); ``start`` and ``end`` bound
+    the entries that it ran.
+    """
+
+    type: str
+    inputs: tuple[int | None, ...] | None
+    outputs: tuple[int | None, ...] | None
+    incoming: tuple[int | None, ...]
+    outgoing: tuple[int | None, ...]
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class Call:
+    """One ``gradient(target, sources)`` as it was made, and what it answered."""
+
+    index: int
+    origin: str
+    target: Any
+    sources: Any
+    place: Place
+    start: int
+    cell: int
+    end: int = 0
+    result: Any = None
+    error: str = ""
+    turns: list[Differentiated] = field(default_factory=list)
+    names: Any = None
+
+
+@dataclass(slots=True)
+class CustomGradient:
+    """An op sequence with its own backward function: a custom gradient or a function."""
+
+    type: str
+    outputs: Sequence[Any]
+    inputs: Sequence[Any]
+    backward: Callable[..., Any]
+    at: int
+
+
+@dataclass(slots=True)
+class Log:
+    """All that was heard; grows while the recorder listens."""
+
+    entries: list[Entry] = field(default_factory=list)
+    variables: dict[int, VariableRecord] = field(default_factory=dict)
+    implicit_reads: dict[int, VariableRecord] = field(default_factory=dict)
+    functions: dict[int, Any] = field(default_factory=dict)
+    custom: dict[int, CustomGradient] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
+    snapshots: dict[int, Snapshot] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+    settled: int = 0
+    held: int = 0
+    dropped: int = 0
+    traced: int = 0
+    foreign: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    def settle(self, upto: int | None = None, whole: int = 64) -> None:
+        """Let go of the tensors of the entries before ``upto`` (all, by default).
+
+        ``whole`` is the largest number of elements of which every one is kept.
+        """
+        end = len(self.entries) if upto is None else upto
+        for position in range(self.settled, end):
+            entry = self.entries[position]
+            self.entries[position] = entry._replace(
+                inputs=self._note(entry.inputs, whole), outputs=self._note(entry.outputs, whole)
+            )
+        self.settled = max(self.settled, end)
+        if upto is None:
+            self.functions = dict.fromkeys(self.functions)
+            self.custom.clear()
+
+    def _note(self, tensors: Sequence[Any], whole: int) -> tuple[int, ...]:
+        return tuple([self.note(tensor, whole) for tensor in tensors])
+
+    def note(self, tensor: Any, whole: int = 64) -> int:
+        """Take down what a recording keeps of ``tensor``; answers its id."""
+        key: int = tensor._id
+        if key not in self.snapshots:
+            self.snapshots[key] = take(tensor, whole)
+        return key
+
+    def stats(self, key: int) -> Stats | None:
+        """The figures of a settled tensor, where it has any."""
+        snapshot = self.snapshots.get(key)
+        return snapshot.value().stats if snapshot else None
+
+    def is_live(self, position: int) -> bool:
+        """Whether the tensors of the entry at ``position`` are still held."""
+        return position >= self.settled
+
+    def variable_of(self, tensor: Any) -> VariableRecord | None:
+        """The variable behind a handle."""
+        return self.variables.get(tensor._id)
+
+
+def handle_of(variable: Any) -> Any:
+    """The resource handle of a variable, of TensorFlow's or of Keras's, or None."""
+    inner = getattr(variable, "_value", None)
+    if isinstance(inner, private.Variable):
+        variable = inner
+    if not isinstance(variable, private.Variable):
+        return None
+    handle = getattr(variable, "handle", None)
+    return handle if isinstance(handle, private.EagerTensor) else None

@@ -1,0 +1,202 @@
+"""Every private TensorFlow name that tfmagic leans on, in this one file.
+
+TensorFlow promises nothing about these names.  Each stands in :data:`NAMES` with
+what it is for, :func:`probe` says which of them this release has, and the rest of
+the package reaches them only through the functions here.  Importing this module
+imports TensorFlow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tfmagic.errors import TensorFlowMissing
+
+try:
+    import tensorflow as tf
+except ImportError:
+    raise TensorFlowMissing("tensorflow.missing") from None
+
+OLDEST = (2, 16)
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateName:
+    """``module`` and ``attribute`` of a private name, and the ``feature`` it serves."""
+
+    module: str
+    attribute: str
+    feature: str
+    needed: bool = False
+
+
+_FRAMEWORK, _EAGER = "tensorflow.python.framework.", "tensorflow.python.eager."
+_C = "tensorflow.python.pywrap_tfe"
+
+NAMES = {
+    "add_callback": PrivateName(_FRAMEWORK + "op_callbacks", "add_op_callback", "recording", True),
+    "remove_callback": PrivateName(
+        _FRAMEWORK + "op_callbacks", "remove_op_callback", "recording", True
+    ),
+    "context": PrivateName(_EAGER + "context", "context", "recording", True),
+    "gradient_function": PrivateName(_EAGER + "backprop", "_gradient_function", "backward ops"),
+    "register_gradient": PrivateName(_C, "TFE_Py_RegisterGradientFunction", "backward ops"),
+    "record_gradient": PrivateName(_EAGER + "execute", "record_gradient", "later gradients"),
+    "record_operation": PrivateName(_EAGER + "record", "record_operation", "custom gradients"),
+    "could_record": PrivateName(_EAGER + "record", "could_possibly_record", "later gradients"),
+    "tensor_profiler": PrivateName(_C, "TFE_Py_SetEagerTensorProfiler", "other threads"),
+    "eager_tensor": PrivateName(_FRAMEWORK + "ops", "EagerTensor", "recording", True),
+    "execute": PrivateName(_EAGER + "execute", "execute", "replay"),
+    "variable": PrivateName(
+        "tensorflow.python.ops.resource_variable_ops", "BaseResourceVariable", "variables", True
+    ),
+    "op_defs": PrivateName(_FRAMEWORK + "op_def_registry", "get", "attributes"),
+    "gradient_registry": PrivateName(_FRAMEWORK + "ops", "_gradient_registry", "verdicts"),
+}
+
+
+def _find(name: PrivateName) -> Any:
+    try:
+        return getattr(importlib.import_module(name.module), name.attribute)
+    except (ImportError, AttributeError):
+        return None
+
+
+_found: dict[str, Any] = {key: _find(name) for key, name in NAMES.items()}
+
+
+def probe() -> dict[str, bool]:
+    """For every private name whether this TensorFlow has it."""
+    return {key: _found[key] is not None for key in NAMES}
+
+
+def missing_features() -> tuple[str, ...]:
+    """What does not work with this TensorFlow release, each feature once."""
+    return tuple(dict.fromkeys(NAMES[key].feature for key, have in probe().items() if not have))
+
+
+def require() -> None:
+    """Raise :class:`TensorFlowMissing` where recording cannot work at all."""
+    release = tuple(int(part) for part in tf.__version__.split(".")[:2])
+    if release < OLDEST:
+        raise TensorFlowMissing("tensorflow.too_old", found=tf.__version__, oldest="2.16")
+    lacking = [key for key, name in NAMES.items() if name.needed and _found[key] is None]
+    if lacking:
+        names = ", ".join(f"{NAMES[key].module}.{NAMES[key].attribute}" for key in lacking)
+        raise TensorFlowMissing("tensorflow.lacks", found=tf.__version__, names=names)
+
+
+EagerTensor: type = _found["eager_tensor"]
+Variable: type = _found["variable"]
+
+
+def context() -> Any:
+    """TensorFlow's eager context (name scope, devices, per-thread state)."""
+    return _found["context"]()
+
+
+def executing_eagerly() -> bool:
+    """Whether ops run now, rather than being traced into a graph."""
+    return bool(context().executing_eagerly())
+
+
+def thread_data() -> Any:
+    """This thread's own part of the context; its ``scope_name`` is the name scope."""
+    ctx = context()
+    return getattr(ctx, "_thread_local_data", ctx)
+
+
+def add_callback(callback: Callable[..., Any]) -> None:
+    """Have ``callback`` called after every op of this thread."""
+    _found["add_callback"](callback)
+
+
+def remove_callback(callback: Callable[..., Any]) -> None:
+    """Undo :func:`add_callback`; nothing happens where it was undone already."""
+    with contextlib.suppress(ValueError, KeyError):
+        _found["remove_callback"](callback)
+
+
+def set_tensor_profiler(profiler: object | None) -> None:
+    """Have ``profiler.created(tensor)`` called for every eager tensor of any thread."""
+    if _found["tensor_profiler"] is not None:
+        _found["tensor_profiler"](profiler)
+
+
+def gradient_function() -> Callable[..., Any] | None:
+    """The function by which TensorFlow differentiates one op, where it can be listened to."""
+    if _found["register_gradient"] is None:
+        return None
+    function: Callable[..., Any] | None = _found["gradient_function"]
+    return function
+
+
+def register_gradient_function(function: Callable[..., Any]) -> None:
+    """Have TensorFlow differentiate each op through ``function``."""
+    _found["register_gradient"](function)
+
+
+def record_module() -> Any:
+    """The module whose ``record_operation`` custom gradients and functions go through."""
+    return importlib.import_module(NAMES["record_operation"].module)
+
+
+def record_gradient(op_type: str, inputs: Sequence[Any], attrs: Any, outputs: Sequence[Any]) -> None:
+    """Put an op that ran earlier on the tapes that are open now."""
+    _found["record_gradient"](op_type, list(inputs), attrs, list(outputs))
+
+
+def record_operation(
+    op_type: str, outputs: Sequence[Any], inputs: Sequence[Any], backward: Callable[..., Any]
+) -> None:
+    """Put an op with its own backward function on the tapes that are open now."""
+    _found["record_operation"](op_type, list(outputs), list(inputs), backward)
+
+
+def tape_is_open() -> bool:
+    """Whether a tape of the user's is recording in this thread."""
+    return bool(_found["could_record"] and _found["could_record"]())
+
+
+def has_gradient(op_type: str) -> bool:
+    """Whether a gradient function is registered for ``op_type`` (it may be "none")."""
+    registry = _found["gradient_registry"]
+    try:
+        registry.lookup(op_type)
+    except LookupError:
+        return False
+    return True
+
+
+def is_not_differentiable(op_type: str) -> bool:
+    """Whether ``op_type`` is registered as having no gradient at all."""
+    try:
+        return _found["gradient_registry"].lookup(op_type) is None
+    except LookupError:
+        return False
+
+
+def execute(op_type: str, count: int, inputs: Sequence[Any], attrs: Any) -> list[Any]:
+    """Run one op again on ``inputs``; ``count`` is the number of its outputs."""
+    result = _found["execute"](op_type, count, list(inputs), attrs, context())
+    return list(result)
+
+
+def op_definition(op_type: str) -> Any:
+    """TensorFlow's OpDef of ``op_type``, or None."""
+    return _found["op_defs"](op_type) if _found["op_defs"] else None
+
+
+@contextlib.contextmanager
+def replaced(owner: Any, name: str, new: Any) -> Iterator[None]:
+    """``owner.name`` is ``new`` inside the block, and what it was afterwards."""
+    old = getattr(owner, name)
+    setattr(owner, name, new)
+    try:
+        yield
+    finally:
+        setattr(owner, name, old)

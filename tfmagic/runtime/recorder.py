@@ -1,0 +1,376 @@
+"""The recorder: it listens while a cell runs, and changes nothing.
+
+An op callback hears every eager op of this thread.  It notes the live tensors, the
+user's line, the name scope and the time; everything that can wait is worked out
+afterwards.  Two further ears are put on for the time of the recording: one on the
+function by which TensorFlow differentiates an op (which backward ops belong to which
+forward op), one on ``GradientTape.gradient`` (what the cell itself asked).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from types import CodeType, FrameType
+from typing import Any
+
+from tfmagic.runtime import private
+from tfmagic.runtime.log import (
+    Call,
+    CustomGradient,
+    Differentiated,
+    Entry,
+    Log,
+    Place,
+    VariableRecord,
+    handle_of,
+)
+from tfmagic.runtime.reads import find_handle_owner, match_reads
+from tfmagic.runtime.source import Assignments, UserFiles
+
+#: Bytes of tensors that are held while a cell runs, unless the settings say otherwise.
+BUDGET = 2 * 2**30
+_CELL_FRAME = re.compile(r"<module>|<cell line")
+_FUNCTION_OP = re.compile(r"__(?:inference|forward|backward)_")
+_RESOURCE = 20
+_ITEM_SIZE: dict[int, int] = {}
+
+
+def _item_size(tensor: Any) -> int:
+    enum: int = tensor._datatype_enum()
+    size = _ITEM_SIZE.get(enum)
+    if size is None:
+        size = _ITEM_SIZE[enum] = tensor.dtype.size or 0
+    return size
+
+
+class Recorder:
+    """Listens to one thread between :meth:`start` and :meth:`stop`.
+
+    It may be started and stopped many times; everything lands in one :attr:`log`.
+    ``boundary`` is the code object where the way to an op ends (the function that
+    entered ``tfmagic.record()``); a cell's own frame always ends it.
+    """
+
+    def __init__(
+        self, *, budget: int = BUDGET, boundary: CodeType | None = None, whole: int = 64
+    ) -> None:
+        self.log = Log()
+        self.budget = budget
+        self.whole = whole
+        self.boundary = boundary
+        self.cell = 0
+        self.seconds = 0.0
+        self.outside: Callable[[], bool] = lambda: False
+        self._files = UserFiles()
+        self._assigned = Assignments()
+        self._known: set[int] = set()
+        self._lines: dict[int, tuple[CodeType, int]] = {}
+        self._call: Call | None = None
+        self._undo = contextlib.ExitStack()
+        self._thread = 0
+        self._scope: Any = None
+        self._started = 0.0
+
+    # -- on and off -------------------------------------------------------------
+
+    @property
+    def listening(self) -> bool:
+        """Whether ops are being noted now."""
+        return bool(self._thread)
+
+    def start(self) -> None:
+        """Listen to this thread from now on."""
+        if self.listening:
+            return
+        private.require()
+        self._thread = threading.get_ident()
+        self._scope = private.thread_data()
+        undo = self._undo
+        undo.callback(self._forget_thread)
+        private.add_callback(self._on_op)
+        undo.callback(private.remove_callback, self._on_op)
+        private.set_tensor_profiler(_ForeignThreads(self))
+        undo.callback(private.set_tensor_profiler, None)
+        self._listen_to_gradients()
+        self._started = perf_counter()
+
+    def stop(self) -> None:
+        """Listen no more, and leave nothing behind; the log stays."""
+        if self.listening:
+            self.seconds += perf_counter() - self._started
+            self._lines.clear()
+        self._undo.close()
+
+    def _forget_thread(self) -> None:
+        self._thread = 0
+
+    def _listen_to_gradients(self) -> None:
+        import tensorflow as tf
+
+        undo, tape = self._undo, tf.GradientTape
+        undo.enter_context(private.replaced(tape, "gradient", self._heard_gradient(tape.gradient)))
+        original = private.gradient_function()
+        if original is not None:
+            private.register_gradient_function(self._heard_turn(original))
+            undo.callback(private.register_gradient_function, original)
+        module = private.record_module()
+        heard = self._heard_custom(module.record_operation)
+        undo.enter_context(private.replaced(module, "record_operation", heard))
+
+    # -- ops --------------------------------------------------------------------
+
+    def _on_op(
+        self,
+        op_type: Any,
+        inputs: Any,
+        attrs: Any,
+        outputs: Any,
+        op_name: Any = None,
+        graph: Any = None,
+    ) -> None:
+        if graph is not None:
+            self.log.traced += 1
+            return
+        when = perf_counter()
+        try:
+            self._note(op_type, inputs, attrs, outputs, when)
+        except Exception as error:  # ours to carry: the user's cell must not feel it
+            self._fault(error)
+
+    def _note(self, op_type: Any, inputs: Any, attrs: Any, outputs: Any, when: float) -> None:
+        caller = sys._getframe(2)
+        place = self._place(caller)
+        if not place and self._call is None:
+            return  # nobody's line: a display hook, another extension
+        if op_type.__class__ is bytes:
+            op_type = op_type.decode()
+        known, log = self._known, self.log
+        for tensor in inputs:
+            if tensor._id not in known:
+                self._resolve(op_type, inputs, attrs, caller)
+                break
+        held = 0
+        for tensor in outputs:
+            known.add(tensor._id)
+            held += tensor._num_elements() * _item_size(tensor)
+        if op_type[:2] == "__" and _FUNCTION_OP.match(op_type):
+            self._note_function(len(log.entries), caller)
+        call = self._call.index if self._call is not None else -1
+        scope = self._scope.scope_name
+        log.entries.append(
+            Entry(op_type, inputs, attrs, outputs, place, scope, when, call, self.cell)
+        )
+        log.held += held
+        if log.held > self.budget:
+            self._drop_oldest()
+
+    def _place(self, frame: FrameType | None) -> Place:
+        """The user's lines that led here, innermost first, and names seen on the way."""
+        files, found = self._files, []
+        while frame is not None:
+            code = frame.f_code
+            if files[code.co_filename]:
+                found.append((code, frame.f_lineno))
+                self._observe(frame, code)
+                if code is self.boundary or _CELL_FRAME.match(code.co_name):
+                    break
+            frame = frame.f_back
+        return tuple(found)
+
+    def _observe(self, frame: FrameType, code: CodeType) -> None:
+        """Give the results of the line before this one the names that the user gave them.
+
+        Only a name that really holds the very tensor is believed.
+        """
+        key, line = id(frame), frame.f_lineno
+        last = self._lines.get(key)
+        if last is None or last[0] is not code:
+            self._lines[key] = (code, line)
+            return
+        if last[1] == line and code.co_name != "<module>":
+            return
+        self._lines[key] = (code, line)
+        names = self._assigned[code.co_filename].get(last[1])
+        if names:
+            local = frame.f_locals
+            for name in names:
+                self.observe(name, local.get(name))
+
+    def observe(self, name: str, value: Any) -> None:
+        """``name`` was seen to hold ``value``: tensors and variables take it as their own."""
+        if value.__class__ is private.EagerTensor:
+            self.log.names.setdefault(value._id, name)
+        else:
+            handle = handle_of(value)
+            if handle is not None:
+                self.log.names.setdefault(handle._id, name)
+
+    def _resolve(self, op_type: str, inputs: Any, attrs: Any, caller: FrameType) -> None:
+        """Say of each input that no op made where it came from: a variable, or before."""
+        known, log = self._known, self.log
+        unknown = [t for t in inputs if t._id not in known]
+        for tensor in unknown:
+            known.add(tensor._id)
+            if tensor._datatype_enum() == _RESOURCE:
+                self._meet(find_handle_owner(tensor, caller), tensor)
+            else:
+                log.held += tensor._num_elements() * _item_size(tensor)
+        for tensor, variable in match_reads(inputs, unknown, attrs, caller):
+            handle = handle_of(variable)
+            if handle is not None:
+                record = self._meet(variable, handle)
+                log.implicit_reads[tensor._id] = record
+
+    def _meet(self, variable: Any, handle: Any) -> VariableRecord:
+        known = self.log.variables.get(handle._id)
+        if known is None:
+            known = VariableRecord(len(self.log.variables), handle._id, variable)
+            self.log.variables[handle._id] = known
+        return known
+
+    def _note_function(self, position: int, frame: FrameType | None) -> None:
+        for _ in range(8):
+            if frame is None:
+                return
+            function = frame.f_locals.get("self") if frame.f_code.co_name == "_call_flat" else None
+            if function is not None and hasattr(function, "captured_inputs"):
+                self.log.functions[position] = function
+                for variable in function.variables:
+                    handle = handle_of(variable)
+                    if handle is not None:
+                        self._meet(variable, handle)
+                return
+            frame = frame.f_back
+
+    def _drop_oldest(self) -> None:
+        """Over the budget: settle the older half of what is held."""
+        log = self.log
+        middle = (log.settled + len(log.entries) + 1) // 2
+        log.dropped += middle - log.settled
+        log.settle(middle, self.whole)
+        for position in [p for p in log.functions if p < middle]:
+            del log.functions[position]
+        log.held = sum(
+            t._num_elements() * _item_size(t) for e in log.entries[middle:] for t in e.outputs
+        )
+
+    def _fault(self, error: Exception) -> None:
+        if len(self.log.faults) < 20:
+            self.log.faults.append(f"{type(error).__name__}: {error}"[:300])
+
+    # -- gradients --------------------------------------------------------------
+
+    def _mine(self) -> bool:
+        return threading.get_ident() == self._thread and private.executing_eagerly()
+
+    def _heard_gradient(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """``GradientTape.gradient`` that notes what it was asked and what it answered."""
+
+        @functools.wraps(original)
+        def gradient(tape: Any, target: Any, sources: Any, *args: Any, **kwargs: Any) -> Any:
+            if not self._mine() or self._call is not None:
+                return original(tape, target, sources, *args, **kwargs)
+            with self.calling("cell", target, sources, self._place(sys._getframe(1))) as call:
+                call.result = original(tape, target, sources, *args, **kwargs)
+            return call.result
+
+        return gradient
+
+    @contextlib.contextmanager
+    def calling(self, origin: str, target: Any, sources: Any, place: Place = ()) -> Any:
+        """Ops inside the block are the backward ops of this gradient call."""
+        log = self.log
+        call = Call(
+            len(log.calls), origin, target, sources, place, len(log.entries), self.cell
+        )
+        log.calls.append(call)
+        self._call = call
+        try:
+            yield call
+        except BaseException as error:
+            call.error = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            call.end = len(log.entries)
+            self._call = None
+
+    def _heard_turn(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """TensorFlow's "differentiate this op" that notes whose turn it is."""
+
+        @functools.wraps(original)
+        def turn(
+            op_name: Any, attrs: Any, count: Any, inputs: Any, outputs: Any, incoming: Any,
+            *rest: Any,
+        ) -> Any:
+            call = self._call
+            if call is None or not self._mine():
+                return original(op_name, attrs, count, inputs, outputs, incoming, *rest)
+            start = len(self.log.entries)
+            outgoing = original(op_name, attrs, count, inputs, outputs, incoming, *rest)
+            with contextlib.suppress(Exception):
+                call.turns.append(
+                    Differentiated(
+                        op_name, _ids(inputs), _ids(outputs), _ids(incoming) or (),
+                        _ids(outgoing) or (), start, len(self.log.entries),
+                    )
+                )
+            return outgoing
+
+        return turn
+
+    def _heard_custom(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """``record_operation`` that notes ops which bring their own backward function."""
+
+        @functools.wraps(original)
+        def record_operation(
+            op_type: Any, outputs: Any, inputs: Any, backward: Any, *rest: Any, **named: Any
+        ) -> Any:
+            if op_type != "ReadVariableOp" and self._mine():
+                with contextlib.suppress(Exception):
+                    note = CustomGradient(
+                        str(op_type), tuple(outputs), tuple(inputs), backward,
+                        len(self.log.entries) - 1,
+                    )
+                    for tensor in outputs:
+                        self.log.custom[tensor._id] = note
+            return original(op_type, outputs, inputs, backward, *rest, **named)
+
+        return record_operation
+
+    def names_in(self, namespace: Mapping[str, Any]) -> None:
+        """Take names from the top level of a namespace, as they stand now."""
+        for name, value in list(namespace.items()):
+            if not name.startswith("_"):
+                self.observe(name, value)
+
+
+def _ids(tensors: Any) -> tuple[int | None, ...] | None:
+    if tensors is None:
+        return None
+    if not isinstance(tensors, (list, tuple)):
+        tensors = (tensors,)
+    return tuple([_id(tensor) for tensor in tensors])
+
+
+def _id(tensor: Any) -> int | None:
+    values = getattr(tensor, "values", None)  # IndexedSlices are known by their values
+    found: int | None = getattr(values if values is not None else tensor, "_id", None)
+    return found
+
+
+class _ForeignThreads:
+    """Counts tensors that other threads make: their ops are out of the callback's hearing."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def created(self, _tensor: Any) -> None:
+        recorder = self._recorder
+        if threading.get_ident() != recorder._thread:
+            recorder.log.foreign += 1
