@@ -189,7 +189,7 @@ class Recording:
         """Every edge from a variable: ``(variable name, index of the op that uses it)``.
 
         The op that merely reads the variable is stepped over: the edge leads to the
-        ops that take the value that was read.
+        forward ops that take the value that was read.  Assignments are no such edge.
         """
         return tuple(
             (variable.name, op)
@@ -198,14 +198,11 @@ class Recording:
         )
 
     def _users(self, variable: VariableInfo) -> Iterator[int]:
-        seen: set[int] = set()
-        for op in self.ops:
-            if op.type == "ReadVariableOp":
+        for op in self.forward:
+            if op.type == "ReadVariableOp" or op.index in variable.assigned_by:
                 continue
             if any(self.tensors[t].variable == variable.id for t in op.inputs):
-                if op.index not in seen:
-                    seen.add(op.index)
-                    yield op.index
+                yield op.index
 
     def find(self, name: str) -> TensorInfo | None:
         """The last tensor that bears the user's ``name``, or None."""

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from tfmagic.model import Stats
 from tfmagic.runtime import private
 from tfmagic.runtime.snapshot import Snapshot, take
+from tfmagic.runtime.structure import leaves
 
 #: A place in the user's code: innermost first, up to the cell itself.
 Place = tuple[tuple[CodeType, int], ...]
@@ -37,19 +38,30 @@ class Entry(NamedTuple):
 
 
 class VariableRecord:
-    """What is known of one variable; the variable itself is only held weakly."""
+    """What is known of one variable.
 
-    __slots__ = ("dtype", "handle", "index", "label", "name", "ref", "shape", "trainable")
+    The variable itself is only held weakly; ``live`` is its handle, held until the log
+    is settled.
+    """
 
-    def __init__(self, index: int, handle: int, variable: Any) -> None:
+    __slots__ = ("dtype", "index", "key", "label", "live", "ref", "shape", "trainable")
+
+    def __init__(self, index: int, handle: Any, variable: Any) -> None:
         self.index = index
-        self.handle = handle
+        self.key: int = handle._id
+        self.live: Any = handle
         self.ref: Callable[[], Any] = weakref.ref(variable) if variable is not None else _gone
-        self.name = ""
         self.label = str(getattr(variable, "name", "") or "")
         self.shape = _shape_of(variable)
         self.dtype = getattr(getattr(variable, "dtype", None), "name", "")
         self.trainable = bool(getattr(variable, "trainable", False))
+
+
+def _rows(indices: Any) -> tuple[int, ...] | None:
+    """The distinct rows that IndexedSlices touch."""
+    if indices is None or getattr(indices.shape, "rank", None) != 1:
+        return None
+    return tuple(sorted({int(i) for i in indices.numpy()}))
 
 
 def _gone() -> None:
@@ -81,9 +93,33 @@ class Differentiated:
     end: int
 
 
+class Leaf(NamedTuple):
+    """One target or source of a gradient call, once its tensor is gone.
+
+    ``key`` is the id it was recorded under (a variable's is its handle's), ``kind``
+    ``"variable"``, ``"tensor"`` or the name of the Python type of anything else.
+    """
+
+    place: str
+    key: int | None
+    kind: str
+
+
+class Answer(NamedTuple):
+    """What a gradient call answered for one source; ``key`` None where it was None."""
+
+    key: int | None
+    shape: tuple[int | None, ...] | None = None
+    rows: tuple[int, ...] | None = None
+
+
 @dataclass(slots=True)
 class Call:
-    """One ``gradient(target, sources)`` as it was made, and what it answered."""
+    """One ``gradient(target, sources)`` as it was made, and what it answered.
+
+    ``target``, ``sources`` and ``result`` are the user's live structures, and become
+    tuples of :class:`Leaf` and :class:`Answer` when the log is settled.
+    """
 
     index: int
     origin: str
@@ -96,7 +132,7 @@ class Call:
     result: Any = None
     error: str = ""
     turns: list[Differentiated] = field(default_factory=list)
-    names: Any = None
+    settled: bool = False
 
 
 @dataclass(slots=True)
@@ -142,8 +178,12 @@ class Log:
             )
         self.settled = max(self.settled, end)
         if upto is None:
+            for call in self.calls:
+                self._settle_call(call, whole)
             self.functions = dict.fromkeys(self.functions)
             self.custom.clear()
+            for record in self.variables.values():
+                record.live = None
 
     def _note(self, tensors: Sequence[Any], whole: int) -> tuple[int, ...]:
         return tuple([self.note(tensor, whole) for tensor in tensors])
@@ -154,6 +194,37 @@ class Log:
         if key not in self.snapshots:
             self.snapshots[key] = take(tensor, whole)
         return key
+
+    def _settle_call(self, call: Call, whole: int) -> None:
+        if call.settled:
+            return
+        answers = [self._answer(value, whole) for _, value in leaves(call.result)]
+        call.target, call.sources = self._leaves(call.target), self._leaves(call.sources)
+        call.result = tuple(answers) if len(answers) == len(call.sources) else ()
+        call.settled = True
+
+    def _leaves(self, structure: Any) -> tuple[Leaf, ...]:
+        found = []
+        for place, value in leaves(structure):
+            if value.__class__ is private.EagerTensor:
+                found.append(Leaf(place, self.note(value), "tensor"))
+                continue
+            handle = handle_of(value)
+            key = None if handle is None else handle._id
+            found.append(Leaf(place, key, "variable" if key is not None else type(value).__name__))
+        return tuple(found)
+
+    def _answer(self, value: Any, whole: int) -> Answer:
+        if value is None:
+            return Answer(None)
+        if value.__class__ is private.EagerTensor:
+            return Answer(self.note(value, whole))
+        dense = getattr(value, "values", getattr(value, "flat_values", None))
+        if dense is None:
+            return Answer(None)
+        shape = value.shape
+        full = None if shape.rank is None else tuple(shape.as_list())
+        return Answer(self.note(dense, whole), full, _rows(getattr(value, "indices", None)))
 
     def stats(self, key: int) -> Stats | None:
         """The figures of a settled tensor, where it has any."""

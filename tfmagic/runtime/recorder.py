@@ -230,7 +230,7 @@ class Recorder:
     def _meet(self, variable: Any, handle: Any) -> VariableRecord:
         known = self.log.variables.get(handle._id)
         if known is None:
-            known = VariableRecord(len(self.log.variables), handle._id, variable)
+            known = VariableRecord(len(self.log.variables), handle, variable)
             self.log.variables[handle._id] = known
         return known
 

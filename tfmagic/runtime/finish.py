@@ -1,0 +1,404 @@
+"""From the settled log to the frozen recording."""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import CodeType
+from typing import Any
+
+from tfmagic.language import say
+from tfmagic.model import (
+    Cell,
+    Failure,
+    Frame,
+    Gap,
+    Gradient,
+    GradientCall,
+    Line,
+    Op,
+    Recording,
+    TensorInfo,
+    VariableInfo,
+)
+from tfmagic.model.value import UNKNOWN
+from tfmagic.runtime.linking import Linker
+from tfmagic.runtime.log import Answer, Call, Entry, Leaf, Log, Place
+from tfmagic.runtime.source import call_arguments, source_of
+from tfmagic.runtime.structure import expression_at
+
+_FUNCTION = re.compile(r"__(inference|forward|backward)_(.+)_\d+$")
+_ASSIGNS = re.compile(r"Assign\w*VariableOp|Resource(?:Apply|SparseApply|Scatter)\w*")
+_LONGEST_ATTR = 200
+
+
+class Finisher:
+    """Builds one :class:`Recording`; ``label`` names the cell of a file for people."""
+
+    def __init__(self, log: Log, label: Callable[[str], str]) -> None:
+        self._log = log
+        self._label = label
+        self._tensor: dict[int, int] = {}
+        self._order: list[int] = []
+        self._origin: dict[int, tuple[int, int]] = {}
+        self._lines: dict[tuple[str, int], Line] = {}
+        self._cells: dict[str, Cell] = {}
+        self._attrs: dict[tuple[str, Any], Any] = {}
+        self._read_of: dict[int, int] = {}
+        self._assigned: dict[int, list[int]] = {}
+
+    def recording(
+        self, *, seconds: float = 0.0, failure: BaseException | None = None,
+        notes: Sequence[str] = (),
+    ) -> Recording:
+        """The whole of it."""
+        log = self._log
+        for position, entry in enumerate(log.entries):
+            self._number(position, entry)
+        self._reads()
+        linker = Linker(log.entries)
+        for call in log.calls:
+            linker.follow(call)
+            for leaf in (*call.target, *call.sources):
+                self._number_leaf(leaf)
+            for answer in call.result:
+                self._id(answer.key)
+        ops = self._ops(linker.links.forward)
+        calls = tuple(self._call(call) for call in log.calls)
+        return Recording(
+            ops=ops,
+            tensors=tuple(self._tensor_info(key) for key in self._order),
+            variables=self._variables(),
+            gradients=calls,
+            lines=tuple(self._lines.values()),
+            cells=tuple(self._cells.values()),
+            complete=gaps(log),
+            failure=self._failure(failure),
+            tensor_gradients=self._gradients(linker.links.gradients),
+            seconds=seconds,
+            versions=versions(),
+            notes=tuple(notes),
+        )
+
+    # -- numbers ----------------------------------------------------------------
+
+    def _id(self, key: int | None) -> int | None:
+        if key is None or key not in self._log.snapshots:
+            return None
+        if key not in self._tensor:
+            self._tensor[key] = len(self._order)
+            self._order.append(key)
+        return self._tensor[key]
+
+    def _ids(self, keys: Sequence[int]) -> tuple[int, ...]:
+        return tuple(i for i in map(self._id, keys) if i is not None)
+
+    def _number(self, position: int, entry: Entry) -> None:
+        self._ids(entry.inputs)
+        for output, key in enumerate(entry.outputs):
+            self._id(key)
+            self._origin[key] = (position, output)
+
+    def _number_leaf(self, leaf: Leaf) -> None:
+        if leaf.kind == "tensor":
+            self._id(leaf.key)
+
+    def _reads(self) -> None:
+        log = self._log
+        for key, record in log.implicit_reads.items():
+            self._read_of[key] = record.index
+        for position, entry in enumerate(log.entries):
+            owners = [log.variables[key] for key in entry.inputs if key in log.variables]
+            if not owners:
+                continue
+            if entry.type == "ReadVariableOp":
+                self._read_of[entry.outputs[0]] = owners[0].index
+            elif _ASSIGNS.match(entry.type):
+                self._assigned.setdefault(owners[0].index, []).append(position)
+
+    # -- lines ------------------------------------------------------------------
+
+    def _line(self, code: CodeType, number: int) -> Line:
+        key = (code.co_filename, number)
+        if key not in self._lines:
+            cell = self._cell(code.co_filename)
+            text = cell.source.split("\n")[number - 1 : number] if number else []
+            self._lines[key] = Line(
+                len(self._lines), cell.index, number, text[0].strip() if text else ""
+            )
+        return self._lines[key]
+
+    def _cell(self, filename: str) -> Cell:
+        if filename not in self._cells:
+            self._cells[filename] = Cell(
+                len(self._cells), self._label(filename), source_of(filename)
+            )
+        return self._cells[filename]
+
+    def _place(self, place: Place) -> tuple[int | None, tuple[Frame, ...]]:
+        frames = tuple(
+            Frame(_function_name(code), self._line(code, number).index)
+            for code, number in reversed(place)
+        )
+        return (frames[-1].line if frames else None), frames
+
+    # -- ops and tensors --------------------------------------------------------
+
+    def _ops(self, forward: Mapping[int, int]) -> tuple[Op, ...]:
+        ops: list[Op] = []
+        before: float | None = None
+        for position, entry in enumerate(self._log.entries):
+            line, stack = self._place(entry.place)
+            function = _FUNCTION.match(entry.type)
+            outputs = self._ids(entry.outputs)
+            device = self._log.snapshots[entry.outputs[0]].device if entry.outputs else ""
+            ops.append(
+                Op(
+                    index=position,
+                    type=entry.type,
+                    kind="forward" if entry.call < 0 else "backward",
+                    inputs=self._ids(entry.inputs),
+                    outputs=outputs,
+                    attrs=self._plain_attrs(entry),
+                    scope=entry.scope,
+                    line=line,
+                    stack=stack,
+                    device=device,
+                    duration=max(0.0, entry.when - before) if before is not None else 0.0,
+                    differentiates=forward.get(position),
+                    call=entry.call if entry.call >= 0 else None,
+                    cell=entry.cell,
+                    function=function[2] if function else "",
+                )
+            )
+            before = entry.when
+        return tuple(ops)
+
+    def _plain_attrs(self, entry: Entry) -> tuple[tuple[str, Any], ...]:
+        attrs = entry.attrs or ()
+        found: dict[str, Any] = {}
+        for name, value in zip(attrs[::2], attrs[1::2], strict=False):
+            name = name.decode() if isinstance(name, bytes) else str(name)
+            key = (entry.type, name, type(value).__name__, str(value)[:_LONGEST_ATTR])
+            if key not in self._attrs:
+                self._attrs[key] = plain_attr(entry.type, name, value)  # type: ignore[index]
+            found[name] = self._attrs[key]  # type: ignore[index]
+        return tuple(found.items())
+
+    def _tensor_info(self, key: int) -> TensorInfo:
+        log, snapshot = self._log, self._log.snapshots[key]
+        position, output = self._origin.get(key, (None, 0))
+        variable = self._read_of.get(key)
+        if key in log.variables:
+            role, variable = "handle", log.variables[key].index
+        elif variable is not None:
+            role = "read"
+        else:
+            role = "input" if position is None else "op"
+        return TensorInfo(
+            id=self._tensor[key],
+            shape=snapshot.shape,
+            dtype=snapshot.dtype,
+            device=snapshot.device,
+            role=role,
+            op=position,
+            output=output,
+            variable=variable,
+            name=self._name(key, variable),
+            value=snapshot.value(),
+            bytes=snapshot.bytes,
+        )
+
+    def _name(self, key: int, variable: int | None) -> str:
+        if variable is not None:
+            return self._variable_name(variable)
+        return self._log.names.get(key, "")
+
+    def _variable_name(self, index: int) -> str:
+        record = next(r for r in self._log.variables.values() if r.index == index)
+        return self._log.names.get(record.key) or record.label or f"variable {index}"
+
+    def _variables(self) -> tuple[VariableInfo, ...]:
+        reads: dict[int, list[int]] = {}
+        for key, index in self._read_of.items():
+            tensor = self._id(key)
+            if tensor is not None:
+                reads.setdefault(index, []).append(tensor)
+        found = []
+        for record in sorted(self._log.variables.values(), key=lambda r: r.index):
+            mine = tuple(sorted(reads.get(record.index, ())))
+            first = self._log.snapshots[self._order[mine[0]]] if mine else None
+            handle = self._log.snapshots.get(record.key)
+            found.append(
+                VariableInfo(
+                    id=record.index,
+                    name=self._variable_name(record.index),
+                    shape=record.shape if record.shape is not None else (first and first.shape),
+                    dtype=record.dtype or (first.dtype if first else ""),
+                    device=handle.device if handle else (first.device if first else ""),
+                    trainable=record.trainable,
+                    label=record.label,
+                    value=first.value() if first else UNKNOWN,
+                    reads=mine,
+                    assigned_by=tuple(self._assigned.get(record.index, ())),
+                )
+            )
+        return tuple(found)
+
+    # -- gradients --------------------------------------------------------------
+
+    def _gradients(self, found: Mapping[int, int]) -> tuple[tuple[int, int], ...]:
+        pairs = ((self._id(tensor), self._id(key)) for tensor, key in found.items())
+        return tuple((t, g) for t, g in pairs if t is not None and g is not None)
+
+    def _call(self, call: Call) -> GradientCall:
+        line, _ = self._place(call.place)
+        target, sources = self._expressions(call)
+        names = tuple(self._leaf_name(leaf, target) for leaf in call.target)
+        known = (self._id(leaf.key) for leaf in call.target if leaf.kind == "tensor")
+        answers = call.result or (Answer(None),) * len(call.sources)
+        return GradientCall(
+            index=call.index,
+            origin=call.origin,
+            targets=names,
+            target_tensors=tuple(t for t in known if t is not None),
+            gradients=tuple(
+                self._gradient(" + ".join(names), leaf, answer, sources)
+                for leaf, answer in zip(call.sources, answers, strict=True)
+            ),
+            line=line,
+            error=call.error,
+            cell=call.cell,
+        )
+
+    def _expressions(self, call: Call) -> tuple[Any, Any]:
+        """What the user wrote for target and sources, where their line says it."""
+        if not call.place:
+            return None, None
+        code, number = call.place[0]
+        arguments = call_arguments(source_of(code.co_filename), number, "gradient")
+        return tuple((arguments + [None, None])[:2])  # type: ignore[return-value]
+
+    def _leaf_name(self, leaf: Leaf, expression: Any) -> str:
+        known = self._log.names.get(leaf.key) if leaf.key is not None else None
+        record = self._log.variables.get(leaf.key) if leaf.key is not None else None
+        return (
+            known
+            or expression_at(expression, leaf.place)
+            or (record.label if record else "")
+            or f"{leaf.kind}{leaf.place}"
+        )
+
+    def _gradient(self, target: str, leaf: Leaf, answer: Answer, expression: Any) -> Gradient:
+        snapshot = self._log.snapshots.get(answer.key) if answer.key is not None else None
+        record = self._log.variables.get(leaf.key) if leaf.key is not None else None
+        tensors = self._source_tensors(leaf)
+        weight = None
+        if tensors:
+            figures = self._log.snapshots[self._order[tensors[-1]]].value().stats
+            weight = figures.norm if figures else None
+        return Gradient(
+            target=target,
+            source=self._leaf_name(leaf, expression),
+            place=leaf.place,
+            shape=(answer.shape or snapshot.shape) if snapshot else None,
+            dtype=snapshot.dtype if snapshot else "",
+            value=snapshot.value() if snapshot else None,
+            tensor=self._id(answer.key),
+            variable=record.index if record else None,
+            source_tensors=tensors,
+            weight_norm=weight if weight is None or math.isfinite(weight) else None,
+            rows=answer.rows,
+        )
+
+    def _source_tensors(self, leaf: Leaf) -> tuple[int, ...]:
+        if leaf.kind == "tensor":
+            own = self._id(leaf.key)
+            return () if own is None else (own,)
+        record = self._log.variables.get(leaf.key) if leaf.key is not None else None
+        if record is None:
+            return ()
+        reads = (self._id(key) for key, index in self._read_of.items() if index == record.index)
+        return tuple(sorted(r for r in reads if r is not None))
+
+    def _failure(self, error: BaseException | None) -> Failure | None:
+        if error is None:
+            return None
+        line = None
+        trace = error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename in self._cells:
+                line = self._line(trace.tb_frame.f_code, trace.tb_lineno).index
+            trace = trace.tb_next
+        return Failure(type(error).__name__, str(error)[:2000], line)
+
+
+def _function_name(code: CodeType) -> str:
+    return "" if code.co_name == "<module>" or code.co_name.startswith("<cell") else code.co_name
+
+
+def plain_attr(op_type: str, name: str, value: Any) -> Any:
+    """An op attribute as plain data: dtypes by name, long values shortened."""
+    import tensorflow as tf
+
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if isinstance(value, tf.DType):
+        return value.name
+    if isinstance(value, (bool, float)) or value is None:
+        return value
+    if isinstance(value, int):
+        return _dtype_name(op_type, name, value)
+    if isinstance(value, (list, tuple)) and len(value) <= 64:
+        return tuple(plain_attr(op_type, name, v) for v in value)
+    return str(value)[:_LONGEST_ATTR]
+
+
+def _dtype_name(op_type: str, name: str, value: int) -> Any:
+    """Dtype attributes come as enum numbers: the OpDef says which they are."""
+    import tensorflow as tf
+
+    from tfmagic.runtime import private
+
+    definition = private.op_definition(op_type)
+    attributes = definition.attr if definition is not None else ()
+    if any(a.name == name and "type" in a.type for a in attributes):
+        try:
+            return tf.dtypes.as_dtype(value).name
+        except (TypeError, KeyError):
+            return value
+    return value
+
+
+def versions() -> tuple[tuple[str, str], ...]:
+    """TensorFlow, Keras and Python as they are here."""
+    import tensorflow as tf
+
+    keras = getattr(sys.modules.get("keras"), "__version__", "")
+    found = [("tensorflow", tf.__version__), ("python", sys.version.split()[0])]
+    return tuple([*found, ("keras", keras)] if keras else found)
+
+
+def gaps(log: Log) -> tuple[Gap, ...]:
+    """What was not seen, each kind once."""
+    found = []
+    if log.foreign:
+        found.append(_gap("threads", log.foreign))
+    functions = [e for e in log.entries if _FUNCTION.match(e.type) and e.call < 0]
+    if functions:
+        named = dict.fromkeys(str(_FUNCTION.match(e.type)[2]) for e in functions)  # type: ignore[index]
+        found.append(_gap("functions", len(functions), names=", ".join(list(named)[:5])))
+    opaque = [e for e in log.entries if e.type in ("EagerPyFunc", "PyFunc", "PyFuncStateless")]
+    if opaque:
+        found.append(_gap("python", len(opaque)))
+    if log.dropped:
+        found.append(_gap("budget", log.dropped))
+    if log.faults:
+        found.append(_gap("fault", len(log.faults), detail=log.faults[0]))
+    return tuple(found)
+
+
+def _gap(code: str, count: int, **values: Any) -> Gap:
+    return Gap(code, say(f"gap.{code}", n=count, **values), count)
