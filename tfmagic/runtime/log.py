@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -134,6 +134,10 @@ class Call:
     turns: list[Differentiated] = field(default_factory=list)
     settled: bool = False
 
+    def copy(self) -> Call:
+        """The same call, to be settled on its own."""
+        return replace(self)
+
 
 @dataclass(slots=True)
 class CustomGradient:
@@ -164,6 +168,7 @@ class Log:
     traced: int = 0
     foreign: int = 0
     faults: list[str] = field(default_factory=list)
+    keep_handles: bool = False
 
     def settle(self, upto: int | None = None, whole: int = 64) -> None:
         """Let go of the tensors of the entries before ``upto`` (all, by default).
@@ -182,7 +187,7 @@ class Log:
                 self._settle_call(call, whole)
             self.functions = dict.fromkeys(self.functions)
             self.custom.clear()
-            for record in self.variables.values():
+            for record in () if self.keep_handles else self.variables.values():
                 record.live = None
 
     def _note(self, tensors: Sequence[Any], whole: int) -> tuple[int, ...]:

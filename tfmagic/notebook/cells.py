@@ -1,0 +1,332 @@
+"""From ``%%tape`` on a cell's first line to a recording of that cell.
+
+The line is taken off before IPython sees the cell, so what runs *is* the plain cell:
+the same ``Out``, the same ``;`` and ``await``, the same traceback.  The recorder is put
+on by IPython's ``pre_run_cell`` event and taken off by ``post_run_cell``, where the
+report is shown under whatever the cell showed.
+
+Where the cell is not IPython's own to run (``%%time`` above ``%%tape``, a call of
+``run_cell_magic``), :meth:`Cells.run_inside` runs the body the way IPython does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.display import display
+
+from tfmagic.errors import TfmagicError
+from tfmagic.language import say
+from tfmagic.notebook.body import run_body
+from tfmagic.notebook.options import HelpShown, Options, identifier, usage_error
+from tfmagic.notebook.settings import TFMagic
+from tfmagic.notebook.view import View
+from tfmagic.runtime.arrival import when_imported
+
+if TYPE_CHECKING:
+    from tfmagic.model import Recording
+    from tfmagic.runtime.tape import Tape
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+@dataclass(slots=True)
+class Session:
+    """One recorded cell: what was asked on its first line, and the tape once there is one."""
+
+    options: Any
+    show: Callable[[Session], None]
+    magic: str = "%%tape"
+    tape: Tape | None = None
+    cancel: Callable[[], None] | None = None
+    story: bool = False
+    note: str = ""
+
+
+class Cells:
+    """The cells of one shell: which of them are recorded, and what came of it."""
+
+    def __init__(self, shell: Any, settings: TFMagic) -> None:
+        self.shell = shell
+        self.settings = settings
+        self.magics: dict[str, tuple[Options, Callable[[Session], None]]] = {}
+        self.story: Tape | None = None
+        self.telling = False
+        self.last_tape: Tape | None = None
+        self._running: list[Session | None] = []
+
+    # -- hooks ------------------------------------------------------------------
+
+    def attach(self) -> None:
+        """Put our hooks into the shell."""
+        self.shell.input_transformers_cleanup.append(self.take_line_off)
+        self.shell.events.register("pre_run_cell", self.before)
+        self.shell.events.register("post_run_cell", self.after)
+
+    def detach(self) -> None:
+        """Take them out again and let everything go."""
+        with contextlib.suppress(ValueError):
+            self.shell.input_transformers_cleanup.remove(self.take_line_off)
+        for event, hook in (("pre_run_cell", self.before), ("post_run_cell", self.after)):
+            with contextlib.suppress(ValueError):
+                self.shell.events.unregister(event, hook)
+        while self._running:
+            session = self._running.pop()
+            if session is not None:
+                self._stop(session, None)
+        self.end_story()
+
+    # -- the plain way: IPython runs the cell -----------------------------------
+
+    def take_line_off(self, lines: list[str]) -> list[str]:
+        """Input transformer: the cell without the line of ours that it begins with.
+
+        Only where IPython is about to run a cell of its own, and only where the line is
+        one we can follow: any other goes its way and is refused as a magic.
+        """
+        if self._running or self._asked(lines) is None:
+            return lines
+        return lines[1:]
+
+    def _asked(self, lines: Sequence[str]) -> tuple[str, Any] | None:
+        """The magic and options that the first line asks for, where it does so rightly."""
+        first = lines[0] if lines else ""
+        if not first.startswith("%%") or first.rstrip().endswith("?"):
+            return None
+        name, _, rest = first[2:].strip().partition(" ")
+        if name not in self.magics or not "".join(lines[1:]).strip():
+            return None
+        if {"--help", "-h"} & set(rest.split()):
+            return None
+        try:
+            return name, self._parse(name, rest)
+        except TfmagicError:
+            return None
+
+    def _parse(self, name: str, rest: str) -> Any:
+        options = self.magics[name][0].parse(rest)
+        identifier(getattr(options, "name", None), options_name(name))
+        identifier(options.output, "-o")
+        return options
+
+    def before(self, info: Any) -> None:
+        """``pre_run_cell``: start recording where the cell asks for it."""
+        lines = str(info.raw_cell).lstrip("\n").splitlines(keepends=True)
+        asked = None if self._running else self._asked(lines)
+        session = None
+        if asked is not None:
+            session = Session(asked[1], self.magics[asked[0]][1], "%%" + asked[0])
+        elif self.telling and not self._running:
+            session = Session(self.magics["tape"][0].parse(""), self.magics["tape"][1])
+            session.story = True
+        self._running.append(session)
+        if session is not None:
+            self._start(session)
+
+    def after(self, result: Any) -> None:
+        """``post_run_cell``: stop, and show what was recorded."""
+        if not self._running:
+            return
+        session = self._running.pop()
+        if session is None:
+            return
+        error = result.error_in_exec or result.error_before_exec
+        self._stop(session, error)
+        self._conclude(session, error, result.result)
+        session.show(session)
+
+    # -- the inside way: somebody else runs the cell ------------------------------
+
+    def run_inside(self, name: str, line: str, body: str) -> Any:
+        """The cell magic itself: run ``body`` as IPython would, recorded; its last value."""
+        __tracebackhide__ = True
+        try:
+            options = self._parse(name, line)
+        except HelpShown:
+            return None
+        except TfmagicError as error:
+            raise usage_error(error) from None
+        if not body.strip():
+            raise UsageError(say("cells.empty", magic="%%" + name))
+        session = Session(options, self.magics[name][1], "%%" + name)
+        value, error = None, None
+        self._start(session)
+        try:
+            value = run_body(self.shell, body)
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            self._stop(session, error)
+            self._conclude(session, error, value)
+            session.show(session)
+        return value
+
+    # -- what both ways share ---------------------------------------------------
+
+    def _start(self, session: Session) -> None:
+        """Listen now, or as soon as the cell imports TensorFlow."""
+        self._strip_frames()
+        if sys.modules.get("tensorflow") is not None:
+            self._listen(session)
+        else:
+            session.cancel = when_imported("tensorflow", lambda: self._listen(session))
+
+    def _listen(self, session: Session) -> None:
+        try:
+            session.tape = self._tape_for(session)
+            session.tape.start()
+        except Exception as error:
+            session.tape = None
+            session.note = _one_line(error)
+
+    def _tape_for(self, session: Session) -> Tape:
+        from tfmagic.runtime.tape import Tape
+
+        if self.telling and self.story is not None:
+            session.story = True
+            self.story.next_cell()
+            return self.story
+        tape = Tape(
+            lambda: self.shell.user_ns, label=self.label, budget=self.settings.budget_bytes
+        )
+        if self.telling:
+            session.story = True
+            self.story = tape
+        return tape
+
+    def label(self, filename: str) -> str:
+        """``In [3]`` for a cell of this shell, the file's own name for anything else."""
+        names = getattr(self.shell.compile, "_filename_map", {})
+        if filename in names:
+            return f"In [{names[filename]}]"
+        return filename.replace("\\", "/").rpartition("/")[2]
+
+    def _stop(self, session: Session, error: BaseException | None) -> None:
+        self._show_frames_again()
+        if session.cancel is not None:
+            session.cancel()
+        if session.tape is not None:
+            session.tape.stop(error)
+
+    def _conclude(self, session: Session, error: BaseException | None, value: Any) -> None:
+        """Differentiate what was asked, then keep what was named and let the rest go."""
+        tape = session.tape
+        if tape is None:
+            session.note = session.note or self._why_nothing(session)
+            return
+        try:
+            if error is None and tape.ran:
+                self._differentiate(session, tape, value)
+        finally:
+            self._keep(session, tape)
+
+    def _differentiate(self, session: Session, tape: Tape, value: Any) -> None:
+        from tfmagic.notebook.wishes import wish
+
+        asked = getattr(session.options, "target", None) or getattr(session.options, "wrt", None)
+        try:
+            tape.infer(wish(session.options, self.shell.user_ns), value)
+        except TfmagicError as error:
+            if asked or not session.story:
+                tape.note(str(error))
+        except Exception as error:
+            tape.note(say("cells.not_differentiated", detail=_one_line(error)))
+
+    def _keep(self, session: Session, tape: Tape) -> None:
+        name = getattr(session.options, "name", None)
+        if name:
+            self.shell.user_ns[name] = tape
+        elif not session.story:
+            tape.release()
+        self.last_tape = tape
+        if session.options.output:
+            self.shell.user_ns[session.options.output] = tape.recording
+
+    def _why_nothing(self, session: Session) -> str:
+        if session.story:
+            return ""
+        if importlib.util.find_spec("tensorflow") is None:
+            return say("tensorflow.missing")
+        return say("cells.no_tensorflow", magic=session.magic)
+
+    @property
+    def last(self) -> Recording | None:
+        """The last recording, or None."""
+        return None if self.last_tape is None else self.last_tape.recording
+
+    # -- a story of several cells -------------------------------------------------
+
+    def begin_story(self) -> None:
+        """Record every following cell into one recording."""
+        self.telling = True
+
+    def end_story(self) -> None:
+        """Record no more cells by themselves, and let the tensors go."""
+        self.telling = False
+        if self.story is not None:
+            self.story.release()
+            self.story = None
+
+    # -- tracebacks ---------------------------------------------------------------
+
+    def _strip_frames(self) -> None:
+        """While a recorded cell runs, a traceback is shown without the recorder's frames."""
+        shell, original = self.shell, getattr(self.shell, "_get_exc_info", None)
+        if original is None or "_get_exc_info" in vars(shell):
+            return
+
+        def without_ours(*args: Any, **kwargs: Any) -> Any:
+            found = original(*args, **kwargs)
+            for error in _chain(found[1]):
+                error.__traceback__ = _without_ours(error.__traceback__)
+            trace = found[1].__traceback__ if found[1] is not None else found[2]
+            return (*found[:2], trace)
+
+        shell._get_exc_info = without_ours
+
+    def _show_frames_again(self) -> None:
+        vars(self.shell).pop("_get_exc_info", None)
+
+
+def options_name(magic: str) -> str:
+    """How the name that a magic binds is called in a message."""
+    return f"%%{magic} NAME"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _without_ours(trace: TracebackType | None) -> TracebackType | None:
+    """The same traceback, its links past every frame of this package."""
+    kept = []
+    while trace is not None:
+        if not str(trace.tb_frame.f_globals.get("__name__", "")).startswith(_PACKAGE + "."):
+            kept.append(trace)
+        trace = trace.tb_next
+    for one, following in zip(kept, [*kept[1:], None], strict=True):
+        one.tb_next = following
+    return kept[0] if kept else None
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error).strip().split("\n")[0][:300]
+    return text if isinstance(error, TfmagicError) else f"{type(error).__name__}: {text}"
+
+
+def show_line(text: str) -> None:
+    """One line for the user, as text in a terminal and as HTML in a notebook."""
+    if text:
+        display(View.of_line(text))

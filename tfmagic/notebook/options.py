@@ -1,0 +1,145 @@
+"""Options of the magics: parsing with one clear line on errors, help, and their names."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+from typing import Any, NoReturn
+
+from IPython.core.error import UsageError
+from IPython.utils.process import arg_split
+
+from tfmagic.errors import OptionError, TfmagicError
+from tfmagic.language import say
+
+
+class HelpShown(Exception):
+    """``--help`` was given and answered: there is nothing more to do."""
+
+
+class Options(argparse.ArgumentParser):
+    """The options of one magic; their help stands in the catalogue under ``help.…``."""
+
+    def __init__(self, magic: str) -> None:
+        super().__init__(prog=magic, add_help=False, allow_abbrev=False)
+        self.magic = magic
+        self.add_argument("-h", "--help", action="store_true", help="help.help")
+
+    def error(self, message: str) -> NoReturn:
+        raise OptionError("options.error", magic=self.magic, detail=message, help=self.magic)
+
+    def names(self) -> list[str]:
+        """Every option as one types it."""
+        return [name for action in self._actions for name in action.option_strings]
+
+    def parse(self, line: str) -> argparse.Namespace:
+        """The options in ``line``; :class:`OptionError` for any that does not fit."""
+        try:
+            words = arg_split(line, posix=False)
+        except ValueError as error:
+            raise OptionError(
+                "options.error", magic=self.magic, detail=str(error), help=self.magic
+            ) from None
+        parsed, unknown = self.parse_known_args([_unquoted(word) for word in words])
+        if parsed.help:
+            print(self.format_help().rstrip())
+            raise HelpShown
+        if unknown:
+            self._refuse(unknown[0])
+        return parsed
+
+    def _refuse(self, given: str) -> NoReturn:
+        word = given.partition("=")[0]
+        close = difflib.get_close_matches(word, self.names(), 1, 0.5)
+        raise OptionError(
+            "options.unknown" if close else "options.unknown_far",
+            magic=self.magic,
+            given=given,
+            near=close[0] if close else "",
+        )
+
+    def format_help(self) -> str:
+        """Usage and options, in the user's language."""
+        rows = [
+            (", ".join(a.option_strings) or (a.metavar or a.dest), _argument(a), say(str(a.help)))
+            for a in self._actions
+        ]
+        heads = [f"  {name} {argument}".rstrip() for name, argument, _ in rows]
+        width = max(map(len, heads)) + 2
+        lines = [
+            f"{h:<{width}}{text}" for h, (_, _, text) in zip(heads, rows, strict=True)
+        ]
+        return "\n".join([say(f"help.{self.magic.lstrip('%')}"), "", *lines]) + "\n"
+
+
+def _argument(action: argparse.Action) -> str:
+    if not action.option_strings or action.nargs == 0:
+        return ""
+    return str(action.metavar or action.dest.upper())
+
+
+def _unquoted(word: str) -> str:
+    """``"a b"`` without its quotes; an expression such as ``grads['w']`` as it is."""
+    if len(word) >= 2 and word[0] == word[-1] and word[0] in "\"'":
+        return word[1:-1]
+    name, sign, value = word.partition("=")
+    if sign and name.startswith("--"):
+        return name + sign + _unquoted(value)
+    return word
+
+
+def expression_names(expression: str) -> tuple[str, ...]:
+    """``A,B`` or ``[A, B]`` as the separate expressions they are."""
+    try:
+        body = ast.parse(expression, mode="eval").body
+    except SyntaxError:
+        return (expression,)
+    if isinstance(body, (ast.Tuple, ast.List)):
+        return tuple(ast.unparse(part) for part in body.elts)
+    return (expression,)
+
+
+def identifier(word: str | None, option: str) -> str | None:
+    """``word`` where it can be a variable's name; :class:`OptionError` where it cannot."""
+    if word is not None and not word.isidentifier():
+        raise OptionError("options.no_identifier", option=option, given=word)
+    return word
+
+
+def usage_error(error: TfmagicError) -> UsageError:
+    """One line without a traceback, as IPython shows a wrong use of a magic."""
+    return UsageError(str(error))
+
+
+def tape_options() -> Options:
+    """Options of ``%%tape``."""
+    parser = Options("%%tape")
+    add: Any = parser.add_argument
+    add("name", nargs="?", metavar="NAME", help="help.tape_name")
+    add("--target", metavar="EXPR", help="help.tape_target")
+    add("--wrt", metavar="A,B", help="help.tape_wrt")
+    add("--watch", metavar="X", help="help.tape_watch")
+    add("--graph", action=argparse.BooleanOptionalAction, default=None, help="help.tape_graph")
+    add("--depth", type=int, metavar="N", help="help.tape_depth")
+    add("--flat", action="store_true", help="help.tape_flat")
+    add("--fold", dest="flat", action="store_false", help="help.tape_fold")
+    add("--backward", action="store_true", help="help.tape_backward")
+    add("-o", dest="output", metavar="NAME", help="help.output")
+    add("-q", dest="quiet", action="store_true", help="help.quiet")
+    return parser
+
+
+def graph_options() -> Options:
+    """Options of ``%tfgraph`` and ``%%tfgraph``."""
+    parser = Options("%tfgraph")
+    add: Any = parser.add_argument
+    add("expression", nargs="*", metavar="EXPR", help="help.graph_expression")
+    add("--depth", type=int, metavar="N", help="help.tape_depth")
+    add("--flat", action="store_true", help="help.tape_flat")
+    add("--fold", dest="flat", action="store_false", help="help.tape_fold")
+    add("--backward", action="store_true", help="help.tape_backward")
+    add("--save", metavar="FILE", help="help.graph_save")
+    add("-o", dest="output", metavar="NAME", help="help.output")
+    add("-q", dest="quiet", action="store_true", help="help.quiet")
+    return parser

@@ -1,0 +1,44 @@
+"""``%config TFMagic``: what a user can set, each with its help."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from traitlets import Bool, Enum, Float, Int, observe
+from traitlets.config import Configurable
+
+from tfmagic import language
+
+
+class TFMagic(Configurable):
+    """Settings of tfmagic, for this kernel."""
+
+    lang = Enum(
+        ("auto", *language.LANGUAGES),
+        default_value="auto",
+        help="Language of every message: 'en', 'ko', or 'auto' to go by the locale.",
+    ).tag(config=True)
+    budget = Float(
+        2.0, min=0.0, help="Gigabytes of tensors that are held while a recorded cell runs."
+    ).tag(config=True)
+    boxes = Int(60, min=1, help="Most boxes in a picture before ops are folded.").tag(config=True)
+    seconds = Float(
+        1.0, min=0.01, help="Seconds that the layout of a picture may take before it is stopped."
+    ).tag(config=True)
+    engine = Enum(
+        ("auto", "embedded", "dot"),
+        default_value="auto",
+        help="Which Graphviz draws: the embedded one, the system's dot, or whichever works.",
+    ).tag(config=True)
+    graph = Bool(True, help="Whether %%tape draws the graph unless told otherwise.").tag(
+        config=True
+    )
+
+    @observe("lang")
+    def _speak(self, change: Any) -> None:
+        language.use(change["new"])
+
+    @property
+    def budget_bytes(self) -> int:
+        """The budget in bytes."""
+        return int(self.budget * 2**30)

@@ -1,0 +1,39 @@
+"""``--target``, ``--wrt`` and ``--watch``: the user's expressions, looked up in their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tfmagic.notebook.options import expression_names
+from tfmagic.runtime.tape import Wish, evaluate
+
+
+def wish(options: Any, namespace: Mapping[str, Any]) -> Wish:
+    """What the options ask to be differentiated.
+
+    Raises :class:`~tfmagic.errors.OptionError` for an expression that stands for nothing.
+    """
+    target = _value(options, "target", namespace)
+    sources = _value(options, "wrt", namespace)
+    return Wish(
+        target=target,
+        sources=_weights(sources),
+        target_name=getattr(options, "target", None) or "",
+        source_names=expression_names(getattr(options, "wrt", None) or ""),
+        extra=_weights(_value(options, "watch", namespace)),
+    )
+
+
+def _value(options: Any, option: str, namespace: Mapping[str, Any]) -> Any:
+    expression = getattr(options, option, None)
+    if expression is None:
+        return None
+    return evaluate(expression, namespace, f"--{option}")
+
+
+def _weights(value: Any) -> Any:
+    """A model or module stands for its trainable variables."""
+    if isinstance(value, (list, tuple, dict)) or hasattr(value, "dtype"):
+        return value
+    return getattr(value, "trainable_variables", value)

@@ -1,0 +1,345 @@
+"""``with tfmagic.record() as rec:`` and the tape that later cells can ask.
+
+A :class:`Tape` keeps the tensors of a recorded run, and works gradients out from them
+as often as it is asked, for any target and any sources.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+from tfmagic.errors import NoTargetError, OptionError, ReleasedError
+from tfmagic.language import say
+from tfmagic.model import Recording
+from tfmagic.runtime import private
+from tfmagic.runtime.differentiate import aside, gradient, tape_for
+from tfmagic.runtime.finish import Finisher
+from tfmagic.runtime.log import Log, handle_of
+from tfmagic.runtime.names import key_of, walk
+from tfmagic.runtime.recorder import BUDGET, Recorder
+from tfmagic.runtime.structure import leaves, rebuild
+
+Namespace = Callable[[], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asked to be differentiated, in their own words (all optional)."""
+
+    target: Any = None
+    sources: Any = None
+    target_name: str = ""
+    source_names: tuple[str, ...] = ()
+    extra: Any = None
+
+
+class Tape:
+    """A run that is recorded, or was; see :func:`record`.
+
+    ``namespace`` gives the user's names when they are needed, ``label`` the name of the
+    cell that a file stands for.
+    """
+
+    def __init__(
+        self,
+        namespace: Namespace,
+        *,
+        label: Callable[[str], str] = str,
+        budget: int = BUDGET,
+        boundary: CodeType | None = None,
+    ) -> None:
+        self._namespace = namespace
+        self._label = label
+        self._recorder = Recorder(budget=budget, boundary=boundary)
+        self._recording: Recording | None = None
+        self._failure: BaseException | None = None
+        self._released = False
+        self._notes: list[str] = []
+
+    # -- the run ----------------------------------------------------------------
+
+    def __enter__(self) -> Tape:
+        self.start()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.stop(error)
+
+    def start(self) -> None:
+        """Record from now on; what was recorded before is kept."""
+        self._recording = None
+        self._recorder.names_in(self._namespace())
+        self._recorder.start()
+
+    def next_cell(self) -> None:
+        """What follows belongs to the next cell."""
+        self._recorder.cell += 1
+
+    def stop(self, error: BaseException | None = None) -> None:
+        """Record no more; ``error`` is what ended the run, if anything did."""
+        self._recorder.stop()
+        self._failure = error
+        self._recording = None
+        self._learn_names()
+
+    def _learn_names(self) -> None:
+        namespace, log = self._namespace(), self._recorder.log
+        self._recorder.names_in(namespace)
+        wanted = {key for key in log.variables if key not in log.names}
+        if wanted:
+            log.names.update(walk(namespace, wanted))
+
+    def note(self, sentence: str) -> None:
+        """Have the recording say ``sentence`` to whoever reads it."""
+        self._notes.append(sentence)
+        self._recording = None
+
+    @property
+    def log(self) -> Log:
+        """What was heard so far, live."""
+        return self._recorder.log
+
+    @property
+    def ran(self) -> bool:
+        """Whether any op was recorded."""
+        return bool(self.log.entries)
+
+    # -- the recording ----------------------------------------------------------
+
+    @property
+    def recording(self) -> Recording:
+        """All that was recorded, as plain data; the tensors stay here for more questions."""
+        if self._recording is None:
+            log = self.log if self._released else _copy(self.log)
+            log.settle()
+            self._recording = Finisher(log, self._label).recording(
+                seconds=self._recorder.seconds, failure=self._failure, notes=self._notes
+            )
+        return self._recording
+
+    def release(self) -> Tape:
+        """Let every tensor go; the recording stays, more gradients cannot be asked."""
+        if not self._released:
+            self._released = True
+            self._recording = None
+            self.log.settle()
+        return self
+
+    # -- gradients --------------------------------------------------------------
+
+    @property
+    def watched_variables(self) -> Watched:
+        """The trainable variables that were read, in order; also callable, as on a tf tape."""
+        found = (r.ref() for r in self.log.variables.values() if r.trainable)
+        return Watched(v for v in found if v is not None)
+
+    def gradient(
+        self,
+        target: Any,
+        sources: Any,
+        output_gradients: Any = None,
+        unconnected_gradients: Any = "none",
+    ) -> Any:
+        """The gradient of ``target`` with respect to ``sources``, as often as you like.
+
+        Arguments and answer are those of ``tf.GradientTape.gradient``, except that any
+        tensor of the run may be a source: nothing need be watched.  Raises
+        :class:`~tfmagic.errors.ReleasedError` once the tensors have been let go.
+        """
+        if self._released:
+            raise ReleasedError("tape.released")
+        unconnected = getattr(unconnected_gradients, "value", unconnected_gradients)
+        return aside(
+            lambda: self._recorded_gradient("asked", target, sources, output_gradients, unconnected)
+        )
+
+    def jacobian(self, target: Any, sources: Any, **options: Any) -> Any:
+        """The Jacobian of ``target``: shape ``target.shape + source.shape`` for each source."""
+        if self._released:
+            raise ReleasedError("tape.released")
+
+        def work() -> Any:
+            with tape_for(self.log, target, sources, persistent=True) as tape:
+                pass
+            handles = rebuild(sources, lambda s: s if handle_of(s) is None else handle_of(s))
+            return tape.jacobian(target, handles, experimental_use_pfor=False, **options)
+
+        return aside(work)
+
+    def _recorded_gradient(
+        self, origin: str, target: Any, sources: Any, output_gradients: Any, unconnected: str
+    ) -> Any:
+        """Differentiate, and let the recorder hear the backward ops."""
+        recorder, self._recording = self._recorder, None
+        place = recorder._place(sys._getframe(1)) if origin == "asked" else ()
+        recorder.start()
+        try:
+            with recorder.calling(origin, target, sources, place) as call:
+                call.result = gradient(
+                    self.log, target, sources,
+                    output_gradients=output_gradients, unconnected=unconnected,
+                )
+        finally:
+            recorder.stop()
+        return call.result
+
+    # -- what was not asked by the cell itself ----------------------------------
+
+    def infer(self, wish: Wish = Wish(), result: Any = None) -> None:
+        """Work out the gradients that were wished for, or those the cell most likely meant.
+
+        Where nothing was wished for and the cell made calls of ``gradient`` itself,
+        those stand.  Otherwise the target is the last float value of size 1 that the
+        cell named or ended with (``result``), the sources every trainable variable that
+        was read.  Raises :class:`NoTargetError` where nothing can be found, and
+        :class:`OptionError` where what was wished for is no tensor of this run.
+        """
+        asked = wish.target is not None or wish.sources is not None
+        if not asked and any(call.cell == self._recorder.cell for call in self.log.calls):
+            return
+        target = self._target(wish, result)
+        sources = wish.sources if wish.sources is not None else list(self.watched_variables)
+        if wish.extra is not None:
+            sources = [v for _, v in (*leaves(sources), *leaves(wish.extra))]
+        if not list(leaves(sources)):
+            raise NoTargetError("tape.no_sources")
+        self._check_sources(sources, wish)
+        origin = "asked" if asked else "inferred"
+        aside(lambda: self._recorded_gradient(origin, target, sources, None, "none"))
+
+    def _check_sources(self, sources: Any, wish: Wish) -> None:
+        for place, source in leaves(sources):
+            if key_of(source) is None:
+                given = ", ".join(wish.source_names) or f"sources{place}"
+                raise OptionError("tape.source_no_tensor", given=given, type=type(source).__name__)
+
+    def _target(self, wish: Wish, result: Any) -> Any:
+        if wish.target is not None:
+            self._check_target(wish)
+            return wish.target
+        found = self._last_scalar(result)
+        if found is None:
+            raise NoTargetError("tape.no_target")
+        return found
+
+    def _check_target(self, wish: Wish) -> None:
+        made = {t._id for e in self.log.entries[self.log.settled :] for t in e.outputs}
+        for _, leaf in leaves(wish.target):
+            key = key_of(leaf)
+            if key is None:
+                raise OptionError(
+                    "tape.target_no_tensor", given=wish.target_name, type=type(leaf).__name__
+                )
+            if key not in made:
+                raise OptionError("tape.target_not_here", given=wish.target_name)
+
+    def _last_scalar(self, result: Any) -> Any:
+        """The last float of size 1 that got a name in this run, or that it ended with."""
+        log = self.log
+        named = set(log.names)
+        if key_of(result) is not None:
+            named.add(int(key_of(result) or 0))
+        for entry in reversed(log.entries[log.settled :]):
+            if entry.call >= 0 or entry.cell != self._recorder.cell:
+                continue
+            for tensor in entry.outputs:
+                if tensor._id in named and tensor.dtype.is_floating and tensor._num_elements() == 1:
+                    return tensor
+        return None
+
+
+class Watched(tuple[Any, ...]):
+    """A tuple that can also be called, so that both spellings of TensorFlow's work."""
+
+    def __call__(self) -> tuple[Any, ...]:
+        return tuple(self)
+
+
+def _copy(log: Log) -> Log:
+    """The same log once more, so that it can be settled while the tensors stay."""
+    copy = Log(
+        entries=list(log.entries),
+        variables=dict(log.variables),
+        implicit_reads=dict(log.implicit_reads),
+        functions=dict(log.functions),
+        custom=dict(log.custom),
+        calls=[call.copy() for call in log.calls],
+        snapshots=log.snapshots,
+        names=log.names,
+        settled=log.settled,
+        dropped=log.dropped,
+        traced=log.traced,
+        foreign=log.foreign,
+        faults=list(log.faults),
+    )
+    copy.keep_handles = True
+    return copy
+
+
+def record(*, budget: int = BUDGET) -> Tape:
+    """Record what the ``with`` block runs.
+
+    ::
+
+        with tfmagic.record() as rec:
+            loss = tf.reduce_sum(w * x)
+        rec.recording.ops            # what ran, as plain data
+        rec.gradient(loss, w)        # worked out afterwards, as often as you like
+
+    ``budget`` is the number of bytes of tensors held while the block runs.  Raises
+    :class:`~tfmagic.errors.TensorFlowMissing` where TensorFlow cannot be recorded.
+    """
+    private.require()
+    frame = inspect.currentframe()
+    caller = frame.f_back if frame is not None else None
+    code = caller.f_code if caller is not None else None
+    scopes = _Scopes(caller)
+    return Tape(scopes, label=_file_label, budget=budget, boundary=code)
+
+
+class _Scopes:
+    """The names that the function which called :func:`record` sees."""
+
+    def __init__(self, frame: Any) -> None:
+        self._frame = frame
+
+    def __call__(self) -> Mapping[str, Any]:
+        frame = self._frame
+        if frame is None:
+            return {}
+        return {**frame.f_globals, **frame.f_locals}
+
+
+def _file_label(filename: str) -> str:
+    return filename.replace("\\", "/").rpartition("/")[2]
+
+
+def evaluate(expression: str, namespace: Mapping[str, Any], option: str) -> Any:
+    """What the user's ``expression`` stands for in their namespace.
+
+    Raises :class:`OptionError`, one line, where it stands for nothing.
+    """
+    try:
+        return eval(expression, dict(namespace))
+    except NameError as error:
+        name = getattr(error, "name", None) or expression
+        raise OptionError(
+            "tape.no_such_name", option=option, given=name, near=_near(name, namespace)
+        ) from None
+    except Exception as error:
+        raise OptionError(
+            "tape.bad_expression", option=option, given=expression,
+            detail=f"{type(error).__name__}: {error}"[:200],
+        ) from None
+
+
+def _near(name: str, namespace: Mapping[str, Any]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, [n for n in namespace if not n.startswith("_")], 1)
+    return say("tape.near", name=close[0]) if close else ""
