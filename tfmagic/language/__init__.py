@@ -2,8 +2,9 @@
 
 The catalogues are the folders ``en`` and ``ko`` beside this file, one TOML file for
 each subject: the same keys in both, the same ``{placeholders}``.  The sentence
-``too_large`` of ``load.toml`` is ``say("load.too_large", …)``.  A sentence that depends on a number has the forms ``one``
-and ``other``, chosen by the value of ``n``; Korean needs only ``other``.
+``too_large`` of ``load.toml`` is ``say("load.too_large", …)``.  A sentence that depends
+on a number has the forms ``one`` and ``other``, chosen by the value of ``n``; Korean
+needs only ``other``.
 """
 
 from __future__ import annotations

@@ -157,9 +157,7 @@ class Recording:
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
         """The verdict of every gradient, in the order they were asked."""
-        return tuple(
-            g.verdict for call in self.gradients for g in call.gradients if g.verdict
-        )
+        return tuple(g.verdict for call in self.gradients for g in call.gradients if g.verdict)
 
     @cached_property
     def forward(self) -> tuple[Op, ...]:
@@ -192,9 +190,7 @@ class Recording:
         forward ops that take the value that was read.  Assignments are no such edge.
         """
         return tuple(
-            (variable.name, op)
-            for variable in self.variables
-            for op in self._users(variable)
+            (variable.name, op) for variable in self.variables for op in self._users(variable)
         )
 
     def _users(self, variable: VariableInfo) -> Iterator[int]:

@@ -137,10 +137,7 @@ class Cells:
         session = self._running.pop()
         if session is None:
             return
-        error = result.error_in_exec or result.error_before_exec
-        self._stop(session, error)
-        self._conclude(session, error, result.result)
-        session.show(session)
+        self._finish(session, result.error_in_exec or result.error_before_exec, result.result)
 
     # -- the inside way: somebody else runs the cell ------------------------------
 
@@ -156,17 +153,13 @@ class Cells:
         if not body.strip():
             raise UsageError(say("cells.empty", magic="%%" + name))
         session = Session(options, self.magics[name][1], "%%" + name)
-        value, error = None, None
         self._start(session)
         try:
             value = run_body(self.shell, body)
-        except BaseException as caught:
-            error = caught
+        except BaseException as error:
+            self._finish(session, error, None)
             raise
-        finally:
-            self._stop(session, error)
-            self._conclude(session, error, value)
-            session.show(session)
+        self._finish(session, None, value)
         return value
 
     # -- what both ways share ---------------------------------------------------
@@ -194,9 +187,7 @@ class Cells:
             session.story = True
             self.story.next_cell()
             return self.story
-        tape = Tape(
-            lambda: self.shell.user_ns, label=self.label, budget=self.settings.budget_bytes
-        )
+        tape = Tape(lambda: self.shell.user_ns, label=self.label, budget=self.settings.budget_bytes)
         if self.telling:
             session.story = True
             self.story = tape
@@ -208,6 +199,11 @@ class Cells:
         if filename in names:
             return f"In [{names[filename]}]"
         return filename.replace("\\", "/").rpartition("/")[2]
+
+    def _finish(self, session: Session, error: BaseException | None, value: Any) -> None:
+        self._stop(session, error)
+        self._conclude(session, error, value)
+        session.show(session)
 
     def _stop(self, session: Session, error: BaseException | None) -> None:
         self._show_frames_again()

@@ -67,9 +67,7 @@ class Options(argparse.ArgumentParser):
         ]
         heads = [f"  {name} {argument}".rstrip() for name, argument, _ in rows]
         width = max(map(len, heads)) + 2
-        lines = [
-            f"{h:<{width}}{text}" for h, (_, _, text) in zip(heads, rows, strict=True)
-        ]
+        lines = [f"{h:<{width}}{text}" for h, (_, _, text) in zip(heads, rows, strict=True)]
         return "\n".join([say(f"help.{self.magic.lstrip('%')}"), "", *lines]) + "\n"
 
 

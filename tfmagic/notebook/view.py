@@ -29,7 +29,7 @@ class View:
         try:
             return self._bundle()
         except Exception as error:  # a view that fails says so and leaves the cell alone
-            return {"text/plain": say("cells.view_failed", detail=f"{type(error).__name__}: {error}")}
+            return {"text/plain": _failed(error)}
 
 
 def show(bundle: Callable[[], Bundle]) -> None:
@@ -37,4 +37,8 @@ def show(bundle: Callable[[], Bundle]) -> None:
     try:
         display(View(bundle))
     except Exception as error:
-        print(say("cells.view_failed", detail=f"{type(error).__name__}: {error}"))
+        print(_failed(error))
+
+
+def _failed(error: Exception) -> str:
+    return say("cells.view_failed", detail=f"{type(error).__name__}: {error}"[:300])

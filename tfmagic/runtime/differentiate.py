@@ -119,9 +119,7 @@ def _run_again(function: Any, inputs: Sequence[Any]) -> Callable[..., Any]:
 def ancestors(log: Log, wanted: Sequence[int]) -> list[int]:
     """Positions of the live entries that the tensors ``wanted`` (ids) depend on, in order."""
     maker = producers(log)
-    custom_inputs = {
-        key: [t._id for t in note.inputs] for key, note in log.custom.items()
-    }
+    custom_inputs = {key: [t._id for t in note.inputs] for key, note in log.custom.items()}
     found: set[int] = set()
     todo = list(wanted)
     while todo:

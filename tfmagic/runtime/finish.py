@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfmagic.language import say
 from tfmagic.model import (
@@ -34,6 +34,23 @@ _ASSIGNS = re.compile(r"Assign\w*VariableOp|Resource(?:Apply|SparseApply|Scatter
 _LONGEST_ATTR = 200
 
 
+class Failed(NamedTuple):
+    """The exception that ended a run, without the frames that a traceback keeps alive."""
+
+    type: str
+    message: str
+    places: Place
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failed:
+        """What is kept of ``error``; its places stand outermost first."""
+        places, trace = [], error.__traceback__
+        while trace is not None:
+            places.append((trace.tb_frame.f_code, trace.tb_lineno))
+            trace = trace.tb_next
+        return cls(type(error).__name__, str(error)[:2000], tuple(places))
+
+
 class Finisher:
     """Builds one :class:`Recording`; ``label`` names the cell of a file for people."""
 
@@ -45,12 +62,15 @@ class Finisher:
         self._origin: dict[int, tuple[int, int]] = {}
         self._lines: dict[tuple[str, int], Line] = {}
         self._cells: dict[str, Cell] = {}
-        self._attrs: dict[tuple[str, Any], Any] = {}
+        self._attrs: dict[tuple[str, ...], Any] = {}
         self._read_of: dict[int, int] = {}
         self._assigned: dict[int, list[int]] = {}
 
     def recording(
-        self, *, seconds: float = 0.0, failure: BaseException | None = None,
+        self,
+        *,
+        seconds: float = 0.0,
+        failure: Failed | None = None,
         notes: Sequence[str] = (),
     ) -> Recording:
         """The whole of it."""
@@ -183,8 +203,8 @@ class Finisher:
             name = name.decode() if isinstance(name, bytes) else str(name)
             key = (entry.type, name, type(value).__name__, str(value)[:_LONGEST_ATTR])
             if key not in self._attrs:
-                self._attrs[key] = plain_attr(entry.type, name, value)  # type: ignore[index]
-            found[name] = self._attrs[key]  # type: ignore[index]
+                self._attrs[key] = plain_attr(entry.type, name, value)
+            found[name] = self._attrs[key]
         return tuple(found.items())
 
     def _tensor_info(self, key: int) -> TensorInfo:
@@ -235,7 +255,7 @@ class Finisher:
                 VariableInfo(
                     id=record.index,
                     name=self._variable_name(record.index),
-                    shape=record.shape if record.shape is not None else (first and first.shape),
+                    shape=first.shape if record.shape is None and first else record.shape,
                     dtype=record.dtype or (first.dtype if first else ""),
                     device=handle.device if handle else (first.device if first else ""),
                     trainable=record.trainable,
@@ -279,7 +299,8 @@ class Finisher:
             return None, None
         code, number = call.place[0]
         arguments = call_arguments(source_of(code.co_filename), number, "gradient")
-        return tuple((arguments + [None, None])[:2])  # type: ignore[return-value]
+        target, sources, *_ = *arguments, None, None
+        return target, sources
 
     def _leaf_name(self, leaf: Leaf, expression: Any) -> str:
         known = self._log.names.get(leaf.key) if leaf.key is not None else None
@@ -323,16 +344,12 @@ class Finisher:
         reads = (self._id(key) for key, index in self._read_of.items() if index == record.index)
         return tuple(sorted(r for r in reads if r is not None))
 
-    def _failure(self, error: BaseException | None) -> Failure | None:
-        if error is None:
+    def _failure(self, failed: Failed | None) -> Failure | None:
+        if failed is None:
             return None
-        line = None
-        trace = error.__traceback__
-        while trace is not None:
-            if trace.tb_frame.f_code.co_filename in self._cells:
-                line = self._line(trace.tb_frame.f_code, trace.tb_lineno).index
-            trace = trace.tb_next
-        return Failure(type(error).__name__, str(error)[:2000], line)
+        mine = [place for place in failed.places if place[0].co_filename in self._cells]
+        line = self._line(*mine[-1]).index if mine else None
+        return Failure(failed.type, failed.message, line)
 
 
 def _function_name(code: CodeType) -> str:

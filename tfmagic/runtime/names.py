@@ -100,7 +100,7 @@ def _is_users(value: Any) -> bool:
     if isinstance(value, type) or callable(getattr(value, "__array__", None)):
         return False
     home = type(value).__module__.partition(".")[0]
-    return home == "__main__" or home not in sys.stdlib_module_names and _from_user(home)
+    return home == "__main__" or (home not in sys.stdlib_module_names and _from_user(home))
 
 
 def _from_user(module: str) -> bool:

@@ -90,8 +90,8 @@ def require() -> None:
         raise TensorFlowMissing("tensorflow.lacks", found=tf.__version__, names=names)
 
 
-EagerTensor: type = _found["eager_tensor"]
-Variable: type = _found["variable"]
+EagerTensor: Any = _found["eager_tensor"]
+Variable: Any = _found["variable"]
 
 
 def context() -> Any:
@@ -145,7 +145,9 @@ def record_module() -> Any:
     return importlib.import_module(NAMES["record_operation"].module)
 
 
-def record_gradient(op_type: str, inputs: Sequence[Any], attrs: Any, outputs: Sequence[Any]) -> None:
+def record_gradient(
+    op_type: str, inputs: Sequence[Any], attrs: Any, outputs: Sequence[Any]
+) -> None:
     """Put an op that ran earlier on the tapes that are open now."""
     _found["record_gradient"](op_type, list(inputs), attrs, list(outputs))
 

@@ -58,7 +58,12 @@ class Recorder:
     """
 
     def __init__(
-        self, *, budget: int = BUDGET, boundary: CodeType | None = None, whole: int = 64
+        self,
+        *,
+        budget: int = BUDGET,
+        boundary: CodeType | None = None,
+        whole: int = 64,
+        everything: bool = False,
     ) -> None:
         self.log = Log()
         self.budget = budget
@@ -66,7 +71,7 @@ class Recorder:
         self.boundary = boundary
         self.cell = 0
         self.seconds = 0.0
-        self.outside: Callable[[], bool] = lambda: False
+        self.everything = everything
         self._files = UserFiles()
         self._assigned = Assignments()
         self._known: set[int] = set()
@@ -146,7 +151,7 @@ class Recorder:
     def _note(self, op_type: Any, inputs: Any, attrs: Any, outputs: Any, when: float) -> None:
         caller = sys._getframe(2)
         place = self._place(caller)
-        if not place and self._call is None:
+        if not place and self._call is None and not self.everything:
             return  # nobody's line: a display hook, another extension
         if op_type.__class__ is bytes:
             op_type = op_type.decode()
@@ -286,9 +291,7 @@ class Recorder:
     def calling(self, origin: str, target: Any, sources: Any, place: Place = ()) -> Any:
         """Ops inside the block are the backward ops of this gradient call."""
         log = self.log
-        call = Call(
-            len(log.calls), origin, target, sources, place, len(log.entries), self.cell
-        )
+        call = Call(len(log.calls), origin, target, sources, place, len(log.entries), self.cell)
         log.calls.append(call)
         self._call = call
         try:
@@ -305,7 +308,12 @@ class Recorder:
 
         @functools.wraps(original)
         def turn(
-            op_name: Any, attrs: Any, count: Any, inputs: Any, outputs: Any, incoming: Any,
+            op_name: Any,
+            attrs: Any,
+            count: Any,
+            inputs: Any,
+            outputs: Any,
+            incoming: Any,
             *rest: Any,
         ) -> Any:
             call = self._call
@@ -316,8 +324,13 @@ class Recorder:
             with contextlib.suppress(Exception):
                 call.turns.append(
                     Differentiated(
-                        op_name, _ids(inputs), _ids(outputs), _ids(incoming) or (),
-                        _ids(outgoing) or (), start, len(self.log.entries),
+                        op_name,
+                        _ids(inputs),
+                        _ids(outputs),
+                        _ids(incoming) or (),
+                        _ids(outgoing) or (),
+                        start,
+                        len(self.log.entries),
                     )
                 )
             return outgoing
@@ -334,7 +347,10 @@ class Recorder:
             if op_type != "ReadVariableOp" and self._mine():
                 with contextlib.suppress(Exception):
                     note = CustomGradient(
-                        str(op_type), tuple(outputs), tuple(inputs), backward,
+                        str(op_type),
+                        tuple(outputs),
+                        tuple(inputs),
+                        backward,
                         len(self.log.entries) - 1,
                     )
                     for tensor in outputs:

@@ -91,7 +91,7 @@ def stats(array: np.ndarray[Any, Any], count: int | None = None) -> Stats | None
 
 def _as_real(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if array.dtype.kind == "c":
-        return np.abs(array)
+        array = np.abs(array)
     if array.dtype.kind not in "fiub":  # bfloat16 and the like
         return array.astype(np.float32)
     return array

@@ -18,7 +18,7 @@ from tfmagic.language import say
 from tfmagic.model import Recording
 from tfmagic.runtime import private
 from tfmagic.runtime.differentiate import aside, gradient, tape_for
-from tfmagic.runtime.finish import Finisher
+from tfmagic.runtime.finish import Failed, Finisher
 from tfmagic.runtime.log import Log, handle_of
 from tfmagic.runtime.names import key_of, walk
 from tfmagic.runtime.recorder import BUDGET, Recorder
@@ -42,7 +42,8 @@ class Tape:
     """A run that is recorded, or was; see :func:`record`.
 
     ``namespace`` gives the user's names when they are needed, ``label`` the name of the
-    cell that a file stands for.
+    cell that a file stands for.  With ``everything`` ops count that no line of the
+    user's led to.
     """
 
     def __init__(
@@ -52,12 +53,13 @@ class Tape:
         label: Callable[[str], str] = str,
         budget: int = BUDGET,
         boundary: CodeType | None = None,
+        everything: bool = False,
     ) -> None:
         self._namespace = namespace
         self._label = label
-        self._recorder = Recorder(budget=budget, boundary=boundary)
+        self._recorder = Recorder(budget=budget, boundary=boundary, everything=everything)
         self._recording: Recording | None = None
-        self._failure: BaseException | None = None
+        self._failure: Failed | None = None
         self._released = False
         self._notes: list[str] = []
 
@@ -83,7 +85,7 @@ class Tape:
     def stop(self, error: BaseException | None = None) -> None:
         """Record no more; ``error`` is what ended the run, if anything did."""
         self._recorder.stop()
-        self._failure = error
+        self._failure = None if error is None else Failed.of(error)
         self._recording = None
         self._learn_names()
 
@@ -181,8 +183,11 @@ class Tape:
         try:
             with recorder.calling(origin, target, sources, place) as call:
                 call.result = gradient(
-                    self.log, target, sources,
-                    output_gradients=output_gradients, unconnected=unconnected,
+                    self.log,
+                    target,
+                    sources,
+                    output_gradients=output_gradients,
+                    unconnected=unconnected,
                 )
         finally:
             recorder.stop()
@@ -333,7 +338,9 @@ def evaluate(expression: str, namespace: Mapping[str, Any], option: str) -> Any:
         ) from None
     except Exception as error:
         raise OptionError(
-            "tape.bad_expression", option=option, given=expression,
+            "tape.bad_expression",
+            option=option,
+            given=expression,
             detail=f"{type(error).__name__}: {error}"[:200],
         ) from None
 

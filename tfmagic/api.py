@@ -1,0 +1,45 @@
+"""The functions behind the magics, for scripts, tests and other notebooks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfmagic.errors import LoadError
+from tfmagic.model import Recording, from_json
+
+if TYPE_CHECKING:
+    from tfmagic.render.report import GraphView
+
+
+def load(source: str | Path) -> Recording:
+    """Read a recording from the JSON text, or the file, that ``to_json`` made.
+
+    TensorFlow need not be installed.  Raises :class:`~tfmagic.errors.LoadError`, one
+    line, for anything that is no recording.
+    """
+    if isinstance(source, str) and source.lstrip().startswith("{"):
+        return from_json(source)
+    try:
+        return from_json(Path(source).expanduser().read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise LoadError("load.not_json", detail="not text") from None
+        raise LoadError("load.no_file", path=source, detail=str(error)[:200]) from None
+
+
+def graph(subject: Any, title: str = "", **options: Any) -> GraphView:
+    """The graph of a recording, a tape, a function or a Keras model.
+
+    A function is called once, without arguments; a model on a batch of zeros.
+    ``options`` are those of :class:`~tfmagic.render.report.GraphView`: ``depth``,
+    ``flat``, ``backward``, ``limit``, ``budget`` (seconds), ``engine``.
+    """
+    from tfmagic.render.report import GraphView
+
+    if not isinstance(subject, Recording):
+        from tfmagic.runtime.subject import drawable
+
+        name = getattr(subject, "__name__", "") or getattr(subject, "name", "") or "graph"
+        subject, title = drawable(subject, str(name)), title or str(name)
+    return GraphView(subject, title, **options)
