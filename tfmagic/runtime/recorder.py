@@ -150,8 +150,9 @@ class Recorder:
 
     def _note(self, op_type: Any, inputs: Any, attrs: Any, outputs: Any, when: float) -> None:
         caller = sys._getframe(2)
-        place = self._place(caller)
-        if not place and self._call is None and not self.everything:
+        asked = self._call
+        place = asked.place if asked and asked.origin != "cell" else self._place(caller)
+        if not place and asked is None and not self.everything:
             return  # nobody's line: a display hook, another extension
         if op_type.__class__ is bytes:
             op_type = op_type.decode()
@@ -166,7 +167,7 @@ class Recorder:
             held += tensor._num_elements() * _item_size(tensor)
         if op_type[:2] == "__" and _FUNCTION_OP.match(op_type):
             self._note_function(len(log.entries), caller)
-        call = self._call.index if self._call is not None else -1
+        call = asked.index if asked is not None else -1
         scope = self._scope.scope_name
         log.entries.append(
             Entry(op_type, inputs, attrs, outputs, place, scope, when, call, self.cell)
@@ -342,22 +343,28 @@ class Recorder:
 
         @functools.wraps(original)
         def record_operation(
-            op_type: Any, outputs: Any, inputs: Any, backward: Any, *rest: Any, **named: Any
+            op_type: Any,
+            output_tensors: Any,
+            input_tensors: Any,
+            backward_function: Any,
+            *rest: Any,
+            **named: Any,
         ) -> Any:
             if op_type != "ReadVariableOp" and self._mine():
                 with contextlib.suppress(Exception):
-                    note = CustomGradient(
-                        str(op_type),
-                        tuple(outputs),
-                        tuple(inputs),
-                        backward,
-                        len(self.log.entries) - 1,
-                    )
-                    for tensor in outputs:
-                        self.log.custom[tensor._id] = note
-            return original(op_type, outputs, inputs, backward, *rest, **named)
+                    self._note_custom(op_type, output_tensors, input_tensors, backward_function)
+            return original(
+                op_type, output_tensors, input_tensors, backward_function, *rest, **named
+            )
 
         return record_operation
+
+    def _note_custom(self, op_type: Any, outputs: Any, inputs: Any, backward: Any) -> None:
+        note = CustomGradient(
+            str(op_type), tuple(outputs), tuple(inputs), backward, len(self.log.entries) - 1
+        )
+        for tensor in outputs:
+            self.log.custom[tensor._id] = note
 
     def names_in(self, namespace: Mapping[str, Any]) -> None:
         """Take names from the top level of a namespace, as they stand now."""
