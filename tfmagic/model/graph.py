@@ -9,12 +9,13 @@ from dataclasses import dataclass
 class Node:
     """One box.
 
-    ``kind`` is ``"variable"``, ``"input"``, ``"op"``, ``"fold"`` (several ops as
-    one), ``"target"`` (an op whose result is differentiated) or ``"stub"`` (a copy
-    of a much used input, next to its consumer).  ``title`` is the box's heading,
-    ``detail`` its further lines (name, shape, value, gradient), ``role`` a word for
-    the screen reader.  ``ops`` and ``tensor`` lead back to the recording.
-    ``cluster`` names the group that the box stands in.
+    ``kind`` is ``"variable"``, ``"input"``, ``"op"``, ``"backward"`` (a backward op),
+    ``"target"`` (an op whose result is differentiated), ``"stub"`` (a copy of a much
+    used input, next to its consumer), or several ops as one: ``"fold"``,
+    ``"fold_target"``, ``"fold_backward"``.  ``title`` is the box's heading, ``detail``
+    its further lines (name, value, shape), ``gradient`` the lines for its gradient.
+    ``ops``, ``tensor`` and ``variable`` lead back to the recording; ``cluster`` names
+    the frame that the box stands in, ``marked`` says that it lies on a verdict's path.
     """
 
     id: str
