@@ -1,0 +1,159 @@
+"""A graph as DOT: an iterator of lines, every label escaped and wide enough for its text."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+from wcwidth import wcswidth
+
+from tfmagic.model import Cluster, Edge, Graph, Node
+from tfmagic.render.palette import ARROW, BACK, INK, LOOKS, MARK, MONO, QUIET, SANS
+
+__all__ = ["columns", "lines", "node_lines", "shown", "source"]
+
+WIDEST = 60
+MOST_LINES = 12
+TITLE_SIZE, TEXT_SIZE = 13, 11
+#: Width of one column as a share of the font size, with room: Graphviz's own metrics are
+#: too narrow for Hangul, so each cell is given its width.
+_COLUMN = 0.62
+_DEEP = 9
+
+
+def source(graph: Graph, *, direction: str = "auto") -> str:
+    """DOT for ``graph``; ``direction`` is ``"LR"``, ``"TB"`` or ``"auto"`` (by its length)."""
+    if direction == "auto":
+        direction = "LR" if _length(graph) < _DEEP else "TB"
+    return "\n".join(lines(graph, direction)) + "\n"
+
+
+def lines(graph: Graph, direction: str = "LR") -> Iterator[str]:
+    """The lines of the DOT text, in a stable order."""
+    yield "digraph tfmagic {"
+    yield f'  graph [rankdir={direction}, bgcolor="transparent", nodesep=0.25, ranksep=0.4,'
+    yield f'         pad=0.15, fontname="{SANS}", fontsize=11, fontcolor="{QUIET}"];'
+    yield f'  node [fontname="{MONO}", fontsize={TEXT_SIZE}, fontcolor="{INK}",'
+    yield '        margin="0.10,0.05", height=0.35];'
+    yield f'  edge [fontname="{SANS}", fontsize=10, fontcolor="{QUIET}", color="{ARROW}",'
+    yield "        arrowsize=0.7];"
+    yield from _clusters(graph)
+    for edge in graph.edges:
+        yield _edge(edge)
+    yield "}"
+
+
+def _clusters(graph: Graph) -> Iterator[str]:
+    """Boxes, inside the frames they stand in."""
+    children: dict[str, list[Cluster]] = {}
+    members: dict[str, list[Node]] = {}
+    for cluster in graph.clusters:
+        children.setdefault(cluster.parent, []).append(cluster)
+    for node in graph.nodes:
+        members.setdefault(node.cluster, []).append(node)
+    todo: list[Cluster | str] = [*reversed(children.get("", ()))]
+    yield from map(_node, members.get("", ()))
+    while todo:
+        part = todo.pop()
+        if isinstance(part, str):
+            yield part
+            continue
+        yield f'  subgraph "cluster_{part.id}" {{'
+        yield f'    label="{_escaped(shown(part.title))}"; style="rounded"; color="{ARROW}";'
+        yield from map(_node, members.get(part.id, ()))
+        todo.append("  }")
+        todo.extend(reversed(children.get(part.id, ())))
+
+
+def _node(node: Node) -> str:
+    look = LOOKS[node.kind]
+    colour, width = (MARK, 2) if node.marked else (look.line, 1.2)
+    return (
+        f'  "{quoted(node.id)}" [id="{quoted(node.id)}", label="{_label(node)}", '
+        f'width={_inches(node):.2f}, shape={look.shape}, style="{look.style}", '
+        f'fillcolor="{look.fill}", color="{colour}", penwidth={width}, '
+        f"peripheries={look.border}];"
+    )
+
+
+def node_lines(node: Node) -> tuple[tuple[str, str], ...]:
+    """The lines that stand in a box, each with its part: title, detail or gradient."""
+    gradient = node.gradient.split("\n") if node.gradient else []
+    return (
+        ("title", shown(node.title)),
+        *(("detail", shown(line)) for line in _few(node.detail)),
+        *(("gradient", shown(line)) for line in _few(gradient)),
+    )
+
+
+def _label(node: Node) -> str:
+    (_, title), *rest = node_lines(node)
+    body = "".join(_escaped(text) + "\\l" for _, text in rest)
+    return f"{_escaped(title)}\\n{body}" if body else _escaped(title)
+
+
+def _inches(node: Node) -> float:
+    """How wide the box must be for its longest line, at 72 points an inch, margins included."""
+    (_, title), *rest = node_lines(node)
+    points = [columns(title) * TITLE_SIZE, *(columns(text) * TEXT_SIZE for _, text in rest)]
+    round_ = 1.35 if LOOKS[node.kind].shape == "ellipse" else 1.0
+    return (max(points) * _COLUMN + 16) * round_ / 72
+
+
+def _few(texts: Sequence[str]) -> Sequence[str]:
+    return texts if len(texts) <= MOST_LINES else [*texts[: MOST_LINES - 1], "…"]
+
+
+def _edge(edge: Edge) -> str:
+    colour = MARK if edge.marked else BACK if edge.kind == "backward" else ARROW
+    style = {"control": "dashed", "backward": "dashed"}.get(edge.kind, "solid")
+    label = f', label=" {_escaped(shown(edge.label))} "' if edge.label else ""
+    label += ", constraint=false" if edge.kind == "control" else ""
+    width = 2.2 if edge.marked else 1.2
+    return (
+        f'  "{quoted(edge.tail)}" -> "{quoted(edge.head)}" '
+        f'[color="{colour}", style={style}, penwidth={width}{label}];'
+    )
+
+
+def columns(text: str) -> int:
+    """Columns of a fixed-width font that ``text`` takes; Hangul takes two."""
+    width = wcswidth(text)
+    return width if width >= 0 else len(text)
+
+
+def shown(text: str) -> str:
+    """Text that can stand in a box: one line, no control or direction marks, not too long."""
+    text = "".join(_plain(c) for c in text[: 4 * WIDEST])
+    if columns(text) <= WIDEST:
+        return text
+    while columns(text) >= WIDEST:
+        text = text[:-1]
+    return text + "…"
+
+
+def _plain(character: str) -> str:
+    if character in "\n\r\t":
+        return " "
+    return "�" if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn") else character
+
+
+def _escaped(text: str) -> str:
+    """Text for a label, where nothing of it is an escape or an entity."""
+    text = text.replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"')
+    return text.replace(" ", "\u00a0")
+
+
+def quoted(text: str) -> str:
+    """Text for a quoted DOT string, where nothing of it can end the string or be an escape."""
+    return shown(text).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _length(graph: Graph) -> int:
+    """Boxes on the longest way, following arrows in the order the boxes were made."""
+    order = {node.id: position for position, node in enumerate(graph.nodes)}
+    reach = dict.fromkeys(order, 1)
+    for edge in sorted(graph.edges, key=lambda e: order.get(e.head, 0)):
+        if edge.tail in order and edge.head in order and order[edge.tail] < order[edge.head]:
+            reach[edge.head] = max(reach[edge.head], reach[edge.tail] + 1)
+    return max(reach.values(), default=0)

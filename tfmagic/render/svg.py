@@ -1,0 +1,69 @@
+"""The laid-out SVG, with its texts set: titles bold, values in a fixed width, gradients in
+their colour.
+
+Graphviz decides where a box stands and how large it is; the words in it are ours, so
+each box's ``<text>`` elements are met again in the order in which its lines were given.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+
+from tfmagic.model import Graph
+from tfmagic.render.dot import TITLE_SIZE, node_lines, source
+from tfmagic.render.layout import Picture, svg
+from tfmagic.render.palette import GRADIENT, SANS
+
+__all__ = ["draw"]
+
+_NAMESPACE = "http://www.w3.org/2000/svg"
+
+
+def draw(
+    graph: Graph,
+    *,
+    direction: str = "auto",
+    budget: float = 1.0,
+    engine: str = "auto",
+    title: str = "",
+) -> Picture:
+    """Lay the graph out and set its texts.
+
+    ``budget`` is in seconds.  Raises :class:`~tfmagic.errors.RenderError` where no
+    engine could draw it in that time.
+    """
+    laid = svg(source(graph, direction=direction), budget=budget, engine=engine)
+    return Picture(_set_texts(laid.svg, graph, title), laid.engine, laid.seconds)
+
+
+def _set_texts(text: str, graph: Graph, title: str) -> str:
+    ElementTree.register_namespace("", _NAMESPACE)
+    root = ElementTree.fromstring(text)
+    parts = {node.id: node_lines(node) for node in graph.nodes}
+    for group in root.iter(f"{{{_NAMESPACE}}}g"):
+        lines = parts.get(group.get("id", ""))
+        if lines:
+            texts = group.findall(f".//{{{_NAMESPACE}}}text")
+            for (part, _), element in zip(lines, texts, strict=False):
+                _set(element, part)
+    _name(root, title)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _set(element: ElementTree.Element, part: str) -> None:
+    if part == "title":
+        element.set("font-family", SANS)
+        element.set("font-weight", "bold")
+        element.set("font-size", f"{TITLE_SIZE}.00")
+    elif part == "gradient":
+        element.set("fill", GRADIENT)
+
+
+def _name(root: ElementTree.Element, title: str) -> None:
+    """What a screen reader says of the picture."""
+    if not title:
+        return
+    root.set("aria-label", title)
+    for element in root.iter(f"{{{_NAMESPACE}}}title"):
+        element.text = title
+        return
