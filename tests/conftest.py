@@ -75,8 +75,12 @@ def _ours(hook: Any) -> bool:
 
 
 def lasting_threads() -> set[threading.Thread]:
-    """The threads that would keep the process alive."""
-    return {thread for thread in threading.enumerate() if not thread.daemon}
+    """The threads that would keep the process alive; an event loop ends its own helpers."""
+    return {
+        thread
+        for thread in threading.enumerate()
+        if not thread.daemon and not thread.name.startswith("asyncio_")
+    }
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +114,12 @@ def lacking(mark: str) -> str:
     if mark == "gpu" and not _has_gpu():
         return "TensorFlow sees no GPU here"
     return ""
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str | None:
+    """The browser of the tests that are marked so."""
+    return chromium()
 
 
 def _has_gpu() -> bool:

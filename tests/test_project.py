@@ -194,19 +194,14 @@ def test_every_file_that_a_readme_points_to_exists(name: str) -> None:
 
 
 GUARDED = """
-import threading, pytest
+import pytest
 
 def test_skips():
     pytest.skip("no such part")
 
 def test_leaves_a_callback():
     from tensorflow.python.framework import op_callbacks
-    import tensorflow as tf
     op_callbacks.add_op_callback(print)
-
-def test_after_it():
-    from tensorflow.python.framework import op_callbacks
-    op_callbacks.clear_op_callbacks()
 """
 
 
@@ -219,7 +214,7 @@ def test_a_skip_fails_only_where_all_is_required(tmp_path: Path, required: str) 
 
 def test_what_a_test_leaves_behind_is_found(tmp_path: Path) -> None:
     report = guarded(tmp_path, "test_leaves_a_callback")
-    assert "1 passed, 1 error" in report
+    assert "1 passed" in report and "1 error" in report
     assert "left behind by this test" in report
 
 
