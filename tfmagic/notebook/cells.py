@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from tfmagic.runtime.tape import Tape
 
 _PACKAGE = __name__.partition(".")[0]
+#: Ops up to which ``-q`` still works out gradients that nobody asked for.
+_UNASKED = 200
 
 
 @dataclass(slots=True)
@@ -187,7 +189,13 @@ class Cells:
             session.story = True
             self.story.next_cell()
             return self.story
-        tape = Tape(lambda: self.shell.user_ns, label=self.label, budget=self.settings.budget_bytes)
+        wanted = ("name", "target", "wrt", "watch")
+        tape = Tape(
+            lambda: self.shell.user_ns,
+            label=self.label,
+            budget=self.settings.budget_bytes,
+            keep=self.telling or any(getattr(session.options, w, None) for w in wanted),
+        )
         if self.telling:
             session.story = True
             self.story = tape
@@ -227,9 +235,13 @@ class Cells:
     def _differentiate(self, session: Session, tape: Tape, value: Any) -> None:
         from tfmagic.notebook.wishes import wish
 
-        asked = getattr(session.options, "target", None) or getattr(session.options, "wrt", None)
+        options = session.options
+        asked = getattr(options, "target", None) or getattr(options, "wrt", None)
+        if options.quiet and not (asked or options.output) and len(tape.log.entries) > _UNASKED:
+            tape.note(say("cells.quiet_no_gradient", n=_UNASKED))
+            return
         try:
-            tape.infer(wish(session.options, self.shell.user_ns), value)
+            tape.infer(wish(options, self.shell.user_ns), value)
         except TfmagicError as error:
             if asked or not session.story:
                 tape.note(str(error))

@@ -135,11 +135,7 @@ def ancestors(log: Log, wanted: Sequence[int]) -> list[int]:
 
 def producers(log: Log) -> dict[int, int]:
     """Tensor id → position of the live entry that made it."""
-    return {
-        tensor._id: position
-        for position in range(log.settled, len(log.entries))
-        for tensor in log.entries[position].outputs
-    }
+    return {tensor._id: position for position, entry in log.live() for tensor in entry.outputs}
 
 
 def aside(work: Callable[[], _T]) -> _T:

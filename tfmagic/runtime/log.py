@@ -8,12 +8,11 @@ lets the tensor go; after it nothing here is alive.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import CodeType
 from typing import Any, NamedTuple
 
-from tfmagic.model import Stats
 from tfmagic.runtime import private
 from tfmagic.runtime.snapshot import Snapshot, take
 from tfmagic.runtime.structure import leaves
@@ -24,7 +23,7 @@ Place = tuple[tuple[CodeType, int], ...]
 
 class Entry(NamedTuple):
     """One op as the callback saw it; ``inputs`` and ``outputs`` are live tensors, or
-    their ids once the entry has been settled."""
+    their ids once the entry is ``settled``."""
 
     type: str
     inputs: Sequence[Any]
@@ -35,6 +34,7 @@ class Entry(NamedTuple):
     when: float
     call: int
     cell: int
+    settled: bool = False
 
 
 class VariableRecord:
@@ -178,27 +178,42 @@ class Log:
         end = len(self.entries) if upto is None else upto
         for position in range(self.settled, end):
             entry = self.entries[position]
-            self.entries[position] = entry._replace(
-                inputs=self._note(entry.inputs, whole), outputs=self._note(entry.outputs, whole)
-            )
+            if not entry.settled:
+                self.entries[position] = self.settled_entry(entry, whole)
         self.settled = max(self.settled, end)
         if upto is None:
-            for call in self.calls:
-                self._settle_call(call, whole)
+            self.settle_calls(whole)
             self.functions = dict.fromkeys(self.functions)
             self.custom.clear()
             for record in () if self.keep_handles else self.variables.values():
                 record.live = None
 
-    def _note(self, tensors: Sequence[Any], whole: int) -> tuple[int, ...]:
-        return tuple([self.note(tensor, whole) for tensor in tensors])
+    def settled_entry(self, entry: Entry, whole: int) -> Entry:
+        """The entry without its tensors."""
+        return entry._replace(
+            inputs=tuple([self.note(t, whole) for t in entry.inputs]),
+            outputs=tuple([self.note(t, whole) for t in entry.outputs]),
+            settled=True,
+        )
 
-    def note(self, tensor: Any, whole: int = 64) -> int:
+    def note(self, tensor: Any, whole: int = 64, *, exact: bool = False) -> int:
         """Take down what a recording keeps of ``tensor``; answers its id."""
         key: int = tensor._id
-        if key not in self.snapshots:
-            self.snapshots[key] = take(tensor, whole)
+        if key not in self.snapshots or exact:
+            self.snapshots[key] = take(tensor, whole, exact=exact)
         return key
+
+    def live(self) -> Iterator[tuple[int, Entry]]:
+        """Positions and entries whose tensors are still held, in order."""
+        for position in range(self.settled, len(self.entries)):
+            entry = self.entries[position]
+            if not entry.settled:
+                yield position, entry
+
+    def settle_calls(self, whole: int) -> None:
+        """Let go of what the gradient calls hold."""
+        for call in self.calls:
+            self._settle_call(call, whole)
 
     def _settle_call(self, call: Call, whole: int) -> None:
         if call.settled:
@@ -223,26 +238,15 @@ class Log:
         if value is None:
             return Answer(None)
         if value.__class__ is private.EagerTensor:
-            return Answer(self.note(value, whole))
+            return Answer(self.note(value, whole, exact=True))
         dense = getattr(value, "values", getattr(value, "flat_values", None))
         if dense is None:
             return Answer(None)
         shape = value.shape
         full = None if shape.rank is None else tuple(shape.as_list())
-        return Answer(self.note(dense, whole), full, _rows(getattr(value, "indices", None)))
-
-    def stats(self, key: int) -> Stats | None:
-        """The figures of a settled tensor, where it has any."""
-        snapshot = self.snapshots.get(key)
-        return snapshot.value().stats if snapshot else None
-
-    def is_live(self, position: int) -> bool:
-        """Whether the tensors of the entry at ``position`` are still held."""
-        return position >= self.settled
-
-    def variable_of(self, tensor: Any) -> VariableRecord | None:
-        """The variable behind a handle."""
-        return self.variables.get(tensor._id)
+        return Answer(
+            self.note(dense, whole, exact=True), full, _rows(getattr(value, "indices", None))
+        )
 
 
 def handle_of(variable: Any) -> Any:

@@ -63,6 +63,9 @@ def _members(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield from _attributes(name, value)
 
 
+_PLAIN = (str, int, float, bool, type(None), bytes)
+
+
 def _layer_members(name: str, layer: Any) -> Iterator[tuple[str, Any]]:
     """A Keras model's layers under their place in ``.layers``, then a layer's own weights."""
     if _is_keras(layer, "Model"):
@@ -73,7 +76,9 @@ def _layer_members(name: str, layer: Any) -> Iterator[tuple[str, Any]]:
 def _attributes(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Attributes from ``__dict__`` alone: no property of the user's is run."""
     for attribute, member in list(getattr(value, "__dict__", {}).items())[:WIDEST]:
-        if not isinstance(attribute, str) or attribute.startswith("__"):
+        if isinstance(member, _PLAIN) or attribute.startswith("__"):
+            continue
+        if isinstance(member, (list, dict, tuple)) and not member:
             continue
         if attribute.startswith("_"):  # Keras keeps `kernel` as `_kernel`
             public = attribute.lstrip("_")

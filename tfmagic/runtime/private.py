@@ -94,6 +94,12 @@ EagerTensor: Any = _found["eager_tensor"]
 Variable: Any = _found["variable"]
 
 
+def view(tensor: Any) -> Any:
+    """The tensor's elements as numpy sees them, without a copy where that is possible."""
+    look = getattr(tensor, "_numpy", None)
+    return tensor.numpy() if look is None else look()
+
+
 def context() -> Any:
     """TensorFlow's eager context (name scope, devices, per-thread state)."""
     return _found["context"]()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import re
 import sys
 import threading
@@ -64,6 +65,7 @@ class Recorder:
         boundary: CodeType | None = None,
         whole: int = 64,
         everything: bool = False,
+        keep: bool = True,
     ) -> None:
         self.log = Log()
         self.budget = budget
@@ -72,11 +74,13 @@ class Recorder:
         self.cell = 0
         self.seconds = 0.0
         self.everything = everything
+        self.keep = keep
         self._files = UserFiles()
         self._assigned = Assignments()
         self._known: set[int] = set()
         self._lines: dict[int, tuple[CodeType, int]] = {}
         self._call: Call | None = None
+        self._last_place: Place = ()
         self._undo = contextlib.ExitStack()
         self._thread = 0
         self._scope: Any = None
@@ -103,6 +107,7 @@ class Recorder:
         private.set_tensor_profiler(_ForeignThreads(self))
         undo.callback(private.set_tensor_profiler, None)
         self._listen_to_gradients()
+        undo.callback(_calmer_collector())
         self._started = perf_counter()
 
     def stop(self) -> None:
@@ -169,9 +174,11 @@ class Recorder:
             self._note_function(len(log.entries), caller)
         call = asked.index if asked is not None else -1
         scope = self._scope.scope_name
-        log.entries.append(
-            Entry(op_type, inputs, attrs, outputs, place, scope, when, call, self.cell)
-        )
+        entry = Entry(op_type, inputs, attrs, outputs, place, scope, when, call, self.cell)
+        if call >= 0 and not self.keep:
+            log.entries.append(log.settled_entry(entry, self.whole))
+            return
+        log.entries.append(entry)
         log.held += held
         if log.held > self.budget:
             self._drop_oldest()
@@ -187,7 +194,10 @@ class Recorder:
                 if code is self.boundary or _CELL_FRAME.match(code.co_name):
                     break
             frame = frame.f_back
-        return tuple(found)
+        place = tuple(found)
+        if place != self._last_place:
+            self._last_place = place
+        return self._last_place
 
     def _observe(self, frame: FrameType, code: CodeType) -> None:
         """Give the results of the line before this one the names that the user gave them.
@@ -254,6 +264,14 @@ class Recorder:
                 return
             frame = frame.f_back
 
+    def _let_go(self) -> None:
+        """The run has its gradients: nothing before them will be differentiated again."""
+        log = self.log
+        log.settle(len(log.entries), self.whole)
+        log.settle_calls(self.whole)
+        log.custom.clear()
+        log.held = 0
+
     def _drop_oldest(self) -> None:
         """Over the budget: settle the older half of what is held."""
         log = self.log
@@ -262,9 +280,7 @@ class Recorder:
         log.settle(middle, self.whole)
         for position in [p for p in log.functions if p < middle]:
             del log.functions[position]
-        log.held = sum(
-            t._num_elements() * _item_size(t) for e in log.entries[middle:] for t in e.outputs
-        )
+        log.held = sum(t._num_elements() * _item_size(t) for _, e in log.live() for t in e.outputs)
 
     def _fault(self, error: Exception) -> None:
         if len(self.log.faults) < 20:
@@ -283,8 +299,10 @@ class Recorder:
             if not self._mine() or self._call is not None:
                 return original(tape, target, sources, *args, **kwargs)
             with self.calling("cell", target, sources, self._place(sys._getframe(1))) as call:
-                call.result = original(tape, target, sources, *args, **kwargs)
-            return call.result
+                answer = call.result = original(tape, target, sources, *args, **kwargs)
+            if not self.keep:
+                self._let_go()
+            return answer
 
         return gradient
 
@@ -385,6 +403,26 @@ def _id(tensor: Any) -> int | None:
     values = getattr(tensor, "values", None)  # IndexedSlices are known by their values
     found: int | None = getattr(values if values is not None else tensor, "_id", None)
     return found
+
+
+def _calmer_collector() -> Callable[[], None]:
+    """Have Python look for garbage as seldom as without us; answers the way back.
+
+    A recorder keeps what it notes, about eight objects an op, and Python's collector
+    runs by the number of objects kept: without this, large models are searched for
+    garbage several times in a cell on our account alone.
+    """
+    before = gc.get_threshold()
+    if not before[0]:
+        return lambda: None
+    ours = (before[0] * 8, *before[1:])
+    gc.set_threshold(*ours)
+
+    def back() -> None:
+        if gc.get_threshold() == ours:  # else the cell has set its own
+            gc.set_threshold(*before)
+
+    return back
 
 
 class _ForeignThreads:

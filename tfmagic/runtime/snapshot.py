@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tfmagic.model import Stats, Value
+from tfmagic.model.value import UNKNOWN
+from tfmagic.runtime import private
 
-#: Above this many elements the order statistics stand on an evenly spaced sample.
-SAMPLE = 65_536
+#: About this many elements, evenly spaced, stand for the order of a large tensor.
+SAMPLE = 1_024
 #: Longest text that is kept of one string element.
 LONGEST = 200
 
@@ -18,11 +22,11 @@ LONGEST = 200
 class Snapshot:
     """Shape, dtype, device and value of a tensor that may be gone.
 
-    A small value is kept as a numpy array and turned into plain data only when
-    :meth:`value` is asked for: most recordings are never looked at closely.
+    What was copied of the value becomes plain data only when :meth:`value` is asked for:
+    most recordings are never looked at closely.
     """
 
-    __slots__ = ("_array", "_value", "bytes", "device", "dtype", "shape")
+    __slots__ = ("_later", "_value", "bytes", "device", "dtype", "shape")
 
     def __init__(
         self,
@@ -30,63 +34,64 @@ class Snapshot:
         dtype: str,
         device: str,
         size: int,
-        array: Any = None,
-        value: Value | None = None,
+        later: Callable[[], Value] | Value,
     ) -> None:
         self.shape = shape
         self.dtype = dtype
         self.device = device
         self.bytes = size
-        self._array = array
-        self._value = value
+        self._value = later if isinstance(later, Value) else None
+        self._later = None if isinstance(later, Value) else later
 
     def value(self) -> Value:
         """The value as plain data, worked out once."""
-        if self._value is None:
-            self._value = _describe(self._array)
-            self._array = None
-        return self._value
+        if self._value is None and self._later is not None:
+            self._value = self._later()
+            self._later = None
+        return self._value or UNKNOWN
 
 
-def take(tensor: Any, whole: int) -> Snapshot:
-    """What a recording keeps of an eager ``tensor``; ``whole``: largest full copy."""
-    shape = tensor._shape_tuple()
-    dtype = tensor.dtype
-    device = tensor.device
-    if dtype.name in ("resource", "variant"):
-        return Snapshot(shape, dtype.name, device, 0, value=Value(absent=dtype.name))
+_DTYPES: dict[int, tuple[str, int]] = {}
+
+
+def take(tensor: Any, whole: int, *, exact: bool = False) -> Snapshot:
+    """What a recording keeps of an eager ``tensor``.
+
+    ``whole`` is the largest number of elements that are all kept; with ``exact`` the
+    figures of a larger one stand on all elements too.
+    """
+    enum = tensor._datatype_enum()
+    known = _DTYPES.get(enum)
+    if known is None:
+        known = _DTYPES[enum] = (tensor.dtype.name, tensor.dtype.size or 0)
+    name, item = known
+    shape, device = tensor._shape_tuple(), tensor.device
+    if name in ("resource", "variant"):
+        return Snapshot(shape, name, device, 0, Value(absent=name))
     count = tensor._num_elements()
-    size = count * dtype.size
     try:
-        if count <= whole:
-            return Snapshot(shape, dtype.name, device, size, array=np.array(tensor.numpy()))
-        value = _summary(tensor, count)
+        later = _copied(private.view(tensor), count, whole, exact)
     except Exception as error:  # a dead worker, a dtype numpy cannot hold: the cell goes on
-        value = Value(absent=f"failed: {type(error).__name__}")
-    return Snapshot(shape, dtype.name, device, size, value=value)
+        later = Value(absent=f"failed: {type(error).__name__}")
+    return Snapshot(shape, name, device, count * item, later)
 
 
-def _summary(tensor: Any, count: int) -> Value:
-    array = tensor.numpy()
+def _copied(array: Any, count: int, whole: int, exact: bool) -> Callable[[], Value] | Value:
+    """The little that is copied out of a tensor now, as what it will say later."""
+    if count <= whole:
+        return partial(_describe, np.array(array))
     if array.dtype == object:
         return Value(absent="string")
-    return Value(stats=stats(array, count))
-
-
-def stats(array: np.ndarray[Any, Any], count: int | None = None) -> Stats | None:
-    """Figures of a numeric array; order statistics of a large one stand on a sample.
-
-    The norm, and whether anything is NaN or infinite, always stand on *all* elements:
-    a squared norm that is finite proves that every element is.
-    """
     flat = _as_real(array).reshape(-1)
-    count = flat.size if count is None else count
-    if flat.size <= SAMPLE:
-        return _figures(flat, count)
     squared = _squared_norm(flat)
-    if not np.isfinite(squared):
-        return _figures(flat, count)
-    return replace(_figures(flat[:: flat.size // SAMPLE], count), norm=float(np.sqrt(squared)))
+    if exact or not np.isfinite(squared):
+        return Value(stats=_figures(flat, count))
+    step = max(1, count // SAMPLE)
+    return partial(_of_sample, flat[::step].copy(), count, float(np.sqrt(squared)))
+
+
+def _of_sample(sample: np.ndarray[Any, Any], count: int, norm: float) -> Value:
+    return Value(stats=replace(_figures(sample, count), norm=norm))
 
 
 def _as_real(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -127,7 +132,7 @@ def _figures(flat: np.ndarray[Any, Any], count: int) -> Stats:
 def _describe(array: np.ndarray[Any, Any]) -> Value:
     if array.dtype == object or array.dtype.kind in "SU":
         return Value(data=_texts(array.tolist()))
-    figures = stats(array) if array.size else Stats(0, 0, None, None, None, None, 0, 0, 0)
+    figures = _figures(_as_real(array).reshape(-1), array.size)
     if array.dtype.kind not in "fiubc":
         array = array.astype(np.float32)
     return Value(data=_nested(array.tolist()), stats=figures)

@@ -43,7 +43,8 @@ class Tape:
 
     ``namespace`` gives the user's names when they are needed, ``label`` the name of the
     cell that a file stands for.  With ``everything`` ops count that no line of the
-    user's led to.
+    user's led to.  Without ``keep`` the tensors are let go once the run's own call of
+    ``gradient`` has been answered: nothing more is going to be asked.
     """
 
     def __init__(
@@ -54,10 +55,13 @@ class Tape:
         budget: int = BUDGET,
         boundary: CodeType | None = None,
         everything: bool = False,
+        keep: bool = True,
     ) -> None:
         self._namespace = namespace
         self._label = label
-        self._recorder = Recorder(budget=budget, boundary=boundary, everything=everything)
+        self._recorder = Recorder(
+            budget=budget, boundary=boundary, everything=everything, keep=keep
+        )
         self._recording: Recording | None = None
         self._failure: Failed | None = None
         self._released = False
@@ -233,7 +237,7 @@ class Tape:
         return found
 
     def _check_target(self, wish: Wish) -> None:
-        made = {t._id for e in self.log.entries[self.log.settled :] for t in e.outputs}
+        made = {t._id for _, entry in self.log.live() for t in entry.outputs}
         for _, leaf in leaves(wish.target):
             key = key_of(leaf)
             if key is None:
@@ -249,7 +253,7 @@ class Tape:
         named = set(log.names)
         if key_of(result) is not None:
             named.add(int(key_of(result) or 0))
-        for entry in reversed(log.entries[log.settled :]):
+        for _, entry in reversed(list(log.live())):
             if entry.call >= 0 or entry.cell != self._recorder.cell:
                 continue
             for tensor in entry.outputs:
