@@ -17,8 +17,10 @@ PYTHON ?= $(shell for below in 14 99; do \
 			2>/dev/null && echo $$each && exit; \
 	done; done)
 
-# What was chosen before stays chosen; the small CPU build exists for Linux on x86-64 only.
-CPU_BUILD := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),-cpu)
+# The small CPU build exists for Linux on x86-64 only. What was chosen before stays chosen.
+ifeq ($(shell uname -sm),Linux x86_64)
+CPU_BUILD := -cpu
+endif
 TENSORFLOW ?= $(or $(shell cat $(VENV)/.tensorflow 2>/dev/null),tensorflow$(CPU_BUILD)>=2.16)
 
 # The language of the lesson: that of the locale, where it is Korean.
@@ -45,7 +47,9 @@ check: $(VENV)/.develop
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.develop
-	$(BIN)/python -m benchmarks $(ARGS)
+	@for each in benchmarks/[a-z]*.py; do \
+		echo "== $$each"; $(BIN)/python -m benchmarks.$$(basename $$each .py) $(ARGS) || exit 1; \
+	done
 
 browser:
 	@sh tests/browser/install.sh

@@ -17,6 +17,8 @@ import pytest
 
 PATIENCE = 120  # seconds, for a server or a cell that never answers
 
+NO_NEWS = '{"fetchNews": "false", "checkForUpdates": false}'
+
 # "Run all" right after loading silently runs nothing: wait for every part to be there.
 RUN_ALL = """async () => {
     const app = window.jupyterapp;
@@ -41,6 +43,9 @@ class Lab:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A JupyterLab of its own on a free port of this machine, in a fresh home."""
     home = tmp_path_factory.mktemp("home")
+    settings = home / ".jupyter/lab/user-settings/@jupyterlab/apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text(NO_NEWS)
     folder = tmp_path_factory.mktemp("notebooks")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -66,7 +71,6 @@ def lab_command(port: int, folder: Path) -> list[str]:
         "ServerApp.root_dir": folder,
         "IdentityProvider.token": "",
         "LabApp.expose_app_in_browser": True,
-        "LabApp.news_url": None,
     }
     flags = [f"--{name}={value}" for name, value in options.items()]
     return [sys.executable, "-m", "jupyterlab", *flags]
