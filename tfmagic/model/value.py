@@ -10,10 +10,12 @@ from typing import Any
 class Stats:
     """A summary of the numbers in a tensor.
 
-    ``count`` is the number of elements the tensor has and ``seen`` the number that
-    ``min``, ``max``, ``mean`` and ``zeros`` were computed from: where they differ those
-    stand on an evenly spaced sample.  ``norm`` (Euclidean), ``nan`` and ``inf`` always
-    stand on every element.  All but ``nan`` and ``inf`` are over the finite elements.
+    ``count`` is the number of elements the tensor has and ``seen`` the number that the
+    figures were computed from: where they differ the figures stand on an evenly spaced
+    sample, and ``norm`` (Euclidean) is scaled up from it; only for tensors of up to some
+    ten thousand elements ``norm``, ``nan`` and ``inf`` stand on every element all the
+    same.  Answers of gradient calls are never sampled.  All figures but ``nan`` and
+    ``inf`` are over the finite elements.
     """
 
     count: int

@@ -190,11 +190,13 @@ class Log:
 
     def settled_entry(self, entry: Entry, whole: int) -> Entry:
         """The entry without its tensors."""
-        return entry._replace(
-            inputs=tuple([self.note(t, whole) for t in entry.inputs]),
-            outputs=tuple([self.note(t, whole) for t in entry.outputs]),
-            settled=True,
-        )
+        snapshots = self.snapshots
+        for tensor in (*entry.inputs, *entry.outputs):
+            if tensor._id not in snapshots:
+                snapshots[tensor._id] = take(tensor, whole)
+        inputs = tuple([t._id for t in entry.inputs])
+        outputs = tuple([t._id for t in entry.outputs])
+        return Entry(entry[0], inputs, entry[2], outputs, *entry[4:9], True)
 
     def note(self, tensor: Any, whole: int = 64, *, exact: bool = False) -> int:
         """Take down what a recording keeps of ``tensor``; answers its id."""

@@ -36,18 +36,23 @@ from tfmagic.runtime.source import Assignments, UserFiles
 
 #: Bytes of tensors that are held while a cell runs, unless the settings say otherwise.
 BUDGET = 2 * 2**30
-_CELL_FRAME = re.compile(r"<module>|<cell line")
+_CELL_FRAMES = ("<module>", "<cell line")
 _FUNCTION_OP = re.compile(r"__(?:inference|forward|backward)_")
 _RESOURCE = 20
-_ITEM_SIZE: dict[int, int] = {}
+_entry: Callable[[tuple[Any, ...]], Entry] = functools.partial(tuple.__new__, Entry)
 
 
-def _item_size(tensor: Any) -> int:
-    enum: int = tensor._datatype_enum()
-    size = _ITEM_SIZE.get(enum)
-    if size is None:
-        size = _ITEM_SIZE[enum] = tensor.dtype.size or 0
-    return size
+class _ItemSizes(dict[int, int]):
+    """Bytes of one element, by dtype enum; each is looked up once."""
+
+    def __missing__(self, enum: int) -> int:
+        import tensorflow as tf
+
+        self[enum] = size = tf.dtypes.as_dtype(enum).size or 0
+        return size
+
+
+_ITEM_SIZE = _ItemSizes()
 
 
 class Recorder:
@@ -154,9 +159,10 @@ class Recorder:
             self._fault(error)
 
     def _note(self, op_type: Any, inputs: Any, attrs: Any, outputs: Any, when: float) -> None:
+        """One op.  Every microsecond here is added to every op of the user's."""
         caller = sys._getframe(2)
         asked = self._call
-        place = asked.place if asked and asked.origin != "cell" else self._place(caller)
+        place = asked.place if asked is not None else self._place(caller)
         if not place and asked is None and not self.everything:
             return  # nobody's line: a display hook, another extension
         if op_type.__class__ is bytes:
@@ -169,12 +175,14 @@ class Recorder:
         held = 0
         for tensor in outputs:
             known.add(tensor._id)
-            held += tensor._num_elements() * _item_size(tensor)
+            held += tensor._num_elements() * _ITEM_SIZE[tensor._datatype_enum()]
         if op_type[:2] == "__" and _FUNCTION_OP.match(op_type):
             self._note_function(len(log.entries), caller)
-        call = asked.index if asked is not None else -1
+        call = -1 if asked is None else asked.index
         scope = self._scope.scope_name
-        entry = Entry(op_type, inputs, attrs, outputs, place, scope, when, call, self.cell)
+        entry = _entry(
+            (op_type, inputs, attrs, outputs, place, scope, when, call, self.cell, False)
+        )
         if call >= 0 and not self.keep:
             log.entries.append(log.settled_entry(entry, self.whole))
             return
@@ -185,33 +193,32 @@ class Recorder:
 
     def _place(self, frame: FrameType | None) -> Place:
         """The user's lines that led here, innermost first, and names seen on the way."""
-        files, found = self._files, []
+        files, lines = self._files, self._lines
+        found = []
         while frame is not None:
             code = frame.f_code
             if files[code.co_filename]:
-                found.append((code, frame.f_lineno))
-                self._observe(frame, code)
-                if code is self.boundary or _CELL_FRAME.match(code.co_name):
+                line = frame.f_lineno
+                found.append((code, line))
+                last = lines.get(id(frame))
+                if last is None or last[1] != line:
+                    self._observe(frame, code, last)
+                if code is self.boundary or code.co_name.startswith(_CELL_FRAMES):
                     break
             frame = frame.f_back
         place = tuple(found)
-        if place != self._last_place:
+        if place != self._last_place:  # most ops share their line with the one before
             self._last_place = place
         return self._last_place
 
-    def _observe(self, frame: FrameType, code: CodeType) -> None:
+    def _observe(self, frame: FrameType, code: CodeType, last: tuple[CodeType, int] | None) -> None:
         """Give the results of the line before this one the names that the user gave them.
 
         Only a name that really holds the very tensor is believed.
         """
-        key, line = id(frame), frame.f_lineno
-        last = self._lines.get(key)
+        self._lines[id(frame)] = (code, frame.f_lineno)
         if last is None or last[0] is not code:
-            self._lines[key] = (code, line)
             return
-        if last[1] == line and code.co_name != "<module>":
-            return
-        self._lines[key] = (code, line)
         names = self._assigned[code.co_filename].get(last[1])
         if names:
             local = frame.f_locals
@@ -236,7 +243,7 @@ class Recorder:
             if tensor._datatype_enum() == _RESOURCE:
                 self._meet(find_handle_owner(tensor, caller), tensor)
             else:
-                log.held += tensor._num_elements() * _item_size(tensor)
+                log.held += tensor._num_elements() * _ITEM_SIZE[tensor._datatype_enum()]
         for tensor, variable in match_reads(inputs, unknown, attrs, caller):
             handle = handle_of(variable)
             if handle is not None:
@@ -280,7 +287,11 @@ class Recorder:
         log.settle(middle, self.whole)
         for position in [p for p in log.functions if p < middle]:
             del log.functions[position]
-        log.held = sum(t._num_elements() * _item_size(t) for _, e in log.live() for t in e.outputs)
+        log.held = sum(
+            t._num_elements() * _ITEM_SIZE[t._datatype_enum()]
+            for _, e in log.live()
+            for t in e.outputs
+        )
 
     def _fault(self, error: Exception) -> None:
         if len(self.log.faults) < 20:
@@ -400,6 +411,8 @@ def _ids(tensors: Any) -> tuple[int | None, ...] | None:
 
 
 def _id(tensor: Any) -> int | None:
+    if tensor.__class__ is private.EagerTensor:
+        return int(tensor._id)
     values = getattr(tensor, "values", None)  # IndexedSlices are known by their values
     found: int | None = getattr(values if values is not None else tensor, "_id", None)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from tfmagic.model import Stats, Value
-from tfmagic.model.value import UNKNOWN
 from tfmagic.runtime import private
 
 #: About this many elements, evenly spaced, stand for the order of a large tensor.
 SAMPLE = 1_024
+#: Up to this many elements, norm, NaN and Inf stand on all of them: above it reading
+#: every activation of a real training step would cost as much as computing it.
+EXACT = 65_536
 #: Longest text that is kept of one string element.
 LONGEST = 200
 
@@ -22,8 +23,9 @@ LONGEST = 200
 class Snapshot:
     """Shape, dtype, device and value of a tensor that may be gone.
 
-    What was copied of the value becomes plain data only when :meth:`value` is asked for:
-    most recordings are never looked at closely.
+    ``later`` is what was copied of the value: all of a small one as numpy has it, a
+    :class:`Value`, or a function that makes one.  It becomes plain data only when
+    :meth:`value` is asked for: most recordings are never looked at closely.
     """
 
     __slots__ = ("_later", "_value", "bytes", "device", "dtype", "shape")
@@ -34,21 +36,25 @@ class Snapshot:
         dtype: str,
         device: str,
         size: int,
-        later: Callable[[], Value] | Value,
+        later: Any,
     ) -> None:
         self.shape = shape
         self.dtype = dtype
         self.device = device
         self.bytes = size
-        self._value = later if isinstance(later, Value) else None
-        self._later = None if isinstance(later, Value) else later
+        self._value: Value | None = None
+        self._later = later
 
     def value(self) -> Value:
         """The value as plain data, worked out once."""
-        if self._value is None and self._later is not None:
-            self._value = self._later()
+        if self._value is None:
+            later = self._later
+            if callable(later):
+                self._value = later()
+            else:
+                self._value = later if isinstance(later, Value) else _describe(np.asarray(later))
             self._later = None
-        return self._value or UNKNOWN
+        return self._value
 
 
 _DTYPES: dict[int, tuple[str, int]] = {}
@@ -76,22 +82,29 @@ def take(tensor: Any, whole: int, *, exact: bool = False) -> Snapshot:
     return Snapshot(shape, name, device, count * item, later)
 
 
-def _copied(array: Any, count: int, whole: int, exact: bool) -> Callable[[], Value] | Value:
+def _copied(array: Any, count: int, whole: int, exact: bool) -> Any:
     """The little that is copied out of a tensor now, as what it will say later."""
     if count <= whole:
-        return partial(_describe, np.array(array))
+        return array.copy()
     if array.dtype == object:
         return Value(absent="string")
-    flat = _as_real(array).reshape(-1)
-    squared = _squared_norm(flat)
-    if exact or not np.isfinite(squared):
-        return Value(stats=_figures(flat, count))
-    step = max(1, count // SAMPLE)
-    return partial(_of_sample, flat[::step].copy(), count, float(np.sqrt(squared)))
+    flat = array.reshape(-1)
+    if exact:
+        return Value(stats=_figures(_as_real(flat), count))
+    if count > EXACT:
+        return partial(_of_sample, flat[:: count // SAMPLE].copy(), count)
+    norm = float(np.sqrt(_squared_norm(_as_real(flat))))
+    if not np.isfinite(norm):
+        return Value(stats=_figures(_as_real(flat), count))
+    return partial(_of_sample, flat[:: max(1, count // SAMPLE)].copy(), count, norm)
 
 
-def _of_sample(sample: np.ndarray[Any, Any], count: int, norm: float) -> Value:
-    return Value(stats=replace(_figures(sample, count), norm=norm))
+def _of_sample(sample: np.ndarray[Any, Any], count: int, norm: float | None = None) -> Value:
+    """Figures of an evenly spaced sample; a norm that is not known is scaled up from it."""
+    figures = _figures(_as_real(sample), count)
+    if norm is None and figures.norm is not None:
+        norm = figures.norm * float(np.sqrt(count / figures.seen))
+    return Value(stats=replace(figures, norm=norm))
 
 
 def _as_real(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -102,31 +115,37 @@ def _as_real(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return array
 
 
+def _figures(flat: np.ndarray[Any, Any], count: int) -> Stats:
+    """Figures of real numbers; a squared norm that is finite proves that all of them are."""
+    nan = inf = 0
+    squared = _squared_norm(flat)
+    if not np.isfinite(squared):
+        numbers = flat.astype(np.float64)
+        nan = int(np.isnan(numbers).sum())
+        inf = int(np.isinf(numbers).sum())
+        flat = numbers[np.isfinite(numbers)]
+        squared = float(np.dot(flat, flat))
+    if not flat.size:
+        return Stats(count, nan + inf, None, None, None, None, 0, nan, inf)
+    return Stats(
+        count=count,
+        seen=flat.size + nan + inf,
+        min=float(flat.min()),
+        max=float(flat.max()),
+        mean=float(flat.mean(dtype=np.float64)),
+        norm=float(np.sqrt(squared)),
+        zeros=int(flat.size - np.count_nonzero(flat)),
+        nan=nan,
+        inf=inf,
+    )
+
+
 def _squared_norm(flat: np.ndarray[Any, Any]) -> float:
-    if flat.dtype.kind != "f" or flat.dtype.itemsize < 4:
-        flat = flat.astype(np.float32)
+    """In double precision where the array is small, else as fast as it goes."""
+    if flat.dtype.kind != "f" or flat.dtype.itemsize < 4 or flat.size <= SAMPLE:
+        flat = flat.astype(np.float64)
     with np.errstate(all="ignore"):
         return float(np.dot(flat, flat))
-
-
-def _figures(flat: np.ndarray[Any, Any], count: int) -> Stats:
-    numbers = flat.astype(np.float64)
-    if flat.dtype.kind == "f":
-        finite = np.isfinite(numbers)
-        nan = int(np.isnan(numbers).sum())
-        inf = int(finite.size - finite.sum()) - nan
-        numbers = numbers[finite] if nan or inf else numbers
-    else:
-        nan = inf = 0
-    if not numbers.size:
-        return Stats(count, flat.size, None, None, None, None, 0, nan, inf)
-    with np.errstate(over="ignore"):
-        norm = float(np.sqrt(np.dot(numbers, numbers)))
-        mean = float(numbers.mean())
-    zeros = int(numbers.size - np.count_nonzero(numbers))
-    return Stats(
-        count, flat.size, float(numbers.min()), float(numbers.max()), mean, norm, zeros, nan, inf
-    )
 
 
 def _describe(array: np.ndarray[Any, Any]) -> Value:
