@@ -11,7 +11,7 @@ class Stats:
     """A summary of the numbers in a tensor.
 
     ``count`` is the number of elements the tensor has and ``seen`` the number that the
-    figures were computed from: where they differ the figures stand on an evenly spaced
+    figures were computed from: where they differ the figures stand on an evenly spread
     sample, and ``norm`` (Euclidean) is scaled up from it; only for tensors of up to some
     ten thousand elements ``norm``, ``nan`` and ``inf`` stand on every element all the
     same.  Answers of gradient calls are never sampled.  All figures but ``nan`` and

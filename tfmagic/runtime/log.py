@@ -50,6 +50,10 @@ class VariableRecord:
         self.index = index
         self.key: int = handle._id
         self.live: Any = handle
+        self.meet(variable)
+
+    def meet(self, variable: Any) -> None:
+        """Take down the variable, once it is known whose handle this is."""
         self.ref: Callable[[], Any] = weakref.ref(variable) if variable is not None else _gone
         self.label = str(getattr(variable, "name", "") or "")
         self.shape = _shape_of(variable)

@@ -255,6 +255,8 @@ class Recorder:
         if known is None:
             known = VariableRecord(len(self.log.variables), handle, variable)
             self.log.variables[handle._id] = known
+        elif variable is not None and known.ref() is None:
+            known.meet(variable)
         return known
 
     def _note_function(self, position: int, frame: FrameType | None) -> None:

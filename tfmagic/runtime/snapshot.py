@@ -11,11 +11,11 @@ import numpy as np
 from tfmagic.model import Stats, Value
 from tfmagic.runtime import private
 
-#: About this many elements, evenly spaced, stand for the order of a large tensor.
-SAMPLE = 1_024
+#: This many elements, in evenly spaced runs, stand for a large tensor.
+SAMPLE, RUNS = 1_024, 16
 #: Up to this many elements, norm, NaN and Inf stand on all of them: above it reading
 #: every activation of a real training step would cost as much as computing it.
-EXACT = 65_536
+EXACT = 16_384
 #: Longest text that is kept of one string element.
 LONGEST = 200
 
@@ -92,11 +92,19 @@ def _copied(array: Any, count: int, whole: int, exact: bool) -> Any:
     if exact:
         return Value(stats=_figures(_as_real(flat), count))
     if count > EXACT:
-        return partial(_of_sample, flat[:: count // SAMPLE].copy(), count)
+        return partial(_of_sample, _sample(flat), count)
     norm = float(np.sqrt(_squared_norm(_as_real(flat))))
     if not np.isfinite(norm):
         return Value(stats=_figures(_as_real(flat), count))
-    return partial(_of_sample, flat[:: max(1, count // SAMPLE)].copy(), count, norm)
+    return partial(_of_sample, _sample(flat), count, norm)
+
+
+def _sample(flat: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Evenly spaced runs of neighbours: single elements would each cost a trip to memory."""
+    if flat.size <= SAMPLE:
+        return flat.copy()
+    rows = flat[: flat.size // RUNS * RUNS].reshape(RUNS, -1)
+    return rows[:, : SAMPLE // RUNS].reshape(-1)
 
 
 def _of_sample(sample: np.ndarray[Any, Any], count: int, norm: float | None = None) -> Value:
