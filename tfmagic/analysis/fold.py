@@ -34,10 +34,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Folding:
-    """One way to fold: ``by`` is ``"none"``, ``"scope"``, ``"line"`` or ``"stretch"``."""
+    """One way to fold: ``by`` is ``"none"``, ``"scope"``, ``"line"`` or ``"stretch"``.
+
+    ``merged`` says that a box may hold ops of different turns of a loop.
+    """
 
     by: str
     groups: tuple[Group, ...]
+    merged: bool = False
 
 
 def scope_parts(recording: Recording, op: Op) -> tuple[str, ...]:
@@ -74,18 +78,28 @@ def ways(recording: Recording, ops: Sequence[Op]) -> Iterator[tuple[Folding, ...
 def _scope_family(recording: Recording, ops: Sequence[Op], deepest: int) -> Iterator[Folding]:
     for runs in (True, False):
         for depth in range(deepest, 0, -1):
-            for rest in (_alone, _line_key):
-                key = _by_scope(recording, depth, rest)
-                yield _folding(recording, ops, "scope", key, runs=runs)
+            for words in (None, 3, 2, 1):
+                for rest in (_alone, _line_key):
+                    key = _by_scope(recording, depth, rest, words)
+                    yield _folding(recording, ops, "scope", key, runs=runs)
 
 
 Key = Callable[[Op], Hashable]
 
 
-def _by_scope(recording: Recording, depth: int, rest: Key) -> Key:
+def _by_scope(recording: Recording, depth: int, rest: Key, words: int | None = None) -> Key:
+    """By the first ``depth`` scopes, of the last of them only the first ``words``.
+
+    Networks name the layers of one block alike (``block_1_expand``, ``block_1_project``),
+    so a name cut after some words holds together what belongs together.
+    """
+
     def key(op: Op) -> Hashable:
         parts = scope_parts(recording, op)
-        return ("scope", op.kind, parts[:depth]) if parts else rest(op)
+        if not parts:
+            return rest(op)
+        stem = "_".join(parts[:depth][-1].split("_")[:words])
+        return ("scope", op.kind, (*parts[: min(depth, len(parts)) - 1], stem))
 
     return key
 
@@ -107,19 +121,26 @@ def _folding(recording: Recording, ops: Sequence[Op], by: str, key: Key, *, runs
         for op in ops:
             found.setdefault(key(op), []).append(op)
         members = list(found.values())
-    return Folding(by, tuple(_group(recording, m, key(m[0])) for m in members))
+    groups = tuple(_group(recording, m, key(m[0])) for m in members)
+    return Folding(by, groups, merged=not runs)
 
 
 def _group(recording: Recording, ops: list[Op], key: Hashable) -> Group:
     kind, way, what = key if isinstance(key, tuple) else ("op", "", None)
     title, scope = ops[0].type, scope_parts(recording, ops[0])
     if kind == "scope":
-        title, scope = "/".join(what), what[:-1]
+        title, scope = _scope_title(recording, ops, what), what[:-1]
     elif kind == "line":
         title = _line_title(recording, what)
     if way == "backward":
         title = say("graph.backward_of", title=title)
     return Group(title, tuple(op.index for op in ops), scope)
+
+
+def _scope_title(recording: Recording, ops: list[Op], stem: tuple[str, ...]) -> str:
+    """The scope's name, or what the names in it begin with."""
+    names = {scope_parts(recording, op)[: len(stem)] for op in ops}
+    return names.pop()[-1] if len(names) == 1 else f"{stem[-1]}_…"
 
 
 def _line_title(recording: Recording, line: int | None) -> str:
@@ -134,7 +155,8 @@ def _stretches(recording: Recording, ops: Sequence[Op]) -> Iterator[Folding]:
     while count >= 1:
         step = -(-len(ops) // count) or 1
         parts = [ops[i : i + step] for i in range(0, len(ops), step)]
-        yield Folding("stretch", tuple(_stretch(recording, part) for part in parts))
+        stretches = tuple(_stretch(recording, part) for part in parts)
+        yield Folding("stretch", stretches, merged=True)
         count //= 2
 
 

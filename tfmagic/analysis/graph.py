@@ -1,20 +1,25 @@
-"""From a recording to boxes and arrows."""
+"""From a recording to boxes and arrows.
+
+A variable is one box however often it is read, and the op that merely reads it is
+stepped over: the arrow goes to the op that takes the value.  Backward ops are left
+to the gradients written in the boxes unless they are asked for.  When there are
+more boxes than fit, ops are folded (see :mod:`tfmagic.analysis.fold`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
-from tfmagic.analysis.fold import Folding, Group, at_depth, singles, ways
-from tfmagic.analysis.notation import device, named, number, shape, shorten, value_lines
+from tfmagic.analysis import fold
+from tfmagic.analysis.boxes import Boxes, is_small_constant, is_stub
+from tfmagic.analysis.fold import Folding, Group
+from tfmagic.analysis.notation import device, shape, shorten
 from tfmagic.analysis.origin import Origin, Selection, origin, select, writes
 from tfmagic.language import say
-from tfmagic.model import Cluster, Edge, Graph, Node, Op, Recording, TensorInfo, Value
+from tfmagic.model import Cluster, Edge, Graph, Node, Op, Recording
 
 __all__ = ["build"]
-
-#: Consumers from which on a small input stands beside each of them as a stub.
-_HUB = 2
-_NAME = 40
 
 
 def build(
@@ -25,318 +30,337 @@ def build(
     flat: bool = False,
     limit: int = 60,
     focus: Collection[int] | None = None,
-    marked: Collection[int] = (),
+    marked: Collection[int | str] = (),
 ) -> Graph:
-    """The graph of a recording, folded to at most about ``limit`` boxes unless ``flat``.
+    """Draw up the graph of a recording.
 
-    ``depth`` folds scopes at that depth instead.  ``focus`` draws only these ops (by
-    index), ``marked`` are the ops on the path of a verdict.  The same recording gives
-    the same graph.
+    ``backward`` draws the backward ops too.  ``depth`` folds every scope that lies
+    deeper; ``flat`` folds nothing; otherwise the finest view with at most about
+    ``limit`` boxes is taken.  ``focus`` are indices of ops (those of a fold): only
+    these are drawn, with a small copy of what surrounds them.  ``marked`` are indices of
+    ops, and names of variables or tensors, on a path to be shown in red.
     """
     selection = select(recording, backward=backward, focus=focus)
-    folding = _choose(recording, selection, depth=depth, flat=flat, limit=limit)
-    return _Builder(recording, selection, folding, frozenset(marked)).graph()
+    flows = _flows(recording, selection)
+    folding, absorb = _choose(recording, selection, flows, depth, flat, limit)
+    drawing = _Drawing(recording, selection, flows, folding, absorb, Boxes(recording, marked))
+    drawing.draw()
+    return Graph(
+        nodes=tuple(drawing.nodes.values()),
+        edges=tuple(drawing.finished_edges()),
+        clusters=tuple(drawing.clusters.values()),
+        notes=tuple(_notes(selection, folding, len(drawing.nodes), focus is not None)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Flows:
+    """For each op, in parallel, where its inputs come from, and what it changes.
+
+    ``sources`` maps a variable or an input to the ops that take or change it; ``calls``
+    are the gradient calls whose result an op takes, each with the line that made it;
+    ``quiet`` are the constants that say nothing beside a fold.
+    """
+
+    inputs: dict[int, tuple[tuple[Origin, int], ...]]
+    changes: dict[int, tuple[int, ...]]
+    sources: dict[Origin, tuple[int, ...]]
+    calls: dict[int, int | None]
+    quiet: frozenset[Origin]
+
+    def call_box(self, call: int, *, merged: bool) -> int:
+        """The call that stands for this one: with ``merged`` the first of the same line."""
+        if not merged:
+            return call
+        return min(other for other, line in self.calls.items() if line == self.calls[call])
+
+
+def _flows(recording: Recording, selection: Selection) -> _Flows:
+    changed = writes(recording)
+    inputs: dict[int, tuple[tuple[Origin, int], ...]] = {}
+    sources: dict[Origin, dict[int, None]] = {}
+    for op in selection.ops:
+        own = {("variable", v) for v in changed.get(op.index, ())}
+        pairs = [(origin(recording, t, selection), t) for t in op.inputs]
+        # The handle through which an op writes a variable is no value that it takes.
+        pairs = [
+            (o, t) for o, t in pairs if not (o in own and recording.tensors[t].role == "handle")
+        ]
+        inputs[op.index] = tuple(pairs)
+        for source in (*(o for o, _ in pairs if o[0] in ("variable", "input")), *own):
+            sources.setdefault(source, {})[op.index] = None
+    changes = {op.index: changed[op.index] for op in selection.ops if op.index in changed}
+    used = {key for pairs in inputs.values() for (way, key), _ in pairs if way == "backward"}
+    calls = {call: _line_of_call(recording, call) for call in sorted(used)}
+    quiet = frozenset(
+        source
+        for source in sources
+        if source[0] == "input" and is_small_constant(recording.tensors[source[1]])
+    )
+    return _Flows(inputs, changes, {o: tuple(ops) for o, ops in sources.items()}, calls, quiet)
+
+
+def _line_of_call(recording: Recording, call: int) -> int | None:
+    return recording.gradients[call].line if call < len(recording.gradients) else None
 
 
 def _choose(
-    recording: Recording, selection: Selection, *, depth: int | None, flat: bool, limit: int
-) -> Folding:
+    recording: Recording,
+    selection: Selection,
+    flows: _Flows,
+    depth: int | None,
+    flat: bool,
+    limit: int,
+) -> tuple[Folding, bool]:
+    """The folding to draw, and whether sources used in one box only vanish into it."""
     ops = selection.ops
-    fine = singles(recording, ops)
-    if flat:
-        return fine
-    if depth is not None:
-        return at_depth(recording, ops, depth)
-    if _boxes(recording, fine) <= limit:
-        return fine
-    last = fine
-    for family in ways(recording, ops):
-        for last in family:
-            if _boxes(recording, last) <= limit:
-                return last
-    return last
+    whole = fold.singles(recording, ops)
+    if depth is not None and not flat and any(op.scope for op in ops):
+        return fold.at_depth(recording, ops, depth), True
+    if flat or not ops or _boxes(whole, flows, limit, absorb=False) <= limit:
+        return whole, False
+    for family in fold.ways(recording, ops):
+        best: tuple[int, Folding, bool] | None = None
+        for folding in family:
+            for absorb in (False, True):
+                count = _boxes(folding, flows, limit, absorb=absorb)
+                if count <= limit and (best is None or count > best[0]):
+                    best = (count, folding, absorb)
+        if best is not None:
+            return best[1], best[2]
+    return folding, True
 
 
-def _boxes(recording: Recording, folding: Folding) -> int:
-    """Boxes that a folding needs: its groups, and the variables while they stand alone."""
-    if any(len(group.ops) > 1 for group in folding.groups):
+def _boxes(folding: Folding, flows: _Flows, limit: int, *, absorb: bool) -> int:
+    """How many boxes a folding needs; stops counting where it is too many anyway."""
+    if len(folding.groups) > limit:
         return len(folding.groups)
-    return len(folding.groups) + len(recording.variables)
+    place = {op: i for i, group in enumerate(folding.groups) for op in group.ops}
+    folded = {i for i, group in enumerate(folding.groups) if len(group.ops) > 1}
+    count = len(folding.groups)
+    count += len(set(flows.calls.values())) if folding.merged else len(flows.calls)
+    for source, ops in flows.sources.items():
+        users = {place[op] for op in ops}
+        if source in flows.quiet:
+            count += len(users - folded)
+        else:
+            count += not (absorb and users <= folded and len(users) == 1)
+    return count
 
 
-class _Builder:
-    """One picture being put together, in the order in which the ops ran."""
+@dataclass
+class _Drawing:
+    """Collects nodes and edges in the order the ops ran."""
 
-    def __init__(
-        self,
-        recording: Recording,
-        selection: Selection,
-        folding: Folding,
-        marked: frozenset[int],
-    ) -> None:
-        self._recording = recording
-        self._selection = selection
-        self._folding = folding
-        self._marked = marked
-        self._home: dict[int, str] = {}
-        self._nodes: dict[str, Node] = {}
-        self._edges: dict[tuple[str, str, str], Edge] = {}
-        self._clusters: dict[tuple[str, ...], Cluster] = {}
-        self._written = writes(recording)
-        self._targets = {
-            recording.tensors[t].op for call in recording.gradients for t in call.target_tensors
-        }
-        self._shared = self._consumers()
+    recording: Recording
+    selection: Selection
+    flows: _Flows
+    folding: Folding
+    absorb: bool
+    boxes: Boxes
+    nodes: dict[str, Node] = field(default_factory=dict)
+    edges: dict[tuple[str, str, str], Edge] = field(default_factory=dict)
+    clusters: dict[str, Cluster] = field(default_factory=dict)
+    home: dict[int, str] = field(default_factory=dict)
+    frame: dict[str, str] = field(default_factory=dict)
+    inside: dict[str, int] = field(default_factory=dict)
 
-    def graph(self) -> Graph:
-        """All of it."""
-        for group in self._folding.groups:
-            for op in group.ops:
-                self._home[op] = _group_id(group)
-        for group in self._folding.groups:
-            self._inputs(group)
-            self._add_group(group)
-            self._arrows_out(group)
-        return Graph(
-            nodes=tuple(self._nodes.values()),
-            edges=tuple(self._edges.values()),
-            clusters=tuple(self._clusters.values()),
-            notes=tuple(self._notes()),
-        )
+    def draw(self) -> None:
+        """Fill ``nodes``, ``edges`` and ``clusters``."""
+        for group in self.folding.groups:
+            identity = f"{'o' if len(group.ops) == 1 else 'f'}{group.ops[0]}"
+            self.home.update(dict.fromkeys(group.ops, identity))
+        self._open_clusters()
+        self._count_absorbed()
+        for group in self.folding.groups:
+            self._draw_group(group)
+        self._draw_unused()
 
-    def _consumers(self) -> dict[int, int]:
-        counts: dict[int, int] = {}
-        for op in self._selection.ops:
-            for tensor in set(op.inputs):
-                counts[tensor] = counts.get(tensor, 0) + 1
-        return counts
+    def finished_edges(self) -> Iterator[Edge]:
+        """The edges, those between two marked boxes marked as well."""
+        for edge in self.edges.values():
+            red = self.nodes[edge.tail].marked and self.nodes[edge.head].marked
+            yield replace(edge, marked=True) if red else edge
 
-    # -- groups -----------------------------------------------------------------
-
-    def _add_group(self, group: Group) -> None:
-        key = _group_id(group)
-        ops = [self._recording.ops[i] for i in group.ops]
-        marked = any(op.index in self._marked for op in ops)
-        node = self._fold(key, group, ops) if len(ops) > 1 else self._single(key, ops[0])
-        cluster = self._cluster(group.scope)
-        self._nodes[key] = Node(
-            id=key,
-            kind=node.kind,
-            title=node.title,
-            detail=node.detail,
-            ops=group.ops,
-            tensor=node.tensor,
-            cluster=cluster,
-            gradient=node.gradient,
-            marked=marked,
-        )
-
-    def _single(self, key: str, op: Op) -> Node:
-        title = op.function or op.type
-        kind = "target" if op.index in self._targets else "op"
-        outputs = [self._recording.tensors[t] for t in op.outputs]
-        shown = outputs[0] if outputs else None
-        details = [line for tensor in outputs[:3] for line in _tensor_lines(tensor)]
-        if len(outputs) > 3:
-            details.append(say("graph.more_outputs", n=len(outputs) - 3))
-        gradient = "" if shown is None else self._gradient_text(shown.id)
-        return Node(
-            id=key,
-            kind="backward" if op.kind == "backward" else kind,
-            title=title,
-            detail=tuple(details),
-            tensor=shown.id if shown else None,
-            gradient=gradient,
-        )
-
-    def _fold(self, key: str, group: Group, ops: Sequence[Op]) -> Node:
-        details = [say("graph.ops", n=len(ops))]
-        names = dict.fromkeys(
-            self._recording.tensors[t].name
-            for op in ops
-            for t in op.outputs
-            if self._recording.tensors[t].name and self._recording.tensors[t].role == "op"
-        )
-        if names:
-            details.append(shorten(", ".join(names), _NAME))
-        weights = {
-            tensor.variable
-            for op in ops
-            for tensor in (self._recording.tensors[t] for t in op.inputs)
-            if tensor.variable is not None
-        }
-        if weights:
-            details.append(say("graph.reads", n=len(weights)))
-        target = any(op.index in self._targets for op in ops)
-        kind = "fold_target" if target else "fold"
-        return Node(id=key, kind=kind, title=group.title, detail=tuple(details))
-
-    def _gradient_text(self, tensor: int) -> str:
-        found = self._recording.gradient_of.get(tensor)
-        if found is None:
-            return ""
-        return _gradient(self._recording.tensors[found].value)
-
-    def _cluster(self, scope: tuple[str, ...]) -> str:
-        if not scope:
-            return ""
-        if scope not in self._clusters:
-            parent = self._cluster(scope[:-1])
-            key = f"scope{len(self._clusters)}"
-            self._clusters[scope] = Cluster(key, shorten(scope[-1], _NAME), parent)
-        return self._clusters[scope].id
-
-    # -- arrows -----------------------------------------------------------------
-
-    def _inputs(self, group: Group) -> None:
-        head = _group_id(group)
+    def _draw_group(self, group: Group) -> None:
+        head = self.home[group.ops[0]]
         for index in group.ops:
-            op = self._recording.ops[index]
-            written = self._written.get(index, ())
-            for tensor in op.inputs:
-                info = self._recording.tensors[tensor]
-                if info.variable in written and info.role == "handle":
-                    continue
-                tail = self._tail(origin(self._recording, tensor, self._selection), op, head)
-                if tail and tail != head:
-                    self._arrow(tail, head, op, info)
-
-    def _arrow(self, tail: str, head: str, op: Op, info: TensorInfo) -> None:
-        kind = "backward" if op.kind == "backward" else "forward"
-        folded = self._nodes[tail].kind.startswith("fold") if tail in self._nodes else False
-        label = shape(info.shape) if folded and info.shape else ""
-        marked = op.index in self._marked and (info.op is None or info.op in self._marked)
-        self._edges.setdefault(
-            (tail, head, kind), Edge(tail, head, kind=kind, label=label, marked=marked)
-        )
-
-    def _arrows_out(self, group: Group) -> None:
-        """From an op that changes a variable to the variable."""
+            op = self.recording.ops[index]
+            for source, tensor in self.flows.inputs[index]:
+                self._arrive(source, tensor, op, head)
+        frame = self.frame.get(head, "")
+        if len(group.ops) == 1:
+            self.nodes[head] = self.boxes.op(self.recording.ops[group.ops[0]], head, frame)
+        else:
+            variables = self.inside.get(head, 0)
+            self.nodes[head] = self.boxes.fold(group, head, variables=variables, cluster=frame)
         for index in group.ops:
-            for variable in self._written.get(index, ()):
-                tail, head = _group_id(group), self._variable(variable)
-                self._edges.setdefault((tail, head, "control"), Edge(tail, head, kind="control"))
+            self._leave(self.recording.ops[index], head)
 
-    def _tail(self, source: Origin, op: Op, head: str) -> str:
-        where, key = source
-        if where == "variable":
-            return self._variable(key)
-        if where == "op":
-            return self._home[key]
-        if where == "outside":
-            return ""
-        if where == "backward":
-            return self._gradients_box(key)
-        return self._input(key, op, head)
+    def _arrive(self, source: Origin, tensor: int, op: Op, head: str) -> None:
+        """The arrow from where a tensor comes from to the box that takes it."""
+        kind = "backward" if op.kind == "backward" or source[0] == "backward" else "forward"
+        tail = self._tail(source, tensor, op, head)
+        if tail and tail != head:
+            label = self._edge_label(tail, tensor)
+            self.edges.setdefault((tail, head, kind), Edge(tail, head, kind, label))
+
+    def _tail(self, source: Origin, tensor: int, op: Op, head: str) -> str:
+        way, key = source
+        if way == "op":
+            return self.home[key]
+        if way == "variable":
+            return "" if self._absorbed(source) else self._variable(key)
+        if way == "outside":
+            return self._outside(key)
+        if way == "backward":
+            return self._backward(key)
+        return "" if self._absorbed(source) else self._input(tensor, head)
 
     def _variable(self, key: int) -> str:
-        node = f"var{key}"
-        if node not in self._nodes:
-            info = self._recording.variables[key]
-            lines = value_lines(info.value) or (_summary(info.shape, info.dtype, info.value),)
-            frozen = () if info.trainable else (say("graph.not_trainable"),)
-            self._nodes[node] = Node(
-                id=node,
-                kind="variable",
-                title=shorten(info.name, _NAME),
-                detail=(*lines, *frozen),
-                variable=key,
-                tensor=info.reads[0] if info.reads else None,
-                gradient=self._variable_gradient(key),
-            )
-        return node
+        identity = f"v{key}"
+        if identity not in self.nodes:
+            info = self.recording.variables[key]
+            frame = self._shared_frame(("variable", key))
+            self.nodes[identity] = self.boxes.variable(info, identity, frame)
+        return identity
 
-    def _variable_gradient(self, key: int) -> str:
-        for call in reversed(self._recording.gradients):
-            for gradient in call.gradients:
-                if gradient.variable == key:
-                    return "∇ = None" if gradient.value is None else _gradient(gradient.value)
-        return ""
+    def _input(self, tensor: int, head: str) -> str:
+        info = self.recording.tensors[tensor]
+        users = len({self.home[op] for op in self.flows.sources[("input", tensor)]})
+        stub = is_stub(info, users)
+        if head.startswith("f") and ("input", tensor) in self.flows.quiet:
+            return ""
+        identity = f"t{tensor}" + (f"_{head}" if stub else "")
+        if identity not in self.nodes:
+            frame = self.frame.get(head, "") if stub else self._shared_frame(("input", tensor))
+            self.nodes[identity] = self.boxes.input(info, identity, stub=stub, cluster=frame)
+        return identity
 
-    def _input(self, key: int, op: Op, head: str) -> str:
-        info = self._recording.tensors[key]
-        small = not info.name and info.value.whole and info.bytes <= 64
-        stub = small and self._shared.get(key, 0) >= _HUB
-        node = f"in{key}_{head}" if stub else f"in{key}"
-        if node not in self._nodes:
-            title, lines = _input_text(info)
-            self._nodes[node] = Node(
-                id=node,
-                kind="stub" if stub else "input",
-                title=title,
-                detail=lines,
-                tensor=key,
-                gradient=self._gradient_text(key) if info.name else "",
-            )
-        return node
+    def _outside(self, index: int) -> str:
+        identity = f"x{index}"
+        if identity not in self.nodes:
+            node = self.boxes.op(self.recording.ops[index], identity)
+            self.nodes[identity] = replace(node, kind="stub", gradient="")
+        return identity
 
-    def _gradients_box(self, call: int) -> str:
-        """The gradients of one call, as the one box that later ops take them from."""
-        node = f"call{call}"
-        if node not in self._nodes:
-            asked = self._recording.gradients[call]
-            self._nodes[node] = Node(
-                id=node,
-                kind="fold_backward",
-                title=say("graph.gradient_call", target=shorten(", ".join(asked.targets), _NAME)),
-                detail=(say("graph.ops", n=sum(o.call == call for o in self._recording.ops)),),
-            )
-            for tensor in asked.target_tensors:
-                maker = self._recording.tensors[tensor].op
-                if maker is not None and maker in self._home:
-                    tail = self._home[maker]
-                    self._edges[tail, node, "backward"] = Edge(tail, node, kind="backward")
-        return node
+    def _backward(self, call: int) -> str:
+        """One box for the backward ops of a call, with an arrow from its target."""
+        box = self.flows.call_box(call, merged=self.folding.merged)
+        identity = f"b{box}"
+        if identity not in self.nodes:
+            calls = [
+                c
+                for c in self.flows.calls
+                if self.flows.call_box(c, merged=self.folding.merged) == box
+            ]
+            members = set(calls)
+            ops = tuple(op.index for op in self.recording.backward if (op.call or 0) in members)
+            self.nodes[identity] = self.boxes.backward(box, ops, identity)
+            for each in calls:
+                self._from_targets(each, identity)
+        return identity
 
-    def _notes(self) -> Iterator[str]:
-        folded = [g for g in self._folding.groups if len(g.ops) > 1]
-        if folded:
-            count = sum(len(g.ops) for g in folded)
-            yield say(f"graph.folded_by_{self._folding.by}", n=count, boxes=len(folded))
-        if self._selection.left_out:
-            yield say("graph.left_out", n=self._selection.left_out)
-        places = {device(op.device) for op in self._selection.ops if op.device}
-        if len(places) > 1:
-            yield say("graph.devices", devices=", ".join(sorted(places)))
+    def _from_targets(self, call: int, identity: str) -> None:
+        calls = self.recording.gradients
+        for target in calls[call].target_tensors if call < len(calls) else ():
+            maker = self.recording.tensors[target].op
+            if maker in self.home:
+                tail = self.home[maker]
+                self.edges[(tail, identity, "backward")] = Edge(tail, identity, "backward")
+
+    def _leave(self, op: Op, tail: str) -> None:
+        """The arrows to the variables that an op changes, and to what lies beyond a focus."""
+        for key in self.flows.changes.get(op.index, ()):
+            if not self._absorbed(("variable", key)):
+                head = self._variable(key)
+                self.edges.setdefault((tail, head, "control"), Edge(tail, head, "control"))
+        if not self.selection.outside:
+            return
+        takers = (user for t in op.outputs for user in self.recording.consumers.get(t, ()))
+        beyond = [user for user in takers if user in self.selection.outside]
+        if beyond:
+            self._beyond(tail, beyond)
+
+    def _beyond(self, tail: str, users: list[int]) -> None:
+        """A small box for the ops beyond the focus that take a result."""
+        identity = f"x_{tail}"
+        types = dict.fromkeys(self.recording.ops[user].type for user in users)
+        title = shorten(", ".join(types), 24)
+        self.nodes.setdefault(identity, Node(identity, "stub", title, ops=tuple(users)))
+        self.edges.setdefault((tail, identity, "forward"), Edge(tail, identity))
+
+    def _edge_label(self, tail: str, tensor: int) -> str:
+        """What flows, where the box at the tail does not say it."""
+        info = self.recording.tensors[tensor]
+        if tail.startswith("b"):
+            return f"∇{self.boxes.holders.get(tensor, '')}"
+        several = info.op is not None and len(self.recording.ops[info.op].outputs) > 1
+        if not (tail.startswith("f") or several):
+            return ""
+        return shorten(info.name, 16) or (shape(info.shape) if info.shape is not None else "")
+
+    def _absorbed(self, source: Origin) -> bool:
+        if not self.absorb:
+            return False
+        users = {self.home[op] for op in self.flows.sources[source]}
+        return len(users) == 1 and next(iter(users)).startswith("f")
+
+    def _count_absorbed(self) -> None:
+        for source, ops in self.flows.sources.items():
+            if source[0] == "variable" and self._absorbed(source):
+                box = self.home[ops[0]]
+                self.inside[box] = self.inside.get(box, 0) + 1
+
+    def _draw_unused(self) -> None:
+        """A variable whose gradient was asked for is drawn even if nothing takes it."""
+        for variable in self.boxes.asked:
+            source = ("variable", variable)
+            if source not in self.flows.sources and not self.selection.outside:
+                self._variable(variable)
+
+    def _open_clusters(self) -> None:
+        """Frames for the scopes; a chain of scopes with nothing between is one frame."""
+        chains = {self.home[g.ops[0]]: g.scope for g in self.folding.groups if g.scope}
+        kept = _branching(chains.values())
+        for box, chain in chains.items():
+            prefixes = [chain[: i + 1] for i in range(len(chain)) if chain[: i + 1] in kept]
+            outer: tuple[str, ...] = ()
+            for prefix in prefixes:
+                self._open_cluster(prefix, outer)
+                outer = prefix
+            self.frame[box] = "/".join(outer)
+
+    def _open_cluster(self, prefix: tuple[str, ...], outer: tuple[str, ...]) -> None:
+        identity = "/".join(prefix)
+        title = shorten("/".join(prefix[len(outer) :]), 40)
+        self.clusters.setdefault(identity, Cluster(identity, title, "/".join(outer)))
+
+    def _shared_frame(self, source: Origin) -> str:
+        """The frame of a source: that of its takers, where they share one."""
+        frames = {self.frame.get(self.home[op], "") for op in self.flows.sources.get(source, ())}
+        return frames.pop() if len(frames) == 1 else ""
 
 
-def _group_id(group: Group) -> str:
-    return f"{'op' if len(group.ops) == 1 else 'fold'}{group.ops[0]}"
+def _branching(chains: Iterable[tuple[str, ...]]) -> set[tuple[str, ...]]:
+    """The scopes worth a frame: those that hold a box themselves or part into several."""
+    own: set[tuple[str, ...]] = set()
+    children: dict[tuple[str, ...], set[str]] = {}
+    for chain in chains:
+        own.add(chain)
+        for i in range(1, len(chain)):
+            children.setdefault(chain[:i], set()).add(chain[i])
+    return own | {scope for scope, names in children.items() if len(names) > 1}
 
 
-def _tensor_lines(tensor: TensorInfo) -> Iterable[str]:
-    name = shorten(tensor.name, _NAME)
-    lines = value_lines(tensor.value)
-    if lines:
-        return named(name, lines)
-    summary = _summary(tensor.shape, tensor.dtype, tensor.value)
-    return (f"{name}: {summary}" if name else summary,)
-
-
-def _input_text(info: TensorInfo) -> tuple[str, tuple[str, ...]]:
-    lines = value_lines(info.value)
-    if info.name:
-        return shorten(info.name, _NAME), lines or (_summary(info.shape, info.dtype, info.value),)
-    if len(lines) == 1:
-        return lines[0], ()
-    return say("graph.constant"), lines or (_summary(info.shape, info.dtype, info.value),)
-
-
-def _summary(dims: tuple[int | None, ...] | None, dtype: str, value: Value) -> str:
-    text = f"{shape(dims)} {dtype}"
-    stats = value.stats
-    if stats is None or stats.norm is None:
-        return text
-    broken = "".join(
-        f"  {count} {word}" for count, word in ((stats.nan, "NaN"), (stats.inf, "Inf")) if count
-    )
-    return f"{text}  ‖·‖ = {number(stats.norm, 3)}{broken}"
-
-
-def _gradient(value: Value) -> str:
-    lines = value_lines(value)
-    if lines:
-        return "\n".join(named("∇", lines))
-    if value.stats is None or value.stats.norm is None:
-        return "∇"
-    return f"‖∇‖ = {number(value.stats.norm, 3)}"
+def _notes(selection: Selection, folding: Folding, boxes: int, focused: bool) -> Iterator[str]:
+    ops = len(selection.ops)
+    if folding.by != "none" and len(folding.groups) < ops:
+        yield say(f"graph.folded_by_{folding.by}", n=ops, boxes=boxes)
+    if focused and selection.outside:
+        yield say("graph.focused", n=ops)
+    if selection.left_out:
+        yield say("graph.left_out", n=selection.left_out)
+    places = sorted({device(op.device) for op in selection.ops if op.device})
+    if len(places) > 1:
+        yield say("graph.devices", devices=", ".join(places))

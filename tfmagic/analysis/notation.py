@@ -34,7 +34,7 @@ WIDEST_ROW = 6
 TALLEST = 6
 
 
-def number(value: Any, digits: int = 4) -> str:
+def number(value: Any, digits: int = 5) -> str:
     """One element of a tensor: about ``digits`` significant digits, plain where it reads.
 
     ``0.8500000238`` → ``0.85``; ``12345.6`` → ``12346``; ``1.2e-7`` stays so.

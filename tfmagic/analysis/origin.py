@@ -39,13 +39,13 @@ def select(
     """Choose the ops to draw; with ``focus`` only those among these indices."""
     wanted = [op for op in recording.ops if backward or op.kind == "forward"]
     shown = [op for op in wanted if op.type not in _STEPPED_OVER]
-    spare = _unused_bookkeeping(recording, shown) | set(_first_values(recording, shown))
-    kept = [op for op in shown if op.index not in spare]
+    spare = _spare(recording, shown)
+    kept = [op for op in shown if op.index not in spare] or shown
     inside = kept if focus is None else [op for op in kept if op.index in set(focus)]
     within = frozenset(op.index for op in inside)
     return Selection(
         ops=tuple(inside),
-        left_out=len(spare),
+        left_out=len(shown) - len(kept),
         inside=within,
         outside=frozenset(op.index for op in kept) - within,
     )
@@ -77,26 +77,40 @@ def origin(recording: Recording, tensor: int, selection: Selection) -> Origin:
     return ("input", tensor)
 
 
-def _unused_bookkeeping(recording: Recording, shown: list[Op]) -> set[int]:
-    """Ops that compute shapes for nobody; walked backwards, so that chains go as a whole."""
-    used: set[int] = {t for call in recording.gradients for t in call.target_tensors}
+def _spare(recording: Recording, shown: list[Op]) -> set[int]:
+    """Ops that only compute shapes, or only give a new variable its first value.
+
+    Walked backwards, so that a chain of them goes as a whole: what feeds nothing but
+    spare ops is spare.
+    """
+    first = set(_first_values(recording, shown))
     spare: set[int] = set()
+    used: set[int] = {t for call in recording.gradients for t in call.target_tensors}
+    fed: set[int] = set()
     for op in reversed(shown):
-        if op.type in _BOOKKEEPING and not used.intersection(op.outputs):
+        wanted = bool(used.intersection(op.outputs))
+        idle = op.type in _BOOKKEEPING or op.index in first or bool(fed.intersection(op.outputs))
+        if idle and not wanted:
             spare.add(op.index)
+            fed.update(op.inputs)
         else:
             used.update(op.inputs)
     return spare
 
 
 def _first_values(recording: Recording, shown: list[Op]) -> Iterator[int]:
-    """Assignments that only give a new variable its first value from a constant."""
-    changed = writes(recording)
-    touched: set[int] = set()
+    """The first assignments to variables that were made in this recording."""
+    made = {t for op in recording.ops if op.type == "VarHandleOp" for t in op.outputs}
+    fresh = {recording.tensors[t].variable for t in made} - {None}
     for op in shown:
-        takes = [recording.tensors[t] for t in op.inputs]
-        constant = all(t.role in ("handle", "input") for t in takes)
-        first = not touched.intersection(changed.get(op.index, ()))
-        if op.type == "AssignVariableOp" and constant and first:
-            yield op.index
-        touched.update(t.variable for t in takes if t.variable is not None)
+        for variable in _written_handles(recording, op):
+            if op.type == "AssignVariableOp" and variable in fresh:
+                fresh.discard(variable)
+                yield op.index
+
+
+def _written_handles(recording: Recording, op: Op) -> Iterator[int]:
+    for tensor in op.inputs:
+        info = recording.tensors[tensor]
+        if info.role == "handle" and info.variable is not None:
+            yield info.variable
