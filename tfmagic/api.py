@@ -19,13 +19,15 @@ def load(source: str | Path) -> Recording:
     line, for anything that is no recording.
     """
     if isinstance(source, str) and source.lstrip().startswith("{"):
-        return from_json(source)
+        recording: Recording = from_json(source)
+        return recording
     try:
-        return from_json(Path(source).expanduser().read_text(encoding="utf-8"))
+        recording = from_json(Path(source).expanduser().read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         if isinstance(error, UnicodeDecodeError):
             raise LoadError("load.not_json", detail="not text") from None
         raise LoadError("load.no_file", path=source, detail=str(error)[:200]) from None
+    return recording
 
 
 def graph(subject: Any, title: str = "", **options: Any) -> GraphView:

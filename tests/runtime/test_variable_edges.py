@@ -120,6 +120,7 @@ def test_names_of_the_user() -> None:
     with tfmagic.record() as rec:
         H_1 = tf.matmul(W_1, [[3.0]])
         Y_hat = tf.matmul(weights["out"], H_1)
+    assert Y_hat.shape == (1, 1)
     names = {v.name for v in rec.recording.variables}
     assert names == {"W_1", "weights['out']"}
     assert rec.recording.find("H_1").value.data == ((3.0,),)

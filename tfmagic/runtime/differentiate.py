@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from tfmagic.runtime import private
 from tfmagic.runtime.log import Entry, Log, handle_of
-from tfmagic.runtime.structure import leaves, rebuild
+from tfmagic.runtime.structure import leaves
 
 _T = TypeVar("_T")
 
@@ -30,10 +30,9 @@ def gradient(
     tape = tape_for(log, target, sources)
     import tensorflow as tf
 
-    wanted = rebuild(sources, _tensor_of)
     return tape.gradient(
         target,
-        wanted,
+        sources,
         output_gradients=output_gradients,
         unconnected_gradients=tf.UnconnectedGradients(unconnected),
     )
@@ -130,7 +129,15 @@ def ancestors(log: Log, wanted: Sequence[int]) -> list[int]:
         found.add(position)
         todo.extend(t._id for t in log.entries[position].inputs)
         todo.extend(custom_inputs.get(key, ()))
-    return sorted(found)
+    return sorted(found, key=lambda position: _moment(log, position))
+
+
+def _moment(log: Log, position: int) -> tuple[int, bool]:
+    """When an entry goes onto the tape: an op with its own backward function waits for
+    its inputs, which TensorFlow may read only after its outputs are made."""
+    outputs = log.entries[position].outputs
+    custom = log.custom.get(outputs[0]._id) if outputs else None
+    return (position, False) if custom is None else (max(position, custom.at), True)
 
 
 def producers(log: Log) -> dict[int, int]:

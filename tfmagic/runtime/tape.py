@@ -19,10 +19,10 @@ from tfmagic.model import Recording
 from tfmagic.runtime import private
 from tfmagic.runtime.differentiate import aside, gradient, tape_for
 from tfmagic.runtime.finish import Failed, Finisher
-from tfmagic.runtime.log import Log, handle_of
+from tfmagic.runtime.log import Log
 from tfmagic.runtime.names import key_of, walk
 from tfmagic.runtime.recorder import BUDGET, Recorder
-from tfmagic.runtime.structure import leaves, rebuild
+from tfmagic.runtime.structure import leaves
 
 Namespace = Callable[[], Mapping[str, Any]]
 
@@ -172,8 +172,7 @@ class Tape:
         def work() -> Any:
             with tape_for(self.log, target, sources, persistent=True) as tape:
                 pass
-            handles = rebuild(sources, lambda s: s if handle_of(s) is None else handle_of(s))
-            return tape.jacobian(target, handles, experimental_use_pfor=False, **options)
+            return tape.jacobian(target, sources, experimental_use_pfor=False, **options)
 
         return aside(work)
 
