@@ -162,6 +162,7 @@ class _Drawing:
     edges: dict[tuple[str, str, str], Edge] = field(default_factory=dict)
     clusters: dict[str, Cluster] = field(default_factory=dict)
     home: dict[int, str] = field(default_factory=dict)
+    names: dict[tuple[str, ...], str] = field(default_factory=dict)
     frame: dict[str, str] = field(default_factory=dict)
     inside: dict[str, int] = field(default_factory=dict)
 
@@ -329,12 +330,14 @@ class _Drawing:
             for prefix in prefixes:
                 self._open_cluster(prefix, outer)
                 outer = prefix
-            self.frame[box] = "/".join(outer)
+            self.frame[box] = self.names[outer] if outer else ""
 
     def _open_cluster(self, prefix: tuple[str, ...], outer: tuple[str, ...]) -> None:
-        identity = "/".join(prefix)
-        title = shorten("/".join(prefix[len(outer) :]), 40)
-        self.clusters.setdefault(identity, Cluster(identity, title, "/".join(outer)))
+        if prefix not in self.names:
+            identity = self.names[prefix] = f"c{len(self.names)}"
+            title = shorten("/".join(prefix[len(outer) :]), 40)
+            parent = self.names[outer] if outer else ""
+            self.clusters[identity] = Cluster(identity, title, parent)
 
     def _shared_frame(self, source: Origin) -> str:
         """The frame of a source: that of its takers, where they share one."""
