@@ -41,7 +41,8 @@ def select(
     shown = [op for op in wanted if op.type not in _STEPPED_OVER]
     spare = _spare(recording, shown)
     kept = [op for op in shown if op.index not in spare] or shown
-    inside = kept if focus is None else [op for op in kept if op.index in set(focus)]
+    chosen = None if focus is None else frozenset(focus)
+    inside = kept if chosen is None else [op for op in kept if op.index in chosen]
     within = frozenset(op.index for op in inside)
     return Selection(
         ops=tuple(inside),
