@@ -63,6 +63,7 @@ class Cells:
         self.telling = False
         self.last_tape: Tape | None = None
         self._running: list[Session | None] = []
+        self._raised: list[Session] = []
 
     # -- hooks ------------------------------------------------------------------
 
@@ -134,9 +135,12 @@ class Cells:
 
     def after(self, result: Any) -> None:
         """``post_run_cell``: stop, and show what was recorded."""
+        session = self._running.pop() if self._running else None
         if not self._running:
-            return
-        session = self._running.pop()
+            self._show_frames_again()
+            for raised in self._raised:
+                raised.show(raised)
+            self._raised.clear()
         if session is None:
             return
         self._finish(session, result.error_in_exec or result.error_before_exec, result.result)
@@ -159,7 +163,12 @@ class Cells:
         try:
             value = run_body(self.shell, body)
         except BaseException as error:
-            self._finish(session, error, None)
+            self._stop(session, error)
+            self._conclude(session, error, None)
+            if self._running:  # shown under the traceback, once the cell around has ended
+                self._raised.append(session)
+            else:
+                session.show(session)
             raise
         self._finish(session, None, value)
         return value
@@ -214,7 +223,8 @@ class Cells:
         session.show(session)
 
     def _stop(self, session: Session, error: BaseException | None) -> None:
-        self._show_frames_again()
+        if not self._running:
+            self._show_frames_again()
         if session.cancel is not None:
             session.cancel()
         if session.tape is not None:
