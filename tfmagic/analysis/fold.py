@@ -9,13 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import product
 
 from tfmagic.analysis.notation import shorten
 from tfmagic.language import say
 from tfmagic.model import Op, Recording
 
-__all__ = ["Folding", "Group", "at_depth", "scope_parts", "singles", "ways"]
+__all__ = [
+    "Folding",
+    "Group",
+    "at_depth",
+    "line_span",
+    "scope_parts",
+    "singles",
+    "together",
+    "ways",
+]
 
 _TITLE = 40
 
@@ -60,48 +69,75 @@ def singles(recording: Recording, ops: Sequence[Op]) -> Folding:
 
 def at_depth(recording: Recording, ops: Sequence[Op], depth: int) -> Folding:
     """Scopes cut at ``depth``: what lies deeper is one box; ops without scope stay single."""
-    return _folding(recording, ops, "scope", _by_scope(recording, depth, _alone), runs=True)
+    keys = _scope_keys(_places(recording, ops), ops, depth, None, _alone)
+    return _folding(recording, ops, "scope", keys, runs=True)
 
 
-def ways(recording: Recording, ops: Sequence[Op]) -> Iterator[tuple[Folding, ...]]:
-    """Families of foldings, the preferred first; the members of each from fine to coarse."""
-    deepest = max((len(scope_parts(recording, op)) for op in ops), default=0)
-    if deepest:
-        yield tuple(_scope_family(recording, ops, deepest))
-    yield (
-        _folding(recording, ops, "line", _line_key, runs=True),
-        _folding(recording, ops, "line", _line_key, runs=False),
-    )
-    yield tuple(_stretches(recording, ops))
-
-
-def _scope_family(recording: Recording, ops: Sequence[Op], deepest: int) -> Iterator[Folding]:
-    for runs in (True, False):
-        for depth in range(deepest, 0, -1):
-            for words in (None, 3, 2, 1):
-                for rest in (_alone, _line_key):
-                    key = _by_scope(recording, depth, rest, words)
-                    yield _folding(recording, ops, "scope", key, runs=runs)
+def ways(recording: Recording, ops: Sequence[Op], limit: int) -> Iterator[Iterator[Folding]]:
+    """Families of foldings, the preferred first, each with at most ``limit`` groups."""
+    yield _scope_family(recording, ops, limit)
+    yield _line_family(recording, ops, limit)
+    yield _stretches(recording, ops, limit)
 
 
 Key = Callable[[Op], Hashable]
+Places = dict[int, tuple[str, ...]]
 
 
-def _by_scope(recording: Recording, depth: int, rest: Key, words: int | None = None) -> Key:
+def _scope_family(recording: Recording, ops: Sequence[Op], limit: int) -> Iterator[Folding]:
+    places = _places(recording, ops)
+    deepest = max((len(parts) for parts in places.values()), default=0)
+    rests: tuple[Key, ...] = (_alone, _line_key) if not all(places.values()) else (_line_key,)
+    seen = set()
+    for depth, words, rest in product(range(deepest, 0, -1), (None, 3, 2, 1), rests):
+        keys = _scope_keys(places, ops, depth, words, rest)
+        for runs in (True, False):
+            count = _count(keys, runs=runs)
+            if count <= limit:
+                # A coarser key that makes as many groups makes the same groups.
+                if (rest, runs, count) not in seen:
+                    yield _folding(recording, ops, "scope", keys, runs=runs)
+                seen.add((rest, runs, count))
+                break
+
+
+def _line_family(recording: Recording, ops: Sequence[Op], limit: int) -> Iterator[Folding]:
+    keys = [_line_key(op) for op in ops]
+    for runs in (True, False):
+        if _count(keys, runs=runs) <= limit:
+            yield _folding(recording, ops, "line", keys, runs=runs)
+
+
+def _places(recording: Recording, ops: Sequence[Op]) -> Places:
+    """The scopes of every op; those of the same name are the same tuple."""
+    known: dict[str, tuple[str, ...]] = {}
+    places: Places = {}
+    for op in ops:
+        parts = known.get(op.scope) if op.scope else None
+        if parts is None:
+            parts = known[op.scope] = scope_parts(recording, op)
+        places[op.index] = parts
+    return places
+
+
+def _scope_keys(
+    places: Places, ops: Sequence[Op], depth: int, words: int | None, rest: Key
+) -> list[Hashable]:
     """By the first ``depth`` scopes, of the last of them only the first ``words``.
 
     Networks name the layers of one block alike (``block_1_expand``, ``block_1_project``),
     so a name cut after some words holds together what belongs together.
     """
-
-    def key(op: Op) -> Hashable:
-        parts = scope_parts(recording, op)
-        if not parts:
-            return rest(op)
-        stem = "_".join(parts[:depth][-1].split("_")[:words])
-        return ("scope", op.kind, (*parts[: min(depth, len(parts)) - 1], stem))
-
-    return key
+    stems: dict[tuple[str, ...], tuple[str, ...]] = {(): ()}
+    keys = []
+    for op in ops:
+        parts = places[op.index]
+        stem = stems.get(parts)
+        if stem is None:
+            last = "_".join(parts[:depth][-1].split("_")[:words])
+            stem = stems[parts] = (*parts[: min(depth, len(parts)) - 1], last)
+        keys.append(("scope", op.kind, stem) if stem else rest(op))
+    return keys
 
 
 def _alone(op: Op) -> Hashable:
@@ -112,17 +148,27 @@ def _line_key(op: Op) -> Hashable:
     return ("line", op.kind, op.line)
 
 
-def _folding(recording: Recording, ops: Sequence[Op], by: str, key: Key, *, runs: bool) -> Folding:
-    """Group by ``key``: with ``runs`` only neighbours in time, else wherever they ran."""
+def _count(keys: Sequence[Hashable], *, runs: bool) -> int:
+    """How many groups there will be."""
     if runs:
-        members = [list(run) for _, run in groupby(ops, key)]
-    else:
-        found: dict[Hashable, list[Op]] = {}
-        for op in ops:
-            found.setdefault(key(op), []).append(op)
-        members = list(found.values())
-    groups = tuple(_group(recording, m, key(m[0])) for m in members)
-    return Folding(by, groups, merged=not runs)
+        return sum(1 for i, key in enumerate(keys) if not i or key != keys[i - 1])
+    return len(set(keys))
+
+
+def _folding(
+    recording: Recording, ops: Sequence[Op], by: str, keys: Sequence[Hashable], *, runs: bool
+) -> Folding:
+    """Group by ``keys``: with ``runs`` only neighbours in time, else wherever they ran."""
+    groups: list[tuple[Hashable, list[Op]]] = []
+    known: dict[Hashable, list[Op]] = {}
+    for op, key in zip(ops, keys, strict=True):
+        members = known.get(key)
+        if members is None or (runs and groups[-1][0] != key):
+            members = known[key] = []
+            groups.append((key, members))
+        members.append(op)
+    made = tuple(_group(recording, members, key) for key, members in groups)
+    return Folding(by, made, merged=not runs)
 
 
 def _group(recording: Recording, ops: list[Op], key: Hashable) -> Group:
@@ -149,15 +195,20 @@ def _line_title(recording: Recording, line: int | None) -> str:
     return shorten(recording.lines[line].text, _TITLE) or say("graph.no_line")
 
 
-def _stretches(recording: Recording, ops: Sequence[Op]) -> Iterator[Folding]:
+def _stretches(recording: Recording, ops: Sequence[Op], limit: int) -> Iterator[Folding]:
     """Ever longer stretches of what ran one after the other: one of them fits any limit."""
-    count = 64
+    count = limit
     while count >= 1:
         step = -(-len(ops) // count) or 1
         parts = [ops[i : i + step] for i in range(0, len(ops), step)]
         stretches = tuple(_stretch(recording, part) for part in parts)
         yield Folding("stretch", stretches, merged=True)
         count //= 2
+
+
+def together(recording: Recording, ops: Sequence[Op]) -> Folding:
+    """All ops as one box."""
+    return Folding("stretch", (_stretch(recording, ops),), merged=True)
 
 
 def _stretch(recording: Recording, ops: Sequence[Op]) -> Group:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tfmagic.analysis import fold
 from tfmagic.analysis.boxes import Boxes, is_small_constant, is_stub
@@ -111,41 +112,47 @@ def _choose(
     depth: int | None,
     flat: bool,
     limit: int,
-) -> tuple[Folding, bool]:
-    """The folding to draw, and whether sources used in one box only vanish into it."""
+) -> tuple[Folding, int]:
+    """The folding to draw, and which sources vanish into their folds (see ``_absorbed``)."""
     ops = selection.ops
     whole = fold.singles(recording, ops)
     if depth is not None and not flat and any(op.scope for op in ops):
-        return fold.at_depth(recording, ops, depth), True
-    if flat or not ops or _boxes(whole, flows, limit, absorb=False) <= limit:
-        return whole, False
-    for family in fold.ways(recording, ops):
-        best: tuple[int, Folding, bool] | None = None
-        for folding in family:
-            for absorb in (False, True):
-                count = _boxes(folding, flows, limit, absorb=absorb)
-                if count <= limit and (best is None or count > best[0]):
-                    best = (count, folding, absorb)
-        if best is not None:
-            return best[1], best[2]
-    return folding, True
+        return fold.at_depth(recording, ops, depth), 1
+    if flat or not ops or _least_absorbed(whole, flows, limit) is not None:
+        return whole, 0
+    for family in fold.ways(recording, ops, limit):
+        fitting = [
+            (folding, absorb)
+            for folding in family
+            if (absorb := _least_absorbed(folding, flows, limit)) is not None
+        ]
+        if fitting:
+            return max(fitting, key=lambda found: (len(found[0].groups), -found[1]))
+    return fold.together(recording, ops), 2
 
 
-def _boxes(folding: Folding, flows: _Flows, limit: int, *, absorb: bool) -> int:
-    """How many boxes a folding needs; stops counting where it is too many anyway."""
-    if len(folding.groups) > limit:
-        return len(folding.groups)
-    place = {op: i for i, group in enumerate(folding.groups) for op in group.ops}
-    folded = {i for i, group in enumerate(folding.groups) if len(group.ops) > 1}
+def _least_absorbed(folding: Folding, flows: _Flows, limit: int) -> int | None:
+    """How few sources must vanish into their folds for the rest to fit."""
     count = len(folding.groups)
     count += len(set(flows.calls.values())) if folding.merged else len(flows.calls)
-    for source, ops in flows.sources.items():
-        users = {place[op] for op in ops}
-        if source in flows.quiet:
-            count += len(users - folded)
-        else:
-            count += not (absorb and users <= folded and len(users) == 1)
-    return count
+    if count > limit:
+        return None
+    place = {op: i for i, group in enumerate(folding.groups) for op in group.ops}
+    folded = {i for i, group in enumerate(folding.groups) if len(group.ops) > 1}
+    users = {source: {place[op] for op in ops} for source, ops in flows.sources.items()}
+    count += sum(len(users.pop(source) - folded) for source in flows.quiet)
+    for absorb in (0, 1, 2):
+        drawn = sum(not _absorbed(boxes, folded, absorb) for boxes in users.values())
+        if count + drawn <= limit:
+            return absorb
+    return None
+
+
+def _absorbed(users: set[Any], folded: Collection[Any], absorb: int) -> bool:
+    """Whether a source is not drawn: 1 = one fold alone uses it, 2 = folds alone do."""
+    if not absorb or not users.issubset(folded):
+        return False
+    return absorb > 1 or len(users) == 1
 
 
 @dataclass
@@ -156,7 +163,7 @@ class _Drawing:
     selection: Selection
     flows: _Flows
     folding: Folding
-    absorb: bool
+    absorb: int
     boxes: Boxes
     nodes: dict[str, Node] = field(default_factory=dict)
     edges: dict[tuple[str, str, str], Edge] = field(default_factory=dict)
@@ -165,12 +172,15 @@ class _Drawing:
     names: dict[tuple[str, ...], str] = field(default_factory=dict)
     frame: dict[str, str] = field(default_factory=dict)
     inside: dict[str, int] = field(default_factory=dict)
+    folds: set[str] = field(default_factory=set)
 
     def draw(self) -> None:
         """Fill ``nodes``, ``edges`` and ``clusters``."""
         for group in self.folding.groups:
             identity = f"{'o' if len(group.ops) == 1 else 'f'}{group.ops[0]}"
             self.home.update(dict.fromkeys(group.ops, identity))
+            if len(group.ops) > 1:
+                self.folds.add(identity)
         self._open_clusters()
         self._count_absorbed()
         for group in self.folding.groups:
@@ -302,16 +312,14 @@ class _Drawing:
         return shorten(info.name, 16) or (shape(info.shape) if info.shape is not None else "")
 
     def _absorbed(self, source: Origin) -> bool:
-        if not self.absorb:
-            return False
         users = {self.home[op] for op in self.flows.sources[source]}
-        return len(users) == 1 and next(iter(users)).startswith("f")
+        return _absorbed(users, self.folds, self.absorb)
 
     def _count_absorbed(self) -> None:
         for source, ops in self.flows.sources.items():
             if source[0] == "variable" and self._absorbed(source):
-                box = self.home[ops[0]]
-                self.inside[box] = self.inside.get(box, 0) + 1
+                for box in {self.home[op] for op in ops}:
+                    self.inside[box] = self.inside.get(box, 0) + 1
 
     def _draw_unused(self) -> None:
         """A variable whose gradient was asked for is drawn even if nothing takes it."""
