@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from wcwidth import wcswidth
 
 from tfmagic.model import Cluster, Edge, Graph, Node
 from tfmagic.render.palette import ARROW, BACK, INK, LOOKS, MARK, MONO, QUIET, SANS
 
-__all__ = ["columns", "lines", "node_lines", "shown", "source"]
+__all__ = ["columns", "lines", "node_lines", "plain", "shown", "source"]
 
 WIDEST = 60
 MOST_LINES = 12
@@ -22,10 +23,26 @@ _DEEP = 9
 
 
 def source(graph: Graph, *, direction: str = "auto") -> str:
-    """DOT for ``graph``; ``direction`` is ``"LR"``, ``"TB"`` or ``"auto"`` (by its length)."""
+    """DOT for ``graph``, as :func:`plain` leaves it; ``direction`` is ``"LR"``, ``"TB"`` or ``"auto"`` (by its length)."""
     if direction == "auto":
         direction = "LR" if _length(graph) < _DEEP else "TB"
     return "\n".join(lines(graph, direction)) + "\n"
+
+
+def plain(graph: Graph) -> Graph:
+    """The graph without the arrows back to a variable that an op changes.
+
+    Such an arrow would run against all others; the op's box says ``→ W_1`` instead.
+    """
+    titles = {node.id: node.title for node in graph.nodes}
+    writes: dict[str, tuple[str, ...]] = {}
+    for edge in graph.edges:
+        if edge.kind == "control":
+            line = f"→ {titles.get(edge.head, edge.head)}"
+            writes[edge.tail] = (*writes.get(edge.tail, ()), line)
+    nodes = (replace(n, detail=(*n.detail, *writes.get(n.id, ()))) for n in graph.nodes)
+    edges = (edge for edge in graph.edges if edge.kind != "control")
+    return replace(graph, nodes=tuple(nodes), edges=tuple(edges))
 
 
 def lines(graph: Graph, direction: str = "LR") -> Iterator[str]:
@@ -95,9 +112,14 @@ def _label(node: Node) -> str:
 def _inches(node: Node) -> float:
     """How wide the box must be for its longest line, at 72 points an inch, margins included."""
     (_, title), *rest = node_lines(node)
-    points = [columns(title) * TITLE_SIZE, *(columns(text) * TEXT_SIZE for _, text in rest)]
+    wide = max(columns(title) * TITLE_SIZE * _COLUMN, text_width([text for _, text in rest]))
     round_ = 1.35 if LOOKS[node.kind].shape == "ellipse" else 1.0
-    return (max(points) * _COLUMN + 16) * round_ / 72
+    return (wide + 18) * round_ / 72
+
+
+def text_width(texts: Sequence[str]) -> float:
+    """Points that these lines take in a box; Hangul is given its two columns."""
+    return max((columns(text) for text in texts), default=0) * TEXT_SIZE * _COLUMN
 
 
 def _few(texts: Sequence[str]) -> Sequence[str]:
@@ -106,9 +128,8 @@ def _few(texts: Sequence[str]) -> Sequence[str]:
 
 def _edge(edge: Edge) -> str:
     colour = MARK if edge.marked else BACK if edge.kind == "backward" else ARROW
-    style = {"control": "dashed", "backward": "dashed"}.get(edge.kind, "solid")
+    style = "dashed" if edge.kind == "backward" else "solid"
     label = f', label=" {_escaped(shown(edge.label))} "' if edge.label else ""
-    label += ", constraint=false" if edge.kind == "control" else ""
     width = 2.2 if edge.marked else 1.2
     return (
         f'  "{quoted(edge.tail)}" -> "{quoted(edge.head)}" '

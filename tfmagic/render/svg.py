@@ -8,9 +8,10 @@ each box's ``<text>`` elements are met again in the order in which its lines wer
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
 
 from tfmagic.model import Graph
-from tfmagic.render.dot import TITLE_SIZE, node_lines, source
+from tfmagic.render.dot import TITLE_SIZE, node_lines, plain, source, text_width
 from tfmagic.render.layout import Picture, svg
 from tfmagic.render.palette import GRADIENT, SANS
 
@@ -32,6 +33,7 @@ def draw(
     ``budget`` is in seconds.  Raises :class:`~tfmagic.errors.RenderError` where no
     engine could draw it in that time.
     """
+    graph = plain(graph)
     laid = svg(source(graph, direction=direction), budget=budget, engine=engine)
     return Picture(_set_texts(laid.svg, graph, title), laid.engine, laid.seconds)
 
@@ -43,11 +45,20 @@ def _set_texts(text: str, graph: Graph, title: str) -> str:
     for group in root.iter(f"{{{_NAMESPACE}}}g"):
         lines = parts.get(group.get("id", ""))
         if lines:
-            texts = group.findall(f".//{{{_NAMESPACE}}}text")
-            for (part, _), element in zip(lines, texts, strict=False):
-                _set(element, part)
+            _set_box(lines, group.findall(f".//{{{_NAMESPACE}}}text"))
     _name(root, title)
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _set_box(lines: Sequence[tuple[str, str]], texts: Sequence[ElementTree.Element]) -> None:
+    """Set the lines of one box; those below the title stand as a block in its middle."""
+    middle = float(texts[0].get("x", "0")) if texts else 0.0
+    left = middle - text_width([text for part, text in lines if part != "title"]) / 2
+    for (part, _), element in zip(lines, texts, strict=False):
+        if part != "title":
+            element.set("x", f"{left:.2f}")
+            element.set("text-anchor", "start")
+        _set(element, part)
 
 
 def _set(element: ElementTree.Element, part: str) -> None:

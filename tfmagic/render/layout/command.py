@@ -1,0 +1,46 @@
+"""The system's own Graphviz: its program ``dot``, as a process with a time limit."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+
+from tfmagic.errors import RenderError
+
+__all__ = ["Command"]
+
+
+class Command:
+    """The ``dot`` that is found on the PATH."""
+
+    name = "dot"
+
+    def layout(self, dot: str, budget: float) -> str:
+        """SVG for ``dot``, or a RenderError (see :class:`tfmagic.render.layout.Engine`)."""
+        program = shutil.which("dot")
+        if program is None:
+            raise RenderError("layout.no_engine")
+        done = _run(program, dot, budget)
+        if done.returncode == 0:
+            return done.stdout.decode("utf-8", "replace")
+        detail = done.stderr.decode("utf-8", "replace").strip()
+        # Everything else is its own trouble: a crash, a plug-in that is missing.
+        key = "layout.bad_dot" if "syntax error" in detail else "layout.failed"
+        raise RenderError(key, detail=detail or f"dot: {done.returncode}")
+
+
+def _run(program: str, dot: str, budget: float) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            [program, "-Tsvg"],
+            input=dot.encode("utf-8", "replace"),
+            capture_output=True,
+            timeout=min(budget, threading.TIMEOUT_MAX),
+            check=False,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows: no console
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RenderError("layout.over_budget", seconds=budget) from error
+    except OSError as error:
+        raise RenderError("layout.failed", detail=str(error)) from error
