@@ -21,6 +21,7 @@ __all__ = ["Boxes", "is_small_constant", "is_stub"]
 
 _LONGEST = 44
 _STUB_SIZE = 4
+_USUAL = ("", "float32")  # what goes without saying
 GRADIENT_SIGN = "∇"
 
 
@@ -212,11 +213,12 @@ def _content(
     value: Value, dims: tuple[int | None, ...] | None, dtype: str, name: str = ""
 ) -> tuple[str, ...]:
     """Name, value and shape of a tensor: the whole value when small, else a summary."""
+    kind = () if dtype in _USUAL else (dtype,)
     whole = value_lines(value)
     if whole:
         lines = named(name, tuple(shorten_right(line) for line in whole))
-        return lines if dims == () else (*lines, f"{shape(dims)} {dtype}".strip())
-    head = " ".join(part for part in (name, shape(dims), dtype) if part)
+        return lines if dims == () and not kind else (*lines, " ".join((shape(dims), *kind)))
+    head = " ".join(part for part in (name, shape(dims), *kind) if part)
     return (head, *_summary(value))
 
 

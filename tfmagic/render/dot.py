@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from wcwidth import wcswidth
 
 from tfmagic.model import Cluster, Edge, Graph, Node
-from tfmagic.render.palette import ARROW, BACK, INK, LOOKS, MARK, MONO, QUIET, SANS
+from tfmagic.render.escape import visible
+from tfmagic.render.palette import ARROW, BACK, INK, LOOKS, MARK, MONO, QUIET, SANS, Look
 
-__all__ = ["columns", "lines", "node_lines", "plain", "shown", "source"]
+__all__ = ["columns", "lines", "look_of", "node_lines", "plain", "shown", "source", "text_width"]
 
 WIDEST = 60
 MOST_LINES = 12
@@ -23,7 +23,10 @@ _DEEP = 9
 
 
 def source(graph: Graph, *, direction: str = "auto") -> str:
-    """DOT for ``graph``, as :func:`plain` leaves it; ``direction`` is ``"LR"``, ``"TB"`` or ``"auto"`` (by its length)."""
+    """DOT for ``graph``, as :func:`plain` leaves it.
+
+    ``direction`` is ``"LR"``, ``"TB"`` or ``"auto"`` (by the longest way through it).
+    """
     if direction == "auto":
         direction = "LR" if _length(graph) < _DEEP else "TB"
     return "\n".join(lines(graph, direction)) + "\n"
@@ -48,7 +51,7 @@ def plain(graph: Graph) -> Graph:
 def lines(graph: Graph, direction: str = "LR") -> Iterator[str]:
     """The lines of the DOT text, in a stable order."""
     yield "digraph tfmagic {"
-    yield f'  graph [rankdir={direction}, bgcolor="transparent", nodesep=0.25, ranksep=0.4,'
+    yield f'  graph [rankdir={direction}, bgcolor="transparent", nodesep=0.25, ranksep=0.35,'
     yield f'         pad=0.15, fontname="{SANS}", fontsize=11, fontcolor="{QUIET}"];'
     yield f'  node [fontname="{MONO}", fontsize={TEXT_SIZE}, fontcolor="{INK}",'
     yield '        margin="0.10,0.05", height=0.35];'
@@ -83,14 +86,24 @@ def _clusters(graph: Graph) -> Iterator[str]:
 
 
 def _node(node: Node) -> str:
-    look = LOOKS[node.kind]
+    look = look_of(node)
     colour, width = (MARK, 2) if node.marked else (look.line, 1.2)
     return (
         f'  "{quoted(node.id)}" [id="{quoted(node.id)}", label="{_label(node)}", '
-        f'width={_inches(node):.2f}, shape={look.shape}, style="{look.style}", '
+        f'width={_inches(node):.2f}{_room(look)}, shape={look.shape}, style="{look.style}", '
         f'fillcolor="{look.fill}", color="{colour}", penwidth={width}, '
         f"peripheries={look.border}];"
     )
+
+
+def look_of(node: Node) -> Look:
+    """Shape and colours of a box."""
+    return LOOKS.get(node.kind, LOOKS["op"])
+
+
+def _room(look: Look) -> str:
+    """A cylinder's lid takes room from its text."""
+    return ', margin="0.10,0.11"' if look.shape == "cylinder" else ""
 
 
 def node_lines(node: Node) -> tuple[tuple[str, str], ...]:
@@ -113,7 +126,7 @@ def _inches(node: Node) -> float:
     """How wide the box must be for its longest line, at 72 points an inch, margins included."""
     (_, title), *rest = node_lines(node)
     wide = max(columns(title) * TITLE_SIZE * _COLUMN, text_width([text for _, text in rest]))
-    round_ = 1.35 if LOOKS[node.kind].shape == "ellipse" else 1.0
+    round_ = 1.35 if look_of(node).shape == "ellipse" else 1.0
     return (wide + 18) * round_ / 72
 
 
@@ -145,18 +158,12 @@ def columns(text: str) -> int:
 
 def shown(text: str) -> str:
     """Text that can stand in a box: one line, no control or direction marks, not too long."""
-    text = "".join(_plain(c) for c in text[: 4 * WIDEST])
+    text = visible(text[: 4 * WIDEST])
     if columns(text) <= WIDEST:
         return text
     while columns(text) >= WIDEST:
         text = text[:-1]
     return text + "…"
-
-
-def _plain(character: str) -> str:
-    if character in "\n\r\t":
-        return " "
-    return "�" if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn") else character
 
 
 def _escaped(text: str) -> str:

@@ -29,7 +29,7 @@ class Look:
 
 LOOKS = {
     "variable": Look("cylinder", "#fdebc0", "#b7791f"),
-    "input": Look("ellipse", "#e6eaef", "#718096"),
+    "input": Look("note", "#e6eaef", "#718096"),
     "stub": Look("ellipse", "#f2f4f7", "#a0aec0"),
     "op": Look("box", "#dcebfb", "#2b6cb0", "filled,rounded"),
     "target": Look("box", "#e6dcfc", "#6b46c1", "filled,rounded", 2),

@@ -11,13 +11,14 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 
 from tfmagic.model import Graph
-from tfmagic.render.dot import TITLE_SIZE, node_lines, plain, source, text_width
+from tfmagic.render.dot import TITLE_SIZE, look_of, node_lines, plain, source, text_width
 from tfmagic.render.layout import Picture, svg
 from tfmagic.render.palette import GRADIENT, SANS
 
 __all__ = ["draw"]
 
 _NAMESPACE = "http://www.w3.org/2000/svg"
+_LID = 5.0  # points by which the text of a cylinder stands below its middle
 
 
 def draw(
@@ -42,19 +43,25 @@ def _set_texts(text: str, graph: Graph, title: str) -> str:
     ElementTree.register_namespace("", _NAMESPACE)
     root = ElementTree.fromstring(text)
     parts = {node.id: node_lines(node) for node in graph.nodes}
+    lids = {node.id: _LID for node in graph.nodes if look_of(node).shape == "cylinder"}
     for group in root.iter(f"{{{_NAMESPACE}}}g"):
         lines = parts.get(group.get("id", ""))
         if lines:
-            _set_box(lines, group.findall(f".//{{{_NAMESPACE}}}text"))
+            _set_box(
+                lines, group.findall(f".//{{{_NAMESPACE}}}text"), lids.get(group.get("id", ""), 0.0)
+            )
     _name(root, title)
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def _set_box(lines: Sequence[tuple[str, str]], texts: Sequence[ElementTree.Element]) -> None:
+def _set_box(
+    lines: Sequence[tuple[str, str]], texts: Sequence[ElementTree.Element], down: float
+) -> None:
     """Set the lines of one box; those below the title stand as a block in its middle."""
     middle = float(texts[0].get("x", "0")) if texts else 0.0
     left = middle - text_width([text for part, text in lines if part != "title"]) / 2
     for (part, _), element in zip(lines, texts, strict=False):
+        element.set("y", f"{float(element.get('y', '0')) + down:.2f}")
         if part != "title":
             element.set("x", f"{left:.2f}")
             element.set("text-anchor", "start")

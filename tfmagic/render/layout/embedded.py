@@ -39,9 +39,7 @@ class Embedded:
     def layout(self, dot: str, budget: float) -> str:
         """SVG for ``dot``, or a RenderError (see :class:`tfmagic.render.layout.Engine`)."""
         with self._turn:
-            machine = _ready()
-            with _clock(machine.engine, budget):
-                return _run(machine, dot, budget)
+            return _run(_ready(), dot, budget)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +99,10 @@ def _run(machine: _Machine, dot: str, budget: float) -> str:
     try:
         store.set_wasi(wasmtime.WasiConfig())
         store.set_limits(memory_size=MEMORY)
+        # Before the clock starts: the deadline counts from the epoch of this moment.
         store.set_epoch_deadline(1)
-        return _Instance(machine, store).render(dot)
+        with _clock(machine.engine, budget):
+            return _Instance(machine, store).render(dot)
     except wasmtime.Trap as trap:
         if trap.trap_code is wasmtime.TrapCode.INTERRUPT:
             raise RenderError("layout.over_budget", seconds=budget) from trap
@@ -120,7 +120,7 @@ class _Instance:
         self._store = store
         # Exports are functions or memories; which is which is fixed by the module.
         self._exports: Any = machine.linker.instantiate(store, machine.module).exports(store)
-        self._memory = self._exports["memory"]
+        self._memory: Any = self._exports["memory"]
 
     def render(self, dot: str) -> str:
         """The C function ``graphviz_render(dot, format, engine, &length)``."""

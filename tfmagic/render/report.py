@@ -1,0 +1,216 @@
+"""What is shown of a recording: the summary, the gradients, the picture, what was not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from tfmagic.analysis.graph import build
+from tfmagic.language import say
+from tfmagic.model import Graph, Recording
+from tfmagic.render import files, html, tables, text
+from tfmagic.render.drawing import Drawing
+from tfmagic.render.escape import visible
+from tfmagic.render.summary import failure, not_seen, summary
+from tfmagic.render.tables import Table
+
+__all__ = ["GraphView", "Report"]
+
+#: Rows that a table shows at once; the rest opens on request.
+_ROWS = 20
+_MOST_ROWS = 400
+
+
+class GraphView:
+    """A graph as a picture, with its table beside it.
+
+    ``subject`` is a :class:`~tfmagic.model.Recording`, or a
+    :class:`~tfmagic.model.Graph` that is drawn as it is.  ``depth`` folds deeper scopes,
+    ``flat`` folds nothing, ``limit`` is the most boxes before ops are folded, ``focus``
+    and ``marked`` are as in :func:`tfmagic.analysis.graph.build`.  ``budget`` is the
+    seconds that a layout may take, ``engine`` which Graphviz draws, ``direction``
+    ``"LR"``, ``"TB"`` or ``"auto"``.
+    """
+
+    def __init__(
+        self,
+        subject: Recording | Graph,
+        title: str = "",
+        *,
+        backward: bool = False,
+        depth: int | None = None,
+        flat: bool = False,
+        limit: int = 60,
+        focus: Collection[int] | None = None,
+        marked: Collection[int | str] = (),
+        budget: float = 1.0,
+        engine: str = "auto",
+        direction: str = "auto",
+    ) -> None:
+        self.recording = subject if isinstance(subject, Recording) else None
+        self.title = visible(title)
+
+        def make(coarser: int | None) -> Graph:
+            if isinstance(subject, Graph):
+                return subject
+            shared: dict[str, Any] = {"backward": backward, "focus": focus, "marked": marked}
+            if coarser is not None:
+                return build(subject, limit=min(coarser, limit), **shared)
+            return build(subject, depth=depth, flat=flat, limit=limit, **shared)
+
+        self._drawing = Drawing(
+            make, title=self.title, budget=budget, engine=engine, direction=direction
+        )
+
+    # -- the picture ------------------------------------------------------------------
+
+    @property
+    def graph(self) -> Graph:
+        """The boxes and arrows that were asked for, before any layout."""
+        return self._drawing.graph
+
+    def dot(self) -> str:
+        """The graph as DOT."""
+        return self._drawing.dot()
+
+    def svg(self) -> str:
+        """The picture.  Raises :class:`~tfmagic.errors.RenderError` where none can be made."""
+        drawn = self._drawing.drawn
+        if drawn.error is not None:
+            raise drawn.error
+        return drawn.svg
+
+    # -- the ways it is shown ---------------------------------------------------------
+
+    def text(self, *, width: int | None = None, colour: bool | None = None) -> str:
+        """For terminals: the tables, and the graph as a table of its boxes.
+
+        ``width`` is in columns; both go by standard output where they are not given.
+        """
+        shown = [table.head(_ROWS) for table in self._tables()]
+        if self._has_picture():
+            shown.append(tables.boxes(self.graph).head(3 * _ROWS))
+        notes = [*(self.graph.notes if self._has_picture() else ()), *self._notes()]
+        alert = self._alert()
+        lines = [alert, *notes] if alert else notes
+        return text.render(self._head(), shown, lines, width=width, colour=colour)
+
+    def html(self) -> str:
+        """For notebooks: the tables, the picture, and its table twin."""
+        return html.report(self._parts())
+
+    def mimebundle(self) -> dict[str, str]:
+        """Text and HTML of it."""
+        return {"text/plain": self.text(), "text/html": self.html()}
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return self.mimebundle()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self._head()}>"
+
+    def save(self, path: str | Path) -> Path:
+        """Write it to a file: ``.svg``, ``.dot``, ``.html``, or ``.json`` (the recording).
+
+        The file is written whole or not at all.  Raises
+        :class:`~tfmagic.errors.OptionError` for another ending or a place that cannot be
+        written, and :class:`~tfmagic.errors.RenderError` where no picture can be made.
+        """
+        makers: dict[str, Callable[[], str]] = {
+            ".svg": self.svg,
+            ".dot": self.dot,
+            ".html": lambda: html.page(self.title or "tfmagic", self.html()),
+        }
+        if self.recording is not None:
+            makers[".json"] = self.recording.to_json
+        return files.save(path, makers)
+
+    # -- the parts --------------------------------------------------------------------
+
+    def _head(self) -> str:
+        """The line above it."""
+        line = summary(self.recording) if self.recording is not None else ""
+        return " — ".join(part for part in (self.title, line) if part)
+
+    def _tables(self) -> tuple[Table, ...]:
+        """The tables that stand above the picture."""
+        return ()
+
+    def _has_picture(self) -> bool:
+        return bool(self.graph.nodes)
+
+    def _alert(self) -> str:
+        return failure(self.recording) if self.recording is not None else ""
+
+    def _notes(self) -> tuple[str, ...]:
+        if self.recording is None:
+            return ()
+        return (*not_seen(self.recording), *map(visible, self.recording.notes))
+
+    def _parts(self) -> Iterator[Markup]:
+        if self._head():
+            yield html.head(self._head())
+        if self._alert():
+            yield html.alert(self._alert())
+        for table in self._tables():
+            yield _folded(table)
+        if self._has_picture():
+            yield from self._picture_parts()
+        yield html.notes(self._notes())
+
+    def _picture_parts(self) -> Iterator[Markup]:
+        drawn = self._drawing.drawn
+        if drawn.error is None:
+            yield html.image(drawn.svg, drawn.description, drawn.width)
+            yield html.legend(drawn.legend(), self._legend(drawn.graph))
+        yield html.notes(self._drawing.notes())
+        twin = tables.boxes(drawn.graph)
+        opened = drawn.error is not None
+        yield html.details(twin.caption, html.table(twin.head(_MOST_ROWS)), opened=opened)
+        if self.recording is not None and (read := tables.variables(self.recording)):
+            yield html.details(read.caption, html.table(read.head(_MOST_ROWS)))
+
+    def _legend(self, graph: Graph) -> Iterator[str]:
+        if self.recording is not None and any(node.gradient for node in graph.nodes):
+            targets = dict.fromkeys(t for c in self.recording.gradients for t in c.targets)
+            yield say("report.legend_gradient", targets=visible(", ".join(list(targets)[:3])))
+        if any(node.marked for node in graph.nodes):
+            yield say("report.legend_marked")
+
+
+class Report(GraphView):
+    """All that ``%%tape`` shows: the gradients and what is wrong with them, then the graph."""
+
+    def __init__(
+        self, recording: Recording, title: str = "", *, graph: bool = True, **options: Any
+    ) -> None:
+        super().__init__(recording, title, **{"marked": _guilty(recording), **options})
+        self._wanted = graph
+        self._table = tables.gradients(recording)
+
+    def _tables(self) -> tuple[Table, ...]:
+        return (self._table,) if self._table is not None else ()
+
+    def _has_picture(self) -> bool:
+        return self._wanted and super()._has_picture()
+
+
+def _guilty(recording: Recording) -> tuple[int | str, ...]:
+    """The ops and the source on the path of every verdict that wants a repair."""
+    found: dict[int | str, None] = {}
+    for verdict in recording.verdicts:
+        if not verdict.fine and verdict.ops:
+            found.update(dict.fromkeys((*verdict.ops, verdict.source)))
+    return tuple(found)
+
+
+def _folded(table: Table) -> Markup:
+    """A long table as its first rows, with all of them on request."""
+    short = table.head(_ROWS)
+    if short is table:
+        return html.table(table)
+    every = html.table(table.head(_MOST_ROWS))
+    return html.table(short) + html.details(say("report.all_rows", n=len(table.rows)), every)

@@ -1,0 +1,295 @@
+"""Tables as plain cells: text and HTML share every line of this and differ in the last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from tfmagic.analysis.notation import (
+    UNKNOWN_SIGN,
+    device,
+    number,
+    percent,
+    shape,
+    value_lines,
+)
+from tfmagic.language import say
+from tfmagic.model import Gradient, GradientCall, Graph, Node, Recording, Stats, Verdict
+from tfmagic.render.escape import clipped, visible
+
+__all__ = ["Column", "Row", "Table", "boxes", "gradients", "variables"]
+
+LONGEST_CELL = 120
+LONGEST_NOTE = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A heading; ``align`` is ``"left"`` or ``"right"``, ``code`` a fixed-width font."""
+
+    title: str
+    align: str = "left"
+    code: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Cells, in the order of the columns; a cell may have several lines.
+
+    ``tone`` is ``""``, ``"good"``, ``"warn"`` or ``"bad"``.  ``note`` is said beneath,
+    and ``code`` is code that works when pasted.
+    """
+
+    cells: tuple[str, ...]
+    tone: str = ""
+    note: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A caption, columns and rows; ``more`` rows were left out, ``notes`` say the rest.
+
+    ``heading`` is the column whose cells name their row.
+    """
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    more: int = 0
+    heading: int = 0
+
+    def head(self, most: int) -> Table:
+        """The first ``most`` rows, those that tell of trouble before the others."""
+        if len(self.rows) <= most:
+            return self
+        troubled = [i for i, row in enumerate(self.rows) if row.tone in ("bad", "warn")]
+        quiet = [i for i, row in enumerate(self.rows) if row.tone not in ("bad", "warn")]
+        kept = sorted((troubled + quiet)[:most])
+        rows = tuple(self.rows[i] for i in kept)
+        return replace(self, rows=rows, more=self.more + len(self.rows) - most)
+
+
+# --- gradients -----------------------------------------------------------------------------
+
+
+def gradients(recording: Recording) -> Table | None:
+    """One row for each gradient that was asked for; None where none was.
+
+    The same call in a loop stands in one row, with the last turn's figures.
+    """
+    turns = _turns(recording)
+    rows = [row for call, gradient, _ in turns for row in _gradient_rows(call, gradient)]
+    if not rows:
+        return None
+    keep = _columns_worth(rows)
+    columns = [c for c, kept in zip(_gradient_columns(), keep, strict=True) if kept]
+    lean = tuple(
+        replace(row, cells=tuple(c for c, kept in zip(row.cells, keep, strict=True) if kept))
+        for row in rows
+    )
+    caption = say("report.gradients")
+    if all(call.origin == "inferred" for call, _, _ in turns):
+        caption = say("report.gradients_inferred")
+    return Table(caption, tuple(columns), lean, tuple(_turn_notes(recording, turns)), heading=1)
+
+
+Turns = list[tuple[GradientCall, Gradient | None, int]]
+
+
+def _turns(recording: Recording) -> Turns:
+    """Each gradient once, with how often it was computed; a failed call has none."""
+    found: dict[tuple[object, ...], tuple[GradientCall, Gradient | None, int]] = {}
+    for call in recording.gradients:
+        for gradient in call.gradients or (None,):
+            code = gradient.verdict.code if gradient and gradient.verdict else ""
+            what = (gradient.target, gradient.source, gradient.is_none) if gradient else call.error
+            key = (call.cell, call.line, call.origin, what, code)
+            count = found[key][2] if key in found else 0
+            found[key] = (call, gradient, count + 1)
+    return list(found.values())
+
+
+def _turn_notes(recording: Recording, turns: Turns) -> Iterator[str]:
+    most: dict[int, int] = {}
+    for call, _, count in turns:
+        if count > 1 and call.line is not None:
+            most[call.line] = max(most.get(call.line, 0), count)
+    for line, count in most.items():
+        yield say("report.last_turn", number=recording.lines[line].number, n=count)
+
+
+def _gradient_columns() -> tuple[Column, ...]:
+    return (
+        Column(say("report.target"), code=True),
+        Column(say("report.source"), code=True),
+        Column(say("report.shape"), code=True),
+        Column(say("report.gradient"), code=True),
+        Column(say("report.norm"), "right"),
+        Column(say("report.min"), "right"),
+        Column(say("report.max"), "right"),
+        Column(say("report.zeros"), "right"),
+        Column("NaN/Inf", "right"),
+        Column(say("report.ratio"), "right"),
+        Column(say("report.verdict")),
+    )
+
+
+def _columns_worth(rows: Sequence[Row]) -> list[bool]:
+    """All columns, but for those of values and verdicts where no row has one."""
+    optional = {3, 10}
+    return [
+        i not in optional or any(row.cells[i] not in (UNKNOWN_SIGN, "…") for row in rows)
+        for i in range(len(rows[0].cells))
+    ]
+
+
+def _gradient_rows(call: GradientCall, gradient: Gradient | None) -> Iterator[Row]:
+    if gradient is None:
+        if call.error:
+            blank = (UNKNOWN_SIGN,) * 9
+            yield Row(
+                (_cell(", ".join(call.targets)), *blank, say("report.failed")),
+                "bad",
+                _note(call.error),
+            )
+        return
+    verdict = gradient.verdict
+    yield Row(
+        cells=(
+            _cell(gradient.target),
+            _cell(gradient.source),
+            _shape(gradient),
+            _value(gradient),
+            *_figures(gradient.value.stats if gradient.value else None),
+            number(gradient.ratio, 3),
+            verdict.code if verdict else UNKNOWN_SIGN,
+        ),
+        tone=_tone(gradient, verdict),
+        note=_note(verdict.message) if verdict and verdict.code != "ok" else "",
+        code=visible(verdict.repair, lines=True) if verdict else "",
+    )
+
+
+def _shape(gradient: Gradient) -> str:
+    text = shape(gradient.shape)
+    if gradient.rows is None:
+        return text
+    return f"{text}\n{say('report.rows', n=len(gradient.rows))}"
+
+
+def _value(gradient: Gradient) -> str:
+    if gradient.value is None:
+        return "None"
+    lines = value_lines(gradient.value)
+    return visible("\n".join(lines), lines=True) if lines else "…"
+
+
+def _figures(stats: Stats | None) -> tuple[str, ...]:
+    """Norm, least, greatest, zeros in per cent, NaN and Inf."""
+    if stats is None:
+        return (UNKNOWN_SIGN,) * 5
+    about = "≈ " if stats.sampled else ""
+    return (
+        about + number(stats.norm) if stats.norm is not None else UNKNOWN_SIGN,
+        number(stats.min),
+        number(stats.max),
+        about + percent(stats.zeros, stats.seen),
+        "0" if stats.finite else f"{stats.nan}/{stats.inf}",
+    )
+
+
+def _tone(gradient: Gradient, verdict: Verdict | None) -> str:
+    if verdict is not None:
+        if verdict.code == "ok":
+            return "good"
+        return "" if verdict.fine else "warn" if verdict.code in _WARNINGS else "bad"
+    stats = gradient.value.stats if gradient.value else None
+    return "bad" if gradient.is_none or (stats and not stats.finite) else ""
+
+
+_WARNINGS = ("vanishing", "exploding")
+
+
+# --- variables -----------------------------------------------------------------------------
+
+
+def variables(recording: Recording) -> Table | None:
+    """One row for each variable that was read or assigned; None where there is none."""
+    if not recording.variables:
+        return None
+    yes, no = say("report.yes"), say("report.no")
+    rows = tuple(
+        Row(
+            (
+                _cell(v.name or v.label),
+                shape(v.shape),
+                v.dtype,
+                yes if v.trainable else no,
+                device(v.device) or UNKNOWN_SIGN,
+                visible("\n".join(value_lines(v.value)), lines=True)
+                or f"‖·‖ = {number(v.value.stats.norm if v.value.stats else None)}",
+            )
+        )
+        for v in recording.variables
+    )
+    titles = ("variable", "shape", "dtype", "trainable", "device", "value")
+    columns = tuple(
+        Column(say(f"report.{t}"), code=t in ("variable", "shape", "value")) for t in titles
+    )
+    return Table(say("report.variables"), columns, rows)
+
+
+# --- the picture ---------------------------------------------------------------------------
+
+
+def boxes(graph: Graph) -> Table:
+    """The picture's twin: every box, numbered, and the boxes its arrows come from."""
+    numbers = {node.id: i for i, node in enumerate(graph.nodes, 1)}
+    names = {node.id: f"{numbers[node.id]} {_cell(node.title, 24)}" for node in graph.nodes}
+    comes: dict[str, dict[str, None]] = {}
+    for edge in graph.edges:
+        comes.setdefault(edge.head, {})[names.get(edge.tail, "")] = None
+    frames = {cluster.id: cluster.title for cluster in graph.clusters}
+    rows = tuple(
+        Row(
+            (
+                str(numbers[node.id]),
+                _box_title(node, frames),
+                _cell(", ".join(comes.get(node.id, {}))) or UNKNOWN_SIGN,
+                _cell_lines(node.detail),
+                _cell_lines(node.gradient.split("\n")),
+            ),
+            tone="bad" if node.marked else "",
+        )
+        for node in graph.nodes
+    )
+    columns = (
+        Column("#", "right"),
+        Column(say("report.box")),
+        Column(say("report.comes_from")),
+        Column(say("report.content"), code=True),
+        Column(say("report.gradient"), code=True),
+    )
+    if not any(row.cells[4] for row in rows):
+        columns, rows = columns[:4], tuple(replace(row, cells=row.cells[:4]) for row in rows)
+    return Table(say("report.boxes"), columns, rows, heading=1)
+
+
+def _box_title(node: Node, frames: dict[str, str]) -> str:
+    frame = frames.get(node.cluster, "")
+    kind = say(f"report.kind_{node.kind}")
+    return _cell(f"{node.title} ({kind})" + (f" · {frame}" if frame else ""))
+
+
+def _cell(text: str, most: int = LONGEST_CELL) -> str:
+    return clipped(visible(text), most)
+
+
+def _cell_lines(lines: Iterable[str]) -> str:
+    return "\n".join(_cell(line) for line in lines)
+
+
+def _note(text: str) -> str:
+    return clipped(visible(text, lines=True), LONGEST_NOTE)
