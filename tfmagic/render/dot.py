@@ -103,7 +103,7 @@ def look_of(node: Node) -> Look:
 
 def _room(look: Look) -> str:
     """A cylinder's lid takes room from its text."""
-    return ', margin="0.10,0.11"' if look.shape == "cylinder" else ""
+    return ', margin="0.10,0.08"' if look.shape == "cylinder" else ""
 
 
 def node_lines(node: Node) -> tuple[tuple[str, str], ...]:

@@ -132,7 +132,7 @@ def _gradient_columns() -> tuple[Column, ...]:
         Column(say("report.zeros"), "right"),
         Column("NaN/Inf", "right"),
         Column(say("report.ratio"), "right"),
-        Column(say("report.verdict")),
+        Column(say("report.verdict"), code=True),
     )
 
 
@@ -265,7 +265,7 @@ def boxes(graph: Graph) -> Table:
         )
         for node in graph.nodes
     )
-    columns = (
+    columns: tuple[Column, ...] = (
         Column("#", "right"),
         Column(say("report.box")),
         Column(say("report.comes_from")),

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["render"]
 
-_WIDTH = 110  # columns where the text does not go to a terminal
+_WIDTH = 130  # columns where the text does not go to a terminal
+_ROOMY = 120  # columns from which on a matrix is not broken
 _TONES = {"bad": "red", "warn": "yellow", "good": "green"}
 
 
@@ -43,8 +44,7 @@ def render(
     )
     _say(console, head, "bold")
     for table in tables:
-        console.print()
-        console.print(_table(table))
+        console.print(_table(table, console.width))
         _below(console, table)
     for note in notes:
         _say(console, note)
@@ -90,7 +90,7 @@ def _name(table: Table, row: Row) -> str:
     return row.cells[table.heading].split("\n")[0]
 
 
-def _table(table: Table) -> RichTable:
+def _table(table: Table, width: int) -> RichTable:
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -103,7 +103,12 @@ def _table(table: Table) -> RichTable:
     )
     for column in table.columns:
         justify = "right" if column.align == "right" else "left"
-        drawn.add_column(Text(column.title), justify=justify, overflow="fold")  # type: ignore[arg-type]
+        drawn.add_column(
+            Text(column.title),
+            justify=justify,  # type: ignore[arg-type]
+            overflow="fold",
+            no_wrap=column.code and width >= _ROOMY,
+        )
     for row in table.rows:
         drawn.add_row(*(Text(cell) for cell in row.cells), style=_TONES.get(row.tone, ""))
     return drawn
