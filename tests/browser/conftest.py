@@ -16,6 +16,7 @@ import nbformat
 import pytest
 
 PATIENCE = 120  # seconds, for a server or a cell that never answers
+DRAWING = 15  # seconds, for the page to show what has run
 
 NO_NEWS = '{"fetchNews": "false", "checkForUpdates": false}'
 
@@ -136,7 +137,8 @@ def run_in_lab(
         page.goto(f"{lab.url}/lab/workspaces/{name.removesuffix('.ipynb')}/tree/{name}")
         page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.sessionContext")
         use_theme(page, dark)
-        page.evaluate(RUN_ALL)
+        page.evaluate(RUN_ALL)  # answers when the last cell has run
+        page.set_default_timeout(DRAWING * 1000)
         return page
 
     yield run

@@ -56,13 +56,16 @@ def test_keras_gives_the_same_output(lesson: Any) -> None:
     assert demo.printed(lesson, "keras") == pytest.approx([0.25574577])
 
 
-@pytest.mark.parametrize(
-    "cell_id", ["square", "lists", "named", "constant", "rebound", "story-off"]
-)
+@pytest.mark.parametrize("cell_id", ["square", "lists", "named", "constant", "rebound", "update"])
 def test_a_recorded_cell_shows_a_picture_and_has_words_for_it(lesson: Any, cell_id: str) -> None:
     (bundle,) = shown(lesson, cell_id)
     assert bundle["text/plain"].strip()
-    assert picture(bundle["text/html"]).startswith("<")
+    assert "<svg" in picture(bundle["text/html"])
+
+
+def test_the_story_is_drawn_as_one(lesson: Any) -> None:
+    drawn = shown(lesson, "story-off")[-1]
+    assert {"H_1", "Y_hat", "Loss"} <= set(re.findall(r"\w+", picture(drawn["text/html"])))
 
 
 def test_the_model_is_drawn(lesson: Any) -> None:
