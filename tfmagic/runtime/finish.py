@@ -26,6 +26,7 @@ from tfmagic.model import (
 from tfmagic.model.value import UNKNOWN
 from tfmagic.runtime.linking import Linker
 from tfmagic.runtime.log import Answer, Call, Entry, Leaf, Log, Place
+from tfmagic.runtime.snapshot import Snapshot
 from tfmagic.runtime.source import call_arguments, source_of
 from tfmagic.runtime.structure import expression_at
 
@@ -112,6 +113,10 @@ class Finisher:
             self._order.append(key)
         return self._tensor[key]
 
+    def _snapshot(self, key: int | None) -> Snapshot | None:
+        known = key is not None and key in self._log.snapshots
+        return self._log.snapshot(key) if known else None  # type: ignore[arg-type]
+
     def _ids(self, keys: Sequence[int]) -> tuple[int, ...]:
         return tuple(i for i in map(self._id, keys) if i is not None)
 
@@ -173,7 +178,7 @@ class Finisher:
             line, stack = self._place(entry.place)
             function = _FUNCTION.match(entry.type)
             outputs = self._ids(entry.outputs)
-            device = self._log.snapshots[entry.outputs[0]].device if entry.outputs else ""
+            device = self._log.snapshot(entry.outputs[0]).device if entry.outputs else ""
             ops.append(
                 Op(
                     index=position,
@@ -208,7 +213,7 @@ class Finisher:
         return tuple(found.items())
 
     def _tensor_info(self, key: int) -> TensorInfo:
-        log, snapshot = self._log, self._log.snapshots[key]
+        log, snapshot = self._log, self._log.snapshot(key)
         position, output = self._origin.get(key, (None, 0))
         variable = self._read_of.get(key)
         if key in log.variables:
@@ -249,8 +254,8 @@ class Finisher:
         found = []
         for record in sorted(self._log.variables.values(), key=lambda r: r.index):
             mine = tuple(sorted(reads.get(record.index, ())))
-            first = self._log.snapshots[self._order[mine[0]]] if mine else None
-            handle = self._log.snapshots.get(record.key)
+            first = self._log.snapshot(self._order[mine[0]]) if mine else None
+            handle = self._snapshot(record.key)
             found.append(
                 VariableInfo(
                     id=record.index,
@@ -313,12 +318,12 @@ class Finisher:
         )
 
     def _gradient(self, target: str, leaf: Leaf, answer: Answer, expression: Any) -> Gradient:
-        snapshot = self._log.snapshots.get(answer.key) if answer.key is not None else None
+        snapshot = self._snapshot(answer.key)
         record = self._log.variables.get(leaf.key) if leaf.key is not None else None
         tensors = self._source_tensors(leaf)
         weight = None
         if tensors:
-            figures = self._log.snapshots[self._order[tensors[-1]]].value().stats
+            figures = self._log.snapshot(self._order[tensors[-1]]).value().stats
             weight = figures.norm if figures else None
         return Gradient(
             target=target,

@@ -10,11 +10,12 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import CodeType
 from typing import Any, NamedTuple
 
 from tfmagic.runtime import private
-from tfmagic.runtime.snapshot import Snapshot, take
+from tfmagic.runtime.snapshot import Snapshot, Taken, take
 from tfmagic.runtime.structure import leaves
 
 #: A place in the user's code: innermost first, up to the cell itself.
@@ -35,6 +36,10 @@ class Entry(NamedTuple):
     call: int
     cell: int
     settled: bool = False
+
+
+#: An entry from a tuple of its fields: on the way of every op, so without a detour.
+new_entry: Callable[[tuple[Any, ...]], Entry] = partial(tuple.__new__, Entry)
 
 
 class VariableRecord:
@@ -164,7 +169,7 @@ class Log:
     functions: dict[int, Any] = field(default_factory=dict)
     custom: dict[int, CustomGradient] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
-    snapshots: dict[int, Snapshot] = field(default_factory=dict)
+    snapshots: dict[int, Snapshot | Taken] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
     settled: int = 0
     held: int = 0
@@ -195,12 +200,23 @@ class Log:
     def settled_entry(self, entry: Entry, whole: int) -> Entry:
         """The entry without its tensors."""
         snapshots = self.snapshots
-        for tensor in (*entry.inputs, *entry.outputs):
-            if tensor._id not in snapshots:
-                snapshots[tensor._id] = take(tensor, whole)
-        inputs = tuple([t._id for t in entry.inputs])
-        outputs = tuple([t._id for t in entry.outputs])
-        return Entry(entry[0], inputs, entry[2], outputs, *entry[4:9], True)
+        inputs: list[int] = []
+        outputs: list[int] = []
+        for tensors, ids in ((entry.inputs, inputs), (entry.outputs, outputs)):
+            for tensor in tensors:
+                key = tensor._id
+                ids.append(key)
+                if key not in snapshots:
+                    snapshots[key] = take(tensor, whole)
+        op_type, _, attrs, _, *rest, _ = entry
+        return new_entry((op_type, inputs, attrs, outputs, *rest, True))
+
+    def snapshot(self, key: int) -> Snapshot:
+        """What was taken of the tensor with this id."""
+        taken = self.snapshots[key]
+        if isinstance(taken, tuple):
+            taken = self.snapshots[key] = Snapshot(*taken)
+        return taken
 
     def note(self, tensor: Any, whole: int = 64, *, exact: bool = False) -> int:
         """Take down what a recording keeps of ``tensor``; answers its id."""

@@ -25,11 +25,11 @@ from tfmagic.runtime.log import (
     Call,
     CustomGradient,
     Differentiated,
-    Entry,
     Log,
     Place,
     VariableRecord,
     handle_of,
+    new_entry,
 )
 from tfmagic.runtime.reads import find_handle_owner, match_reads
 from tfmagic.runtime.source import Assignments, UserFiles
@@ -39,7 +39,6 @@ BUDGET = 2 * 2**30
 _CELL_FRAMES = ("<module>", "<cell line")
 _FUNCTION_OP = re.compile(r"__(?:inference|forward|backward)_")
 _RESOURCE = 20
-_entry: Callable[[tuple[Any, ...]], Entry] = functools.partial(tuple.__new__, Entry)
 
 
 class _ItemSizes(dict[int, int]):
@@ -180,7 +179,7 @@ class Recorder:
             self._note_function(len(log.entries), caller)
         call = -1 if asked is None else asked.index
         scope = self._scope.scope_name
-        entry = _entry(
+        entry = new_entry(
             (op_type, inputs, attrs, outputs, place, scope, when, call, self.cell, False)
         )
         if call >= 0 and not self.keep:

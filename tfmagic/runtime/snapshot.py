@@ -60,8 +60,12 @@ class Snapshot:
 _DTYPES: dict[int, tuple[str, int]] = {}
 
 
-def take(tensor: Any, whole: int, *, exact: bool = False) -> Snapshot:
-    """What a recording keeps of an eager ``tensor``.
+#: What makes a :class:`Snapshot`, as a bare tuple: most are never looked at.
+Taken = tuple[tuple[int | None, ...] | None, str, str, int, Any]
+
+
+def take(tensor: Any, whole: int, *, exact: bool = False) -> Taken:
+    """What a recording keeps of an eager ``tensor``: the arguments of its snapshot.
 
     ``whole`` is the largest number of elements that are all kept; with ``exact`` the
     figures of a larger one stand on all elements too.
@@ -73,19 +77,18 @@ def take(tensor: Any, whole: int, *, exact: bool = False) -> Snapshot:
     name, item = known
     shape, device = tensor._shape_tuple(), tensor.device
     if name in ("resource", "variant"):
-        return Snapshot(shape, name, device, 0, Value(absent=name))
+        return shape, name, device, 0, Value(absent=name)
     count = tensor._num_elements()
     try:
-        later = _copied(private.view(tensor), count, whole, exact)
+        array = private.view(tensor)
+        later = array.copy() if count <= whole else _copied(array, count, exact)
     except Exception as error:  # a dead worker, a dtype numpy cannot hold: the cell goes on
         later = Value(absent=f"failed: {type(error).__name__}")
-    return Snapshot(shape, name, device, count * item, later)
+    return shape, name, device, count * item, later
 
 
-def _copied(array: Any, count: int, whole: int, exact: bool) -> Any:
-    """The little that is copied out of a tensor now, as what it will say later."""
-    if count <= whole:
-        return array.copy()
+def _copied(array: Any, count: int, exact: bool) -> Any:
+    """The little that is copied out of a large tensor now, as what it will say later."""
     if array.dtype == object:
         return Value(absent="string")
     flat = array.reshape(-1)
