@@ -25,11 +25,15 @@ LONGEST_NOTE = 600
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A heading; ``align`` is ``"left"`` or ``"right"``, ``code`` a fixed-width font."""
+    """A heading; ``align`` is ``"left"`` or ``"right"``, ``code`` a fixed-width font.
+
+    A narrow terminal does without the ``spare`` columns, 1 before 2.
+    """
 
     title: str
     align: str = "left"
     code: bool = False
+    spare: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +129,11 @@ def _gradient_columns() -> tuple[Column, ...]:
         Column(say("report.target"), code=True),
         Column(say("report.source"), code=True),
         Column(say("report.shape"), code=True),
-        Column(say("report.gradient"), code=True),
+        Column(say("report.gradient"), code=True, spare=4),
         Column(say("report.norm"), "right"),
-        Column(say("report.min"), "right"),
-        Column(say("report.max"), "right"),
-        Column(say("report.zeros"), "right"),
+        Column(say("report.min"), "right", spare=1),
+        Column(say("report.max"), "right", spare=2),
+        Column(say("report.zeros"), "right", spare=3),
         Column("NaN/Inf", "right"),
         Column(say("report.ratio"), "right"),
         Column(say("report.verdict"), code=True),

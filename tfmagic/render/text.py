@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["render"]
 
-_WIDTH = 130  # columns where the text does not go to a terminal
-_ROOMY = 120  # columns from which on a matrix is not broken
+_WIDTH = 140  # columns where the text does not go to a terminal
+_GAP = 3  # blanks between two columns of a table
+_LONGEST_WORD = 16
 _TONES = {"bad": "red", "warn": "yellow", "good": "green"}
 
 
@@ -101,14 +102,44 @@ def _table(table: Table, width: int) -> RichTable:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    for column in table.columns:
-        justify = "right" if column.align == "right" else "left"
+    needed = [_needed(table, i) for i in range(len(table.columns))]
+    shown = _that_fit(table, needed, width)
+    roomy = _width(needed, shown) <= width
+    for i in shown:
         drawn.add_column(
-            Text(column.title),
-            justify=justify,  # type: ignore[arg-type]
+            Text(table.columns[i].title),
+            justify="right" if table.columns[i].align == "right" else "left",
             overflow="fold",
-            no_wrap=column.code and width >= _ROOMY,
+            min_width=needed[i] if roomy else None,
         )
     for row in table.rows:
-        drawn.add_row(*(Text(cell) for cell in row.cells), style=_TONES.get(row.tone, ""))
+        tone = _TONES.get(row.tone, "")
+        drawn.add_row(*(Text(row.cells[i]) for i in shown), style=tone)
     return drawn
+
+
+def _needed(table: Table, index: int) -> int:
+    """Columns that a column takes: figures and code are not broken, words are between them."""
+    from rich.cells import cell_len
+
+    column = table.columns[index]
+    whole = column.code or column.align == "right"
+    lines = (line for row in table.rows for line in row.cells[index].split("\n"))
+    pieces = lines if whole else (word for line in lines for word in line.split())
+    most = max(map(cell_len, (*pieces, *column.title.split())), default=0)
+    return most if whole else min(most, _LONGEST_WORD)
+
+
+def _width(needed: list[int], shown: list[int]) -> int:
+    return sum(needed[i] + _GAP for i in shown)
+
+
+def _that_fit(table: Table, needed: list[int], width: int) -> list[int]:
+    """The columns that there is room for; the spare ones go first."""
+    shown = list(range(len(table.columns)))
+    spare = [i for i in shown if table.columns[i].spare]
+    for i in sorted(spare, key=lambda i: table.columns[i].spare):
+        if _width(needed, shown) <= width:
+            break
+        shown.remove(i)
+    return shown
