@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tfmagic.language import say
-from tfmagic.render.tables import Row, Table
+from tfmagic.render.tables import Column, Row, Table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,7 +110,7 @@ def _table(table: Table, width: int) -> RichTable:
             Text(table.columns[i].title),
             justify="right" if table.columns[i].align == "right" else "left",
             overflow="fold",
-            min_width=needed[i] if roomy else None,
+            no_wrap=roomy and _is_whole(table.columns[i]),
         )
     for row in table.rows:
         tone = _TONES.get(row.tone, "")
@@ -123,11 +123,15 @@ def _needed(table: Table, index: int) -> int:
     from rich.cells import cell_len
 
     column = table.columns[index]
-    whole = column.code or column.align == "right"
+    whole = _is_whole(column)
     lines = (line for row in table.rows for line in row.cells[index].split("\n"))
     pieces = lines if whole else (word for line in lines for word in line.split())
     most = max(map(cell_len, (*pieces, *column.title.split())), default=0)
     return most if whole else min(most, _LONGEST_WORD)
+
+
+def _is_whole(column: Column) -> bool:
+    return column.code or column.align == "right"
 
 
 def _width(needed: list[int], shown: list[int]) -> int:
