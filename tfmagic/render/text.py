@@ -126,7 +126,8 @@ def _needed(table: Table, index: int) -> int:
     whole = _is_whole(column)
     lines = (line for row in table.rows for line in row.cells[index].split("\n"))
     pieces = lines if whole else (word for line in lines for word in line.split())
-    most = max(map(cell_len, (*pieces, *column.title.split())), default=0)
+    heading = [column.title] if whole else column.title.split()
+    most = max(map(cell_len, (*pieces, *heading)), default=0)
     return most if whole else min(most, _LONGEST_WORD)
 
 
