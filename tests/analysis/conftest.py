@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tfmagic.model import (
+    Cell,
     Gradient,
     GradientCall,
     Line,
@@ -109,6 +110,7 @@ class Maker:
             tensors=tuple(self.tensors),
             variables=tuple(self.variables),
             lines=self.lines,
+            cells=(Cell(0, "cell", "\n".join(line.text for line in self.lines)),),
             gradients=tuple(self.calls),
             tensor_gradients=tuple(self.pairs),
             **fields,

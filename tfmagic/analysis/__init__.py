@@ -1,0 +1,1 @@
+"""What can be said of a recording: pure functions from model to model, and nothing drawn."""

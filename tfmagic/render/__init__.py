@@ -1,0 +1,1 @@
+"""Recordings made visible: text, HTML, DOT, SVG and files, without TensorFlow."""

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from tfmagic.model import Graph
 from tfmagic.render.dot import TITLE_SIZE, look_of, node_lines, plain, source, text_width
+from tfmagic.render.escape import visible
 from tfmagic.render.layout import Picture, svg
 from tfmagic.render.palette import GRADIENT, SANS
 
@@ -94,6 +95,7 @@ def _name(root: ElementTree.Element, title: str) -> None:
     """What a screen reader says of the picture."""
     if not title:
         return
+    title = visible(title)
     root.set("aria-label", title)
     for element in root.iter(f"{{{_NAMESPACE}}}title"):
         element.text = title

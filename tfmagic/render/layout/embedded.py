@@ -7,6 +7,7 @@ wasmtime's own cache.
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -75,6 +76,8 @@ def _machine() -> _Machine:
         module = wasmtime.Module.from_file(engine, str(PACKAGE_WASM_PATH))
     except wasmtime.WasmtimeError as error:
         raise RenderError("layout.failed", detail=_short(error)) from error
+    # While the interpreter is taken down, wasmtime's own finalizers would complain.
+    atexit.register(_machine.cache_clear)
     return _Machine(engine, linker, module)
 
 
