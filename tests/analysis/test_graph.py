@@ -315,4 +315,4 @@ def test_a_type_that_is_not_float32_is_told(make: Any) -> None:
     m = make()
     m.op("Neg", [m.tensor([1.0], name="x")], name="y")
     m.tensors[0] = replace(m.tensors[0], dtype="int64")
-    assert [n.detail[-1] for n in build(m.done()).nodes] == ["(1,) int64", "1"]
+    assert [n.detail[-1] for n in build(m.done()).nodes] == ["(1,) int64", "y = 1"]
