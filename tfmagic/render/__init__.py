@@ -1,1 +1,1 @@
-"""Recordings made visible: text, HTML, DOT, SVG and files, without TensorFlow."""
+"""From models to text, HTML, DOT and SVG."""

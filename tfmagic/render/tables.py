@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 
 from tfmagic.analysis.notation import (
     UNKNOWN_SIGN,
@@ -84,19 +85,16 @@ def gradients(recording: Recording) -> Table | None:
     The same call in a loop stands in one row, with the last turn's figures.
     """
     turns = _turns(recording)
-    rows = [row for call, gradient, _ in turns for row in _gradient_rows(call, gradient)]
+    rows = [row for turn in turns for row in _gradient_rows(recording, *turn[:2])]
     if not rows:
         return None
-    keep = _columns_worth(rows)
-    columns = [c for c, kept in zip(_gradient_columns(), keep, strict=True) if kept]
-    lean = tuple(
-        replace(row, cells=tuple(c for c, kept in zip(row.cells, keep, strict=True) if kept))
-        for row in rows
-    )
-    caption = say("report.gradients")
-    if all(call.origin == "inferred" for call, _, _ in turns):
-        caption = say("report.gradients_inferred")
-    return Table(caption, tuple(columns), lean, tuple(_turn_notes(recording, turns)), heading=1)
+    keep = _columns_worth(rows, len({(call.cell, call.line) for call, _, _ in turns}) > 1)
+    lean = tuple(replace(row, cells=tuple(compress(row.cells, keep))) for row in rows)
+    columns = tuple(compress(_gradient_columns(), keep))
+    inferred = all(call.origin == "inferred" for call, _, _ in turns)
+    caption = say("report.gradients_inferred" if inferred else "report.gradients")
+    notes = tuple(_turn_notes(recording, turns))
+    return Table(caption, columns, lean, notes, heading=columns.index(_source_column()))
 
 
 Turns = list[tuple[GradientCall, Gradient | None, int]]
@@ -126,8 +124,9 @@ def _turn_notes(recording: Recording, turns: Turns) -> Iterator[str]:
 
 def _gradient_columns() -> tuple[Column, ...]:
     return (
+        Column(say("report.where")),
         Column(say("report.target"), code=True),
-        Column(say("report.source"), code=True),
+        _source_column(),
         Column(say("report.shape"), code=True),
         Column(say("report.gradient"), code=True, spare=4),
         Column(say("report.norm"), "right"),
@@ -140,28 +139,37 @@ def _gradient_columns() -> tuple[Column, ...]:
     )
 
 
-def _columns_worth(rows: Sequence[Row]) -> list[bool]:
-    """All columns, but for those of values and verdicts where no row has one."""
-    optional = {3, 10}
-    return [
+def _source_column() -> Column:
+    return Column(say("report.source"), code=True)
+
+
+def _columns_worth(rows: Sequence[Row], several: bool) -> list[bool]:
+    """All columns, but for those of values and verdicts where no row has one.
+
+    The line is told where ``several`` lines asked for gradients.
+    """
+    optional = {4, 11}
+    found = [
         i not in optional or any(row.cells[i] not in (UNKNOWN_SIGN, "…") for row in rows)
         for i in range(len(rows[0].cells))
     ]
+    return [several, *found[1:]]
 
 
-def _gradient_rows(call: GradientCall, gradient: Gradient | None) -> Iterator[Row]:
+def _gradient_rows(
+    recording: Recording, call: GradientCall, gradient: Gradient | None
+) -> Iterator[Row]:
+    where = _where(recording, call)
     if gradient is None:
         if call.error:
             blank = (UNKNOWN_SIGN,) * 9
-            yield Row(
-                (_cell(", ".join(call.targets)), *blank, say("report.failed")),
-                "bad",
-                _note(call.error),
-            )
+            cells = (where, _cell(", ".join(call.targets)), *blank, say("report.failed"))
+            yield Row(cells, "bad", _note(call.error))
         return
     verdict = gradient.verdict
     yield Row(
         cells=(
+            where,
             _cell(gradient.target),
             _cell(gradient.source),
             _shape(gradient),
@@ -174,6 +182,16 @@ def _gradient_rows(call: GradientCall, gradient: Gradient | None) -> Iterator[Ro
         note=_note(verdict.message) if verdict and verdict.code != "ok" else "",
         code=visible(verdict.repair, lines=True) if verdict else "",
     )
+
+
+def _where(recording: Recording, call: GradientCall) -> str:
+    """The line of the call, with its cell where there are several."""
+    if call.line is None:
+        return say("report.asked") if call.origin == "asked" else say("report.inferred")
+    line = say("graph.line", number=recording.lines[call.line].number)
+    if len(recording.cells) < 2:
+        return line
+    return _cell(f"{recording.cells[recording.lines[call.line].cell].label} · {line}", 40)
 
 
 def _shape(gradient: Gradient) -> str:

@@ -64,6 +64,7 @@ def _console(out: io.StringIO, width: int, colour: bool) -> Console:
         markup=False,
         emoji=False,
         legacy_windows=False,
+        force_jupyter=False,  # else rich would display by itself what is wanted as text
     )
 
 
