@@ -180,6 +180,14 @@ def test_a_large_tensor_is_told_by_shape_and_norm(make: Any) -> None:
     assert build(m.done()).nodes[0].detail == ("(100, 16)", "‖·‖ = 120")
 
 
+def test_the_gradient_of_a_constant_without_a_name_is_not_told(make: Any) -> None:
+    m = make()
+    two, x, slope = m.tensor(2.0), m.tensor([3.0], name="x"), m.tensor(5.0)
+    m.op("Mul", [two, x])
+    m.pairs = [(two, slope), (x, slope)]
+    assert [n.gradient for n in build(m.done()).nodes] == ["", "∇ = 5", ""]
+
+
 def test_nan_is_told(make: Any) -> None:
     m = make()
     m.op("Neg", [m.tensor([float("nan"), *[1.0] * 30], name="x")])

@@ -103,14 +103,15 @@ def test_a_marked_path_is_red(lesson: Recording) -> None:
     assert sum(MARK in line for line in lines) == 3
 
 
-def test_an_op_that_changes_a_variable_says_so_in_words() -> None:
-    graph = Graph(
-        nodes=(Node("v0", "variable", "w"), Node("o1", "op", "AssignSubVariableOp")),
-        edges=(Edge("o1", "v0", "control"),),
-    )
-    picture = draw(graph).svg
+def test_an_op_that_changes_a_variable_says_so_where_an_arrow_would_run_back() -> None:
+    nodes = (Node("v0", "variable", "w"), Node("o1", "op", "AssignSubVariableOp"))
+    back = Edge("o1", "v0", "control")
+    picture = draw(Graph(nodes, (Edge("v0", "o1"), back))).svg
     assert words(box(picture, "o1")) == ["AssignSubVariableOp", "→ w"]
-    assert 'class="edge"' not in picture
+    assert picture.count('class="edge"') == 1
+    picture = draw(Graph(nodes, (back,))).svg
+    assert words(box(picture, "o1")) == ["AssignSubVariableOp"]
+    assert picture.count('class="edge"') == 1
 
 
 def test_frames_stand_in_frames() -> None:

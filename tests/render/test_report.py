@@ -149,6 +149,20 @@ def test_a_loop_is_one_row_with_its_last_turn(make: Any) -> None:
     assert table.notes == ("Line 2 computed these 100 times; the last time is shown.",)
 
 
+def test_what_the_cell_asked_for_is_not_told_twice(lesson: Recording) -> None:
+    (call,) = lesson.gradients
+    worked_out = replace(call, origin="inferred", index=1, line=None)
+    table = tables.gradients(replace(lesson, gradients=(worked_out, call)))
+    assert table == tables.gradients(lesson)
+
+
+def test_gradients_of_several_lines_tell_the_line(lesson: Recording) -> None:
+    (call,) = lesson.gradients
+    table = tables.gradients(replace(lesson, gradients=(call, replace(call, index=1, line=2))))
+    assert table is not None
+    assert [row.cells[0] for row in table.rows] == ["line 4"] * 2 + ["line 3"] * 2
+
+
 def test_a_call_that_raised_has_a_row(make: Any) -> None:
     m = make()
     m.gradient(m.op("Round", [m.tensor(1.0)], name="loss"), error="LookupError: no gradient")

@@ -59,7 +59,8 @@ class Boxes:
         """The one box of a variable."""
         name = info.name or info.label or say("graph.variable")
         given = self.asked.get(info.id)
-        frozen = () if info.trainable else (say("graph.not_trainable"),)
+        known = info.shape is not None
+        frozen = () if info.trainable or not known else (say("graph.not_trainable"),)
         return Node(
             id=identity,
             kind="variable",
@@ -93,7 +94,7 @@ class Boxes:
             detail=detail,
             tensor=info.id,
             cluster=cluster,
-            gradient=self._gradient(info),
+            gradient=self._gradient(info) if info.name or info.id in self.asked_tensors else "",
             marked=bool(info.name) and info.name in self._names(),
         )
 
@@ -218,8 +219,9 @@ def _content(
     if whole:
         lines = named(name, tuple(shorten_right(line) for line in whole))
         return lines if dims == () and not kind else (*lines, " ".join((shape(dims), *kind)))
-    head = " ".join(part for part in (name, shape(dims), *kind) if part)
-    return (head, *_summary(value))
+    told = () if dims is None else (shape(dims), *kind)
+    head = " ".join(part for part in (name, *told) if part)
+    return (head, *_summary(value)) if head else _summary(value)
 
 
 def shorten_right(line: str) -> str:

@@ -36,15 +36,18 @@ def plain(graph: Graph) -> Graph:
     """The graph without the arrows back to a variable that an op changes.
 
     Such an arrow would run against all others; the op's box says ``→ W_1`` instead.
+    A variable that nothing takes keeps its arrow: there it leads onward.
     """
     titles = {node.id: node.title for node in graph.nodes}
+    taken = {edge.tail for edge in graph.edges}
+    back = [edge for edge in graph.edges if edge.kind == "control" and edge.head in taken]
     writes: dict[str, tuple[str, ...]] = {}
-    for edge in graph.edges:
-        if edge.kind == "control":
-            line = f"→ {titles.get(edge.head, edge.head)}"
-            writes[edge.tail] = (*writes.get(edge.tail, ()), line)
+    for edge in back:
+        line = f"→ {titles.get(edge.head, edge.head)}"
+        writes[edge.tail] = (*writes.get(edge.tail, ()), line)
     nodes = (replace(n, detail=(*n.detail, *writes.get(n.id, ()))) for n in graph.nodes)
-    edges = (edge for edge in graph.edges if edge.kind != "control")
+    left = set(back)
+    edges = (edge for edge in graph.edges if edge not in left)
     return replace(graph, nodes=tuple(nodes), edges=tuple(edges))
 
 
@@ -141,7 +144,7 @@ def _few(texts: Sequence[str]) -> Sequence[str]:
 
 def _edge(edge: Edge) -> str:
     colour = MARK if edge.marked else BACK if edge.kind == "backward" else ARROW
-    style = "dashed" if edge.kind == "backward" else "solid"
+    style = "solid" if edge.kind == "forward" else "dashed"
     label = f', label=" {_escaped(shown(edge.label))} "' if edge.label else ""
     width = 2.2 if edge.marked else 1.2
     return (

@@ -101,10 +101,22 @@ Turns = list[tuple[GradientCall, Gradient | None, int]]
 
 
 def _turns(recording: Recording) -> Turns:
-    """Each gradient once, with how often it was computed; a failed call has none."""
+    """Each gradient once, with how often it was computed; a failed call has none.
+
+    What the cell itself asked for need not be worked out from the recording as well.
+    """
+    asked = {
+        (call.target_tensors, gradient.source)
+        for call in recording.gradients
+        if call.origin != "inferred"
+        for gradient in call.gradients
+    }
     found: dict[tuple[object, ...], tuple[GradientCall, Gradient | None, int]] = {}
     for call in recording.gradients:
         for gradient in call.gradients or (None,):
+            same = gradient and (call.target_tensors, gradient.source) in asked
+            if same and call.origin == "inferred":
+                continue
             code = gradient.verdict.code if gradient and gradient.verdict else ""
             what = (gradient.target, gradient.source, gradient.is_none) if gradient else call.error
             key = (call.cell, call.line, call.origin, what, code)
