@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfmagic.api import graph, load
+    from tfmagic.api import explain, graph, load
     from tfmagic.model import Recording, Verdict
     from tfmagic.runtime.tape import Tape, record
 
@@ -22,12 +22,23 @@ _HOME = {
     "Recording": "tfmagic.model",
     "Tape": "tfmagic.runtime.tape",
     "Verdict": "tfmagic.model",
+    "explain": "tfmagic.api",
     "graph": "tfmagic.api",
     "load": "tfmagic.api",
     "record": "tfmagic.runtime.tape",
 }
 
-__all__ = ["Recording", "Tape", "Verdict", "__version__", "graph", "last", "load", "record"]
+__all__ = [
+    "Recording",
+    "Tape",
+    "Verdict",
+    "__version__",
+    "explain",
+    "graph",
+    "last",
+    "load",
+    "record",
+]
 
 
 def __getattr__(name: str) -> Any:

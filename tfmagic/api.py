@@ -9,7 +9,9 @@ from tfmagic.errors import LoadError
 from tfmagic.model import Recording, from_json
 
 if TYPE_CHECKING:
+    from tfmagic.model import Verdict
     from tfmagic.render.report import GraphView
+    from tfmagic.runtime.tape import Tape
 
 
 def load(source: str | Path) -> Recording:
@@ -28,6 +30,23 @@ def load(source: str | Path) -> Recording:
             raise LoadError("load.not_json", detail="not text") from None
         raise LoadError("load.no_file", path=source, detail=str(error)[:200]) from None
     return recording
+
+
+def explain(record: Tape, target: Any, source: Any) -> Verdict:
+    """Why the gradient of ``target`` with respect to ``source`` is None, zero, NaN or fine.
+
+    ``record`` is what ``tfmagic.record()`` or ``%%tape NAME`` gave.  Where the run itself
+    asked a tape for this gradient, that answer is explained; else the gradient is worked
+    out now, and explained.
+    """
+    found = record.asked_before(target, source)
+    if found is None:
+        record.gradient(target, source)
+        found = (len(record.recording.gradients) - 1, 0)
+    call, place = found
+    verdict = record.recording.gradients[call].gradients[place].verdict
+    assert verdict is not None  # every gradient of a finished recording has one
+    return verdict
 
 
 def graph(subject: Any, title: str = "", **options: Any) -> GraphView:

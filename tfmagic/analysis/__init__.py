@@ -1,1 +1,1 @@
-"""What can be said of a recording: pure functions from model to model, and nothing drawn."""
+"""Pure functions from model to model: the graph, its folds, verdicts, figures in words."""

@@ -138,7 +138,8 @@ class Recording:
 
     ``complete`` lists what was *not* seen, and why; it is empty when all was.
     ``tensor_gradients`` maps a forward tensor's id to the tensor that holds its
-    gradient, for the last gradient call that reached it.
+    gradient, for the last gradient call that reached it.  ``no_gradient`` are the types
+    of op in it that TensorFlow knows to have no gradient at all.
     """
 
     ops: tuple[Op, ...] = ()
@@ -150,6 +151,7 @@ class Recording:
     complete: tuple[Gap, ...] = ()
     failure: Failure | None = None
     tensor_gradients: tuple[tuple[int, int], ...] = ()
+    no_gradient: tuple[str, ...] = ()
     seconds: float = 0.0
     versions: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = field(default=())

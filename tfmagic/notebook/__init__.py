@@ -1,0 +1,1 @@
+"""What a notebook sees: magics, the cells around them, settings and completion."""

@@ -1,0 +1,1 @@
+"""All that touches TensorFlow: recording, differentiating afterwards, names."""

@@ -24,6 +24,7 @@ from tfmagic.model import (
     VariableInfo,
 )
 from tfmagic.model.value import UNKNOWN
+from tfmagic.runtime import private
 from tfmagic.runtime.linking import Linker
 from tfmagic.runtime.log import Answer, Call, Entry, Leaf, Log, Place
 from tfmagic.runtime.snapshot import Snapshot
@@ -98,6 +99,7 @@ class Finisher:
             complete=gaps(log),
             failure=self._failure(failure),
             tensor_gradients=self._gradients(linker.links.gradients),
+            no_gradient=no_gradient({entry.type for entry in log.entries}),
             seconds=seconds,
             versions=versions(),
             notes=tuple(notes),
@@ -382,8 +384,6 @@ def _dtype_name(op_type: str, name: str, value: int) -> Any:
     """Dtype attributes come as enum numbers: the OpDef says which they are."""
     import tensorflow as tf
 
-    from tfmagic.runtime import private
-
     definition = private.op_definition(op_type)
     attributes = definition.attr if definition is not None else ()
     if any(a.name == name and "type" in a.type for a in attributes):
@@ -392,6 +392,11 @@ def _dtype_name(op_type: str, name: str, value: int) -> Any:
         except (TypeError, KeyError):
             return value
     return value
+
+
+def no_gradient(op_types: set[str]) -> tuple[str, ...]:
+    """Those of these types of op through which TensorFlow never passes a gradient."""
+    return tuple(sorted(t for t in op_types if private.is_not_differentiable(t)))
 
 
 def versions() -> tuple[tuple[str, str], ...]:

@@ -241,11 +241,15 @@ class Log:
         if call.settled:
             return
         answers = [self._answer(value, whole) for _, value in leaves(call.result)]
-        call.target, call.sources = self._leaves(call.target), self._leaves(call.sources)
+        call.target = self.leaves_of(call.target)
+        call.sources = self.leaves_of(call.sources)
         call.result = tuple(answers) if len(answers) == len(call.sources) else ()
         call.settled = True
 
-    def _leaves(self, structure: Any) -> tuple[Leaf, ...]:
+    def leaves_of(self, structure: Any) -> tuple[Leaf, ...]:
+        """The targets or sources of a call, be they live or settled already."""
+        if isinstance(structure, tuple) and all(isinstance(part, Leaf) for part in structure):
+            return structure
         found = []
         for place, value in leaves(structure):
             if value.__class__ is private.EagerTensor:

@@ -82,7 +82,7 @@ class Recorder:
         self._files = UserFiles()
         self._assigned = Assignments()
         self._known: set[int] = set()
-        self._lines: dict[int, tuple[CodeType, int]] = {}
+        self._lines: dict[int | str, tuple[CodeType | None, int]] = {}
         self._call: Call | None = None
         self._last_place: Place = ()
         self._undo = contextlib.ExitStack()
@@ -173,7 +173,8 @@ class Recorder:
                 break
         held = 0
         for tensor in outputs:
-            known.add(tensor._id)
+            if op_type != "VarHandleOp":  # whose handle it is shows when it is first used
+                known.add(tensor._id)
             held += tensor._num_elements() * _ITEM_SIZE[tensor._datatype_enum()]
         if op_type[:2] == "__" and _FUNCTION_OP.match(op_type):
             self._note_function(len(log.entries), caller)
@@ -199,10 +200,14 @@ class Recorder:
             if files[code.co_filename]:
                 line = frame.f_lineno
                 found.append((code, line))
-                last = lines.get(id(frame))
+                cell = code.co_name.startswith(_CELL_FRAMES)
+                # IPython gives every statement of a cell a frame of its own
+                key = code.co_filename if cell else id(frame)
+                last = lines.get(key)
                 if last is None or last[1] != line:
+                    lines[key] = (None if cell else code, line)
                     self._observe(frame, code, last)
-                if code is self.boundary or code.co_name.startswith(_CELL_FRAMES):
+                if cell or code is self.boundary:
                     break
             frame = frame.f_back
         place = tuple(found)
@@ -210,13 +215,14 @@ class Recorder:
             self._last_place = place
         return self._last_place
 
-    def _observe(self, frame: FrameType, code: CodeType, last: tuple[CodeType, int] | None) -> None:
+    def _observe(
+        self, frame: FrameType, code: CodeType, last: tuple[CodeType | None, int] | None
+    ) -> None:
         """Give the results of the line before this one the names that the user gave them.
 
         Only a name that really holds the very tensor is believed.
         """
-        self._lines[id(frame)] = (code, frame.f_lineno)
-        if last is None or last[0] is not code:
+        if last is None or last[0] not in (None, code):
             return
         names = self._assigned[code.co_filename].get(last[1])
         if names:
@@ -238,10 +244,13 @@ class Recorder:
         known, log = self._known, self.log
         unknown = [t for t in inputs if t._id not in known]
         for tensor in unknown:
-            known.add(tensor._id)
             if tensor._datatype_enum() == _RESOURCE:
-                self._meet(find_handle_owner(tensor, caller), tensor)
+                owner = find_handle_owner(tensor, caller)
+                self._meet(owner, tensor)
+                if owner is not None:
+                    known.add(tensor._id)
             else:
+                known.add(tensor._id)
                 log.held += tensor._num_elements() * _ITEM_SIZE[tensor._datatype_enum()]
         for tensor, variable in match_reads(inputs, unknown, attrs, caller):
             handle = handle_of(variable)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
+from tfmagic.analysis.verdicts import judged
 from tfmagic.errors import NoTargetError, OptionError, ReleasedError
 from tfmagic.language import say
 from tfmagic.model import Recording
@@ -123,9 +124,10 @@ class Tape:
         if self._recording is None:
             log = self.log if self._released else _copy(self.log)
             log.settle()
-            self._recording = Finisher(log, self._label).recording(
+            finished = Finisher(log, self._label).recording(
                 seconds=self._recorder.seconds, failure=self._failure, notes=self._notes
             )
+            self._recording = judged(finished)
         return self._recording
 
     def release(self) -> Tape:
@@ -195,6 +197,15 @@ class Tape:
         finally:
             recorder.stop()
         return call.result
+
+    def asked_before(self, target: Any, source: Any) -> tuple[int, int] | None:
+        """Which call of the run, and which of its sources, asked for this gradient."""
+        for call in reversed(self.log.calls):
+            targets = {leaf.key for leaf in self.log.leaves_of(call.target)}
+            for place, leaf in enumerate(self.log.leaves_of(call.sources)):
+                if leaf.key == key_of(source) and key_of(target) in targets:
+                    return call.index, place
+        return None
 
     # -- what was not asked by the cell itself ----------------------------------
 
