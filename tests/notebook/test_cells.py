@@ -235,3 +235,69 @@ def test_the_traceback_is_the_users(shell: Any) -> None:
     assert "tfmagic" not in captured.stdout
     assert "recorder" not in captured.stdout
     assert "tensorflow" in sys.modules
+
+
+def shown(shell: Any, cell: str) -> list[dict[str, str]]:
+    """The mimebundles that a cell's report left."""
+    with capture_output() as captured:
+        shell.run_cell(cell)
+    return [output.data for output in captured.outputs]
+
+
+def test_a_cell_that_raises_shows_what_ran_before(shell: Any) -> None:
+    (bundle,) = shown(shell, "%%tape\nimport tensorflow as tf\nk = tf.ones(2) * 2.0\n1 / 0")
+    assert "ZeroDivisionError" in bundle["text/plain"] and "Mul" in bundle["text/plain"]
+    assert "data:image/svg+xml" in bundle["text/html"]
+
+
+def test_a_cell_without_ops_says_so_and_in_a_story_nothing(shell: Any) -> None:
+    shell.run_cell("import tensorflow as tf")
+    (bundle,) = shown(shell, "%%tape\nn = 1")
+    assert "No TensorFlow op" in bundle["text/plain"]
+    shown(shell, "%tape on")
+    assert len(shown(shell, "y = tf.ones(1) * 2.0")) == 1
+    assert shown(shell, "n = 2") == []
+    assert len(shown(shell, "%tape off")) == 1
+
+
+def test_graph_of_a_call_a_model_and_a_cell(shell: Any, tmp_path: Any) -> None:
+    shell.run_cell("import tensorflow as tf\nv = tf.Variable(2.0)\ndef f(a):\n    return a * v")
+    file = tmp_path / "f.svg"
+    assert len(shown(shell, f"%tfgraph f(tf.constant(1.0)) --save {file}")) == 2
+    assert file.read_text().startswith("<svg")
+    (bundle,) = shown(shell, "%%tfgraph\nz = tf.sin(v)")
+    assert "Sin" in bundle["text/plain"]
+    shell.run_cell("import keras\nm = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])")
+    (bundle,) = shown(shell, "%tfgraph m")
+    assert "MatMul" in bundle["text/plain"]
+
+
+@pytest.mark.parametrize("given", ["f", "3 + 4", "f(v) --save /nowhere/f.svg", "f(v) --save f.xyz"])
+def test_what_cannot_be_drawn_is_one_line(shell: Any, given: str) -> None:
+    shell.run_cell("import tensorflow as tf\nv = tf.Variable(2.0)\ndef f(a):\n    return a * v")
+    with capture_output() as captured:
+        result = shell.run_cell(f"%tfgraph {given}")
+    assert type(result.error_in_exec).__name__ == "UsageError"
+    assert "\n" not in str(result.error_in_exec) and "Traceback" not in captured.stdout
+
+
+def test_a_view_that_fails_leaves_the_cell_alone(shell: Any, monkeypatch: Any) -> None:
+    from tfmagic.render import report
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no paint")
+
+    monkeypatch.setattr(report.Report, "mimebundle", broken)
+    (bundle,) = shown(shell, "%%tape\nimport tensorflow as tf\ny = tf.ones(1) * 3.0")
+    assert "no paint" in bundle["text/plain"]
+    assert float(shell.user_ns["y"][0]) == 3.0
+
+
+def test_interrupt_inside_a_recorded_cell(shell: Any) -> None:
+    with capture_output() as captured:
+        result = shell.run_cell(
+            "%%tape -q\nimport tensorflow as tf\ny = tf.ones(1) * 3.0\nraise KeyboardInterrupt"
+        )
+    assert isinstance(result.error_in_exec, KeyboardInterrupt)
+    assert tfmagic.last.failure.type == "KeyboardInterrupt"
+    assert "tfmagic" not in captured.stdout

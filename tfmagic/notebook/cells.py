@@ -41,7 +41,10 @@ _UNASKED = 200
 
 @dataclass(slots=True)
 class Session:
-    """One recorded cell: what was asked on its first line, and the tape once there is one."""
+    """One recorded cell: what was asked on its first line, and the tape once there is one.
+
+    ``before`` is the number of ops that the tape held when the cell began.
+    """
 
     options: Any
     show: Callable[[Session], None]
@@ -49,6 +52,7 @@ class Session:
     tape: Tape | None = None
     cancel: Callable[[], None] | None = None
     story: bool = False
+    before: int = 0
     note: str = ""
 
 
@@ -186,6 +190,7 @@ class Cells:
     def _listen(self, session: Session) -> None:
         try:
             session.tape = self._tape_for(session)
+            session.before = len(session.tape.log.entries)
             session.tape.start()
         except Exception as error:
             session.tape = None

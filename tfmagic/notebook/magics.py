@@ -81,8 +81,10 @@ class TFMagics(Magics):
             return
         if tape is None:
             show_line(session.note)
-        elif tape.ran or not session.story:
+        elif len(tape.log.entries) > session.before:
             show(lambda: self._report(options, tape.recording).mimebundle())
+        elif not session.story:
+            show_line(say("cells.no_ops"))
 
     def _report(self, options: Any, recording: Recording) -> Any:
         from tfmagic.render.report import Report

@@ -89,6 +89,7 @@ class Finisher:
                 self._id(answer.key)
         ops = self._ops(linker.links.forward)
         calls = tuple(self._call(call) for call in log.calls)
+        failed = self._failure(failure)
         return Recording(
             ops=ops,
             tensors=tuple(self._tensor_info(key) for key in self._order),
@@ -97,7 +98,7 @@ class Finisher:
             lines=tuple(self._lines.values()),
             cells=tuple(self._cells.values()),
             complete=gaps(log),
-            failure=self._failure(failure),
+            failure=failed,
             tensor_gradients=self._gradients(linker.links.gradients),
             no_gradient=no_gradient({entry.type for entry in log.entries}),
             seconds=seconds,

@@ -362,5 +362,6 @@ def evaluate(expression: str, namespace: Mapping[str, Any], option: str) -> Any:
 def _near(name: str, namespace: Mapping[str, Any]) -> str:
     import difflib
 
-    close = difflib.get_close_matches(name, [n for n in namespace if not n.startswith("_")], 1)
+    known = [n for n in namespace if not n.startswith("_")]
+    close = difflib.get_close_matches(name, known, 1, 0.75)
     return say("tape.near", name=close[0]) if close else ""
