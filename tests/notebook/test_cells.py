@@ -301,3 +301,24 @@ def test_interrupt_inside_a_recorded_cell(shell: Any) -> None:
     assert isinstance(result.error_in_exec, KeyboardInterrupt)
     assert tfmagic.last.failure.type == "KeyboardInterrupt"
     assert "tfmagic" not in captured.stdout
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "\n\n%%tape -q\ny = v * 7.0",
+        "  \n%%tape -q\ny = v * 7.0",
+        "    %%tape -q\n    y = v * 7.0",
+        ">>> %%tape -q\n... y = v * 7.0",
+        "%%tape -q\n# a remark\n\ny = v * 7.0\n",
+        "%%tape -q\n%%time\ny = v * 7.0",
+        "%%tape  -q \ny = v * 7.0",
+    ],
+)
+def test_however_the_cell_begins(shell: Any, cell: str) -> None:
+    with capture_output():
+        shell.run_cell("import tensorflow as tf\nv = tf.Variable(2.0)")
+        shell.run_cell("%%tape -q\nz = v * 5.0")
+        shell.run_cell(cell).raise_error()
+    assert float(shell.user_ns["y"]) == 14.0
+    assert tfmagic.last.find("y").value.data == 14.0

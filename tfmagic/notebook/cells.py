@@ -125,8 +125,7 @@ class Cells:
 
     def before(self, info: Any) -> None:
         """``pre_run_cell``: start recording where the cell asks for it."""
-        lines = str(info.raw_cell).lstrip("\n").splitlines(keepends=True)
-        asked = None if self._running else self._asked(lines)
+        asked = None if self._running else self._asked(self._as_transformed(info.raw_cell))
         session = None
         if asked is not None:
             session = Session(asked[1], self.magics[asked[0]][1], "%%" + asked[0])
@@ -136,6 +135,16 @@ class Cells:
         self._running.append(session)
         if session is not None:
             self._start(session)
+
+    def _as_transformed(self, raw_cell: str) -> list[str]:
+        """The lines of a cell as :meth:`take_line_off` meets them: cleaned of blank first
+        lines, common indentation and pasted prompts."""
+        lines = raw_cell.splitlines(keepends=True)
+        for transform in self.shell.input_transformers_cleanup:
+            if transform == self.take_line_off:
+                break
+            lines = transform(lines)
+        return lines
 
     def after(self, result: Any) -> None:
         """``post_run_cell``: stop, and show what was recorded."""

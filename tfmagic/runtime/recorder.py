@@ -452,9 +452,9 @@ class _ForeignThreads:
     """Counts tensors that other threads make: their ops are out of the callback's hearing."""
 
     def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+        self._log = recorder.log
+        self._thread = recorder._thread
 
-    def created(self, _tensor: Any) -> None:
-        recorder = self._recorder
-        if threading.get_ident() != recorder._thread:
-            recorder.log.foreign += 1
+    def created(self, _tensor: Any, here: Callable[[], int] = threading.get_ident) -> None:
+        if here() != self._thread:
+            self._log.foreign += 1
