@@ -26,6 +26,7 @@ _STATE = re.compile(r"Assign\w*VariableOp|Resource(?:Apply|Scatter)\w*|Iterator\
 _RELU = {"Relu", "LeakyRelu", "Selu", "Elu"}
 _CLIP = {"Minimum", "Maximum", "ClipByValue", "Relu6"}
 _FLATTENS = {"Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Erf", "Softsign", "Softplus"}
+_SUMS_TO_ONE = {"Softmax"}
 _FLAT = {"Sign", "Round", "Floor", "Ceil", "Rint"}
 _AT_MINIMUM = {"Square", "SquaredDifference", "Pow", "Abs", "L2Loss"}
 _EDGED = {
@@ -56,7 +57,7 @@ class _Finding:
 
     code: str
     op: int | None = None
-    line: int | None = None
+    line: int | Line | None = None
     values: tuple[tuple[str, object], ...] = ()
 
 
@@ -115,7 +116,7 @@ class _Judge:
         line = finding.line
         if line is None and finding.op is not None:
             line = self._recording.ops[finding.op].line
-        return None if line is None else self._recording.lines[line]
+        return self._recording.lines[line] if isinstance(line, int) else line
 
     # -- None -------------------------------------------------------------------
 
@@ -130,16 +131,19 @@ class _Judge:
         reach = self._reach(gradient.source_tensors, self._handles(gradient))
         targets = set(call.target_tensors)
         if targets & reach.free:
-            return self._unwatched(source)
+            return self._unwatched(call, gradient, source)
         if targets & reach.any:
             return self._block(reach, targets)
         return self._apart(call, gradient, source, reach)
 
-    def _unwatched(self, source: _Source) -> _Finding:
-        if source.is_variable:
-            code = "outside_tape" if source.trainable else "not_trainable"
-            return _Finding(code, line=source.line)
-        return _Finding("not_watched", line=source.line)
+    def _unwatched(self, call: GradientCall, gradient: Gradient, source: _Source) -> _Finding:
+        """A gradient could come back, and yet TensorFlow's answer is None."""
+        for index in self._way(call, gradient):
+            if self._recording.ops[index].own_gradient:
+                return _Finding("custom_gradient", op=index)
+        if not source.is_variable or not call.watches:
+            return _Finding("not_watched", line=source.line)
+        return _Finding("outside_tape" if source.trainable else "not_trainable", line=source.line)
 
     def _block(self, reach: _Reach, targets: set[int]) -> _Finding:
         needed = self._ancestors(targets)
@@ -165,7 +169,7 @@ class _Judge:
         state = self._through_state(call, reach)
         if state is not None:
             return _Finding("state", op=state)
-        left = self._leaving_line()
+        left = self._leaving_line(call)
         if left is not None and (reach.used or not source.is_variable):
             return _Finding("left_tensorflow", line=left)
         first = min((self._recording.tensors[t].op or 0 for t in call.target_tensors), default=0)
@@ -189,11 +193,19 @@ class _Judge:
                     return index
         return None
 
-    def _leaving_line(self) -> int | None:
-        """The first recorded line that hands a value to numpy or Python."""
-        for line in self._recording.lines:
-            if _LEAVES.search(line.text):
-                return line.index
+    def _leaving_line(self, call: GradientCall) -> Line | None:
+        """The first line, up to the call, that hands a value to numpy or Python.
+
+        Such a line may have run no op, so the source is read, not the recording's lines.
+        """
+        asked = self._recording.lines[call.line] if call.line is not None else None
+        for cell in self._recording.cells:
+            last = asked.number if asked and asked.cell == cell.index else 0
+            for number, text in enumerate(cell.source.split("\n"), 1):
+                if last and number >= last:
+                    break
+                if _LEAVES.search(text.partition("#")[0]):
+                    return Line(-1, cell.index, number, text.strip())
         return None
 
     # -- zero and not finite --------------------------------------------------------
@@ -204,6 +216,8 @@ class _Judge:
             coming = self._gradients(op.outputs)
             going = self._gradients(t for t in op.inputs if t in moving)
             if coming and going and _some(coming) and not _some(going):
+                if op.type in _SUMS_TO_ONE and all(s.min == s.max for s in coming):
+                    return _Finding("cancelled", op=op.index)
                 return self._why_zero(op, going, moving)
         return _Finding("ok")
 
@@ -231,6 +245,11 @@ class _Judge:
 
     def _not_finite(self, call: GradientCall, gradient: Gradient) -> _Finding:
         ops = list(self._between(call, gradient))
+        for tensor in gradient.source_tensors:
+            stats = self._recording.tensors[tensor].value.stats
+            if stats is not None and not stats.finite:
+                users = self._recording.consumers.get(tensor, (None,))
+                return _Finding("nan_input", op=users[0])
         for op in reversed(ops):  # forward, where a value itself broke
             inputs = [self._recording.tensors[t].value.stats for t in op.inputs]
             outputs = [self._recording.tensors[t].value.stats for t in op.outputs]
@@ -261,9 +280,10 @@ class _Judge:
         if gradient.variable is not None:
             info = self._recording.variables[gradient.variable]
             label = f"{info.name} {info.label}"
-            return _Source(True, info.trainable, info.dtype, label, None, None)
+            dtype = info.dtype or gradient.source_dtype
+            return _Source(True, info.trainable, dtype, label, None, None)
         if not gradient.source_tensors:
-            return _Source(True, True, "", gradient.source, None, None)
+            return _Source(True, True, gradient.source_dtype, gradient.source, None, None)
         tensor: TensorInfo = self._recording.tensors[gradient.source_tensors[0]]
         line = self._recording.ops[tensor.op].line if tensor.op is not None else None
         return _Source(False, True, tensor.dtype, tensor.name, tensor.op, line)

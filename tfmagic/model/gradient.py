@@ -33,6 +33,7 @@ class Gradient:
     weight_norm: float | None = None
     rows: tuple[int, ...] | None = None
     verdict: Verdict | None = None
+    source_dtype: str = ""
 
     @property
     def is_none(self) -> bool:
@@ -57,7 +58,8 @@ class GradientCall:
     one asked by option or through a named tape.  ``targets`` are the user's names,
     ``target_tensors`` the recorded tensors behind them.  ``line`` indexes
     :attr:`Recording.lines` (None where no line of the user's made the call).
-    ``error`` is the text of the exception where the call raised.
+    ``error`` is the text of the exception where the call raised.  ``watches`` is False
+    for a tape with ``watch_accessed_variables=False``.
     """
 
     index: int
@@ -68,3 +70,4 @@ class GradientCall:
     line: int | None = None
     error: str = ""
     cell: int = 0
+    watches: bool = True

@@ -91,7 +91,7 @@ class Op:
     the user's code, ``stack`` the way to it, outermost first.  ``duration`` is the
     time in seconds from the op recorded before it to the end of this one: an upper
     bound, Python included.  ``function`` is the name of the ``tf.function`` where the op is a
-    call of one.
+    call of one, ``own_gradient`` the name of the ``tf.custom_gradient`` whose result it gives.
     """
 
     index: int
@@ -109,6 +109,7 @@ class Op:
     call: int | None = None
     cell: int = 0
     function: str = ""
+    own_gradient: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,10 +199,15 @@ class Finisher:
                     call=entry.call if entry.call >= 0 else None,
                     cell=entry.cell,
                     function=function[2] if function else "",
+                    own_gradient=self._own_gradient(entry),
                 )
             )
             before = entry.when
         return tuple(ops)
+
+    def _own_gradient(self, entry: Entry) -> str:
+        names = (self._log.own_gradients.get(key, "") for key in entry.outputs[:1])
+        return next(names, "")
 
     def _plain_attrs(self, entry: Entry) -> tuple[tuple[str, Any], ...]:
         attrs = entry.attrs or ()
@@ -299,6 +304,7 @@ class Finisher:
             line=line,
             error=call.error,
             cell=call.cell,
+            watches=call.watches,
         )
 
     def _expressions(self, call: Call) -> tuple[Any, Any]:
@@ -340,6 +346,7 @@ class Finisher:
             source_tensors=tensors,
             weight_norm=weight if weight is None or math.isfinite(weight) else None,
             rows=answer.rows,
+            source_dtype=leaf.dtype,
         )
 
     def _source_tensors(self, leaf: Leaf) -> tuple[int, ...]:

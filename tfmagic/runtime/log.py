@@ -112,6 +112,7 @@ class Leaf(NamedTuple):
     place: str
     key: int | None
     kind: str
+    dtype: str = ""
 
 
 class Answer(NamedTuple):
@@ -141,6 +142,7 @@ class Call:
     result: Any = None
     error: str = ""
     turns: list[Differentiated] = field(default_factory=list)
+    watches: bool = True
     settled: bool = False
 
     def copy(self) -> Call:
@@ -168,6 +170,7 @@ class Log:
     implicit_reads: dict[int, VariableRecord] = field(default_factory=dict)
     functions: dict[int, Any] = field(default_factory=dict)
     custom: dict[int, CustomGradient] = field(default_factory=dict)
+    own_gradients: dict[int, str] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
     snapshots: dict[int, Snapshot | Taken] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
@@ -253,11 +256,13 @@ class Log:
         found = []
         for place, value in leaves(structure):
             if value.__class__ is private.EagerTensor:
-                found.append(Leaf(place, self.note(value), "tensor"))
+                found.append(Leaf(place, self.note(value), "tensor", value.dtype.name))
                 continue
             handle = handle_of(value)
             key = None if handle is None else handle._id
-            found.append(Leaf(place, key, "variable" if key is not None else type(value).__name__))
+            kind = "variable" if key is not None else type(value).__name__
+            dtype = getattr(value, "dtype", "")
+            found.append(Leaf(place, key, kind, str(getattr(dtype, "name", dtype))))
         return tuple(found)
 
     def _answer(self, value: Any, whole: int) -> Answer:

@@ -165,6 +165,11 @@ def record_operation(
     _found["record_operation"](op_type, list(outputs), list(inputs), backward)
 
 
+def watches_variables(tape: Any) -> bool:
+    """Whether a ``GradientTape`` watches the variables it meets by itself."""
+    return bool(getattr(tape, "_watch_accessed_variables", True))
+
+
 def tape_is_open() -> bool:
     """Whether a tape of the user's is recording in this thread."""
     return bool(_found["could_record"] and _found["could_record"]())

@@ -238,6 +238,8 @@ class Recorder:
             handle = handle_of(value)
             if handle is not None:
                 self.log.names.setdefault(handle._id, name)
+                if handle._id in self.log.variables:
+                    self._meet(value, handle)
 
     def _resolve(self, op_type: str, inputs: Any, attrs: Any, caller: FrameType) -> None:
         """Say of each input that no op made where it came from: a variable, or before."""
@@ -320,6 +322,7 @@ class Recorder:
             if not self._mine() or self._call is not None:
                 return original(tape, target, sources, *args, **kwargs)
             with self.calling("cell", target, sources, self._place(sys._getframe(1))) as call:
+                call.watches = private.watches_variables(tape)
                 answer = call.result = original(tape, target, sources, *args, **kwargs)
             if not self.keep:
                 self._let_go()
@@ -402,8 +405,11 @@ class Recorder:
         note = CustomGradient(
             str(op_type), tuple(outputs), tuple(inputs), backward, len(self.log.entries) - 1
         )
+        named = not _FUNCTION_OP.match(note.type)
         for tensor in outputs:
             self.log.custom[tensor._id] = note
+            if named:
+                self.log.own_gradients[tensor._id] = note.type
 
     def names_in(self, namespace: Mapping[str, Any]) -> None:
         """Take names from the top level of a namespace, as they stand now."""

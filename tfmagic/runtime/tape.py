@@ -287,6 +287,7 @@ def _copy(log: Log) -> Log:
         implicit_reads=dict(log.implicit_reads),
         functions=dict(log.functions),
         custom=dict(log.custom),
+        own_gradients=log.own_gradients,
         calls=[call.copy() for call in log.calls],
         snapshots=log.snapshots,
         names=log.names,
