@@ -318,7 +318,7 @@ class Cells:
         def without_ours(*args: Any, **kwargs: Any) -> Any:
             found = original(*args, **kwargs)
             for error in _chain(found[1]):
-                error.__traceback__ = _without_ours(error.__traceback__)
+                error.__traceback__ = without_frames(error.__traceback__)
             trace = found[1].__traceback__ if found[1] is not None else found[2]
             return (*found[:2], trace)
 
@@ -341,16 +341,21 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _without_ours(trace: TracebackType | None) -> TracebackType | None:
-    """The same traceback, its links past every frame of this package."""
-    kept = []
-    while trace is not None:
-        if not str(trace.tb_frame.f_globals.get("__name__", "")).startswith(_PACKAGE + "."):
-            kept.append(trace)
-        trace = trace.tb_next
+def without_frames(trace: TracebackType | None) -> TracebackType | None:
+    """The same traceback, its links past every frame of this package.
+
+    One that has no other frame is left as it is: a traceback there must be.
+    """
+    kept, at = [], trace
+    while at is not None:
+        if not str(at.tb_frame.f_globals.get("__name__", "")).startswith(_PACKAGE + "."):
+            kept.append(at)
+        at = at.tb_next
+    if not kept:
+        return trace
     for one, following in zip(kept, [*kept[1:], None], strict=True):
         one.tb_next = following
-    return kept[0] if kept else None
+    return kept[0]
 
 
 def _one_line(error: BaseException) -> str:
