@@ -33,6 +33,7 @@ from tfmagic.runtime.log import (
 )
 from tfmagic.runtime.reads import find_handle_owner, match_reads
 from tfmagic.runtime.source import Assignments, UserFiles
+from tfmagic.runtime.threads import other_threads
 
 #: Bytes of tensors that are held while a cell runs, unless the settings say otherwise.
 BUDGET = 2 * 2**30
@@ -108,8 +109,7 @@ class Recorder:
         undo.callback(self._forget_thread)
         private.add_callback(self._on_op)
         undo.callback(private.remove_callback, self._on_op)
-        private.set_tensor_profiler(_ForeignThreads(self))
-        undo.callback(private.set_tensor_profiler, None)
+        undo.enter_context(other_threads(self.log))
         self._listen_to_gradients()
         undo.callback(_calmer_collector())
         self._started = perf_counter()
@@ -452,15 +452,3 @@ def _calmer_collector() -> Callable[[], None]:
             gc.set_threshold(*before)
 
     return back
-
-
-class _ForeignThreads:
-    """Counts tensors that other threads make: their ops are out of the callback's hearing."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        self._log = recorder.log
-        self._thread = recorder._thread
-
-    def created(self, _tensor: Any, here: Callable[[], int] = threading.get_ident) -> None:
-        if here() != self._thread:
-            self._log.foreign += 1
