@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -63,7 +64,11 @@ except tfmagic.errors.TensorFlowMissing as error:
 
 def test_without_tensorflow_the_cell_runs_and_one_line_says_why() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True
+        [sys.executable, "-c", WITHOUT],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
     )
     assert "ran 2 2" in done.stdout
     assert "one line: TensorFlow is not installed" in done.stdout
