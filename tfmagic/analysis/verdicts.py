@@ -68,11 +68,18 @@ class _Judge:
         self._recording = recording
         self._blocked = set(recording.no_gradient) | _NO_SLOPE | {"StopGradient"}
         self._variable_names = {v.name for v in recording.variables}
+        self._needed: dict[tuple[int, ...], tuple[Op, ...]] = {}
+        self._apart_at: dict[tuple[int | None, str, str], _Finding] = {}
+        self._handle_of: dict[int, set[int]] = {}
+        for tensor in recording.tensors:
+            if tensor.role == "handle" and tensor.variable is not None:
+                self._handle_of.setdefault(tensor.variable, set()).add(tensor.id)
 
     def verdict(self, call: GradientCall, gradient: Gradient) -> Verdict:
         """The verdict of one gradient of one call."""
         finding = self._finding(call, gradient)
-        path = self._way(call, gradient)
+        worded = finding.code not in ("ok", "expected")
+        path = tuple(op.index for op in self._way(call, gradient)) if worded else ()
         line = self._line_of(finding)
         values = {
             "source": gradient.source,
@@ -82,7 +89,6 @@ class _Judge:
             "op": self._recording.ops[finding.op].type if finding.op is not None else "",
             **dict(finding.values),
         }
-        worded = finding.code not in ("ok", "expected")
         return Verdict(
             code=finding.code,
             target=gradient.target,
@@ -128,29 +134,22 @@ class _Judge:
             return _Finding("expected")
         if not source.is_variable and gradient.source in self._variable_names:
             return _Finding("rebound", op=source.op, line=source.line)
-        reach = self._reach(gradient.source_tensors, self._handles(gradient))
+        reach = self._reach(gradient, self._ancestors(call))
         targets = set(call.target_tensors)
         if targets & reach.free:
             return self._unwatched(call, gradient, source)
-        if targets & reach.any:
-            return self._block(reach, targets)
-        return self._apart(call, gradient, source, reach)
+        if reach.stops and targets & reach.any:
+            return _Finding(self._why_blocked(reach.stops[0]), op=reach.stops[0].index)
+        return self._apart(call, gradient, source)
 
     def _unwatched(self, call: GradientCall, gradient: Gradient, source: _Source) -> _Finding:
         """A gradient could come back, and yet TensorFlow's answer is None."""
-        for index in self._way(call, gradient):
-            if self._recording.ops[index].own_gradient:
-                return _Finding("custom_gradient", op=index)
+        for op in self._way(call, gradient):
+            if op.own_gradient:
+                return _Finding("custom_gradient", op=op.index)
         if not source.is_variable or not call.watches:
             return _Finding("not_watched", line=source.line)
         return _Finding("outside_tape" if source.trainable else "not_trainable", line=source.line)
-
-    def _block(self, reach: _Reach, targets: set[int]) -> _Finding:
-        needed = self._ancestors(targets)
-        for op in reach.stops:
-            if op.index in needed:
-                return _Finding(self._why_blocked(op), op=op.index)
-        return _Finding("disconnected")
 
     def _why_blocked(self, op: Op) -> str:
         outputs = [self._recording.tensors[t] for t in op.outputs]
@@ -162,10 +161,18 @@ class _Judge:
             return "through_integer"
         return "no_gradient_op"
 
-    def _apart(
-        self, call: GradientCall, gradient: Gradient, source: _Source, reach: _Reach
-    ) -> _Finding:
-        """Nothing recorded leads from the source to the target."""
+    def _apart(self, call: GradientCall, gradient: Gradient, source: _Source) -> _Finding:
+        """Nothing recorded leads from the source to the target.
+
+        All ops have to be looked through, so a line in a loop is judged once.
+        """
+        key = (call.line, gradient.source, gradient.place)
+        if key not in self._apart_at:
+            reach = self._reach(gradient, self._recording.ops)
+            self._apart_at[key] = self._why_apart(call, source, reach)
+        return self._apart_at[key]
+
+    def _why_apart(self, call: GradientCall, source: _Source, reach: _Reach) -> _Finding:
         state = self._through_state(call, reach)
         if state is not None:
             return _Finding("state", op=state)
@@ -184,10 +191,10 @@ class _Judge:
 
     def _through_state(self, call: GradientCall, reach: _Reach) -> int | None:
         """An assignment by which the source's influence went into a variable."""
-        needed = self._ancestors(set(call.target_tensors))
+        needed = self._ancestors(call)
         for variable in self._recording.variables:
             reads = set(variable.reads)
-            used = any(reads & set(self._recording.ops[i].inputs) for i in needed)
+            used = any(reads.intersection(op.inputs) for op in needed)
             for index in variable.assigned_by:
                 if used and set(self._recording.ops[index].inputs) & reach.any:
                     return index
@@ -211,8 +218,8 @@ class _Judge:
     # -- zero and not finite --------------------------------------------------------
 
     def _zero(self, call: GradientCall, gradient: Gradient) -> _Finding:
-        moving = self._reach(gradient.source_tensors, self._handles(gradient)).any
-        for op in self._between(call, gradient):
+        moving = self._reach(gradient, self._ancestors(call)).any
+        for op in reversed(self._way(call, gradient)):
             coming = self._gradients(op.outputs)
             going = self._gradients(t for t in op.inputs if t in moving)
             if coming and going and _some(coming) and not _some(going):
@@ -244,13 +251,13 @@ class _Judge:
         return _Finding("cancelled", op=op.index, values=values)
 
     def _not_finite(self, call: GradientCall, gradient: Gradient) -> _Finding:
-        ops = list(self._between(call, gradient))
+        ops = self._way(call, gradient)
         for tensor in gradient.source_tensors:
             stats = self._recording.tensors[tensor].value.stats
             if stats is not None and not stats.finite:
                 users = self._recording.consumers.get(tensor, (None,))
                 return _Finding("nan_input", op=users[0])
-        for op in reversed(ops):  # forward, where a value itself broke
+        for op in ops:  # forward, where a value itself broke
             inputs = [self._recording.tensors[t].value.stats for t in op.inputs]
             outputs = [self._recording.tensors[t].value.stats for t in op.outputs]
             if any(s and not s.finite for s in inputs):
@@ -258,7 +265,7 @@ class _Judge:
             if any(s and not s.finite for s in outputs):
                 code = "domain_edge" if op.type in _EDGED else "overflow"
                 return _Finding(self._or_where(code, op, ops), op=op.index)
-        for op in ops:
+        for op in reversed(ops):
             coming, going = self._gradients(op.outputs), self._gradients(op.inputs)
             if all(s.finite for s in coming) and not all(s.finite for s in going):
                 code = "domain_edge" if op.type in _EDGED else "overflow"
@@ -289,21 +296,21 @@ class _Judge:
         return _Source(False, True, tensor.dtype, tensor.name, tensor.op, line)
 
     def _handles(self, gradient: Gradient) -> set[int]:
-        if gradient.variable is None:
-            return set()
-        return {
-            t.id
-            for t in self._recording.tensors
-            if t.role == "handle" and t.variable == gradient.variable
-        }
+        return (
+            self._handle_of.get(gradient.variable, set())
+            if gradient.variable is not None
+            else set()
+        )
 
-    def _reach(self, sources: Iterable[int], handles: set[int]) -> _Reach:
-        """How far the sources' influence gets, with and without leave to pass a gradient."""
-        anyhow = set(sources) | handles
+    def _reach(self, gradient: Gradient, ops: Iterable[Op]) -> _Reach:
+        """How far the source's influence gets within ``ops`` (in their order), with and
+        without leave to pass a gradient."""
+        handles = self._handles(gradient)
+        anyhow = {*gradient.source_tensors, *handles}
         free = set(anyhow)
         stops: list[Op] = []
         used = False
-        for op in self._recording.ops:
+        for op in ops:
             taken = anyhow.intersection(op.inputs)
             if op.kind == "backward" or not taken:
                 continue
@@ -324,30 +331,25 @@ class _Judge:
         outputs = [self._recording.tensors[t] for t in op.outputs]
         return any(t.dtype.startswith((*_FLOATS, "variant")) for t in outputs)
 
-    def _ancestors(self, tensors: set[int]) -> set[int]:
-        """Indices of the ops that these tensors depend on."""
-        found: set[int] = set()
-        todo = list(tensors)
-        while todo:
-            op = self._recording.tensors[todo.pop()].op
-            if op is not None and op not in found:
-                found.add(op)
-                todo.extend(self._recording.ops[op].inputs)
-        return found
+    def _ancestors(self, call: GradientCall) -> tuple[Op, ...]:
+        """The ops that the targets depend on, in order; once for all sources of a call."""
+        targets = call.target_tensors
+        if targets not in self._needed:
+            found: set[int] = set()
+            todo = list(targets)
+            while todo:
+                op = self._recording.tensors[todo.pop()].op
+                if op is not None and op not in found:
+                    found.add(op)
+                    todo.extend(self._recording.ops[op].inputs)
+            self._needed[targets] = tuple(self._recording.ops[i] for i in sorted(found))
+        return self._needed[targets]
 
-    def _way(self, call: GradientCall, gradient: Gradient) -> tuple[int, ...]:
-        """The forward ops from the source towards the target, in order."""
-        reach = self._reach(gradient.source_tensors, self._handles(gradient))
-        needed = self._ancestors(set(call.target_tensors))
-        return tuple(
-            op.index
-            for op in self._recording.forward
-            if op.index in needed and reach.any.intersection(op.inputs)
-        )
-
-    def _between(self, call: GradientCall, gradient: Gradient) -> Iterable[Op]:
-        """The same ops, the target's first."""
-        return (self._recording.ops[i] for i in reversed(self._way(call, gradient)))
+    def _way(self, call: GradientCall, gradient: Gradient) -> tuple[Op, ...]:
+        """The forward ops from the source to the target, in order."""
+        needed = self._ancestors(call)
+        moving = self._reach(gradient, needed).any
+        return tuple(op for op in needed if op.kind == "forward" and moving.intersection(op.inputs))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
 from typing import Any, NamedTuple
@@ -67,6 +68,10 @@ class Finisher:
         self._attrs: dict[tuple[str, ...], Any] = {}
         self._read_of: dict[int, int] = {}
         self._assigned: dict[int, list[int]] = {}
+        self._read_at: dict[int, list[tuple[int, int]]] = {}
+        self._since: dict[int, tuple[int, tuple[int, ...]]] = {}
+        self._records = sorted(log.variables.values(), key=lambda record: record.index)
+        self._places: dict[int, tuple[int | None, tuple[Frame, ...]]] = {}
 
     def recording(
         self,
@@ -145,6 +150,16 @@ class Finisher:
                 self._read_of[entry.outputs[0]] = owners[0].index
             elif _ASSIGNS.match(entry.type):
                 self._assigned.setdefault(owners[0].index, []).append(position)
+        self._note_reads()
+
+    def _note_reads(self) -> None:
+        """For each variable its reads and the entries where they first appear, in order."""
+        seen: set[int] = set()
+        for position, entry in enumerate(self._log.entries):
+            for key in (*entry.inputs, *entry.outputs):
+                if key in self._read_of and key not in seen:
+                    seen.add(key)
+                    self._read_at.setdefault(self._read_of[key], []).append((position, key))
 
     # -- lines ------------------------------------------------------------------
 
@@ -166,11 +181,14 @@ class Finisher:
         return self._cells[filename]
 
     def _place(self, place: Place) -> tuple[int | None, tuple[Frame, ...]]:
-        frames = tuple(
-            Frame(_function_name(code), self._line(code, number).index)
-            for code, number in reversed(place)
-        )
-        return (frames[-1].line if frames else None), frames
+        known = self._places.get(id(place))  # the log holds every place: ids stay unique
+        if known is None:
+            frames = tuple(
+                Frame(_function_name(code), self._line(code, number).index)
+                for code, number in reversed(place)
+            )
+            known = self._places[id(place)] = (frames[-1].line if frames else None), frames
+        return known
 
     # -- ops and tensors --------------------------------------------------------
 
@@ -250,18 +268,13 @@ class Finisher:
         return self._log.names.get(key, "")
 
     def _variable_name(self, index: int) -> str:
-        record = next(r for r in self._log.variables.values() if r.index == index)
+        record = self._records[index]
         return self._log.names.get(record.key) or record.label or f"variable {index}"
 
     def _variables(self) -> tuple[VariableInfo, ...]:
-        reads: dict[int, list[int]] = {}
-        for key, index in self._read_of.items():
-            tensor = self._id(key)
-            if tensor is not None:
-                reads.setdefault(index, []).append(tensor)
         found = []
-        for record in sorted(self._log.variables.values(), key=lambda r: r.index):
-            mine = tuple(sorted(reads.get(record.index, ())))
+        for record in self._records:
+            mine = self._ids([key for _, key in self._read_at.get(record.index, ())])
             first = self._log.snapshot(self._order[mine[0]]) if mine else None
             handle = self._snapshot(record.key)
             found.append(
@@ -298,7 +311,7 @@ class Finisher:
             targets=names,
             target_tensors=tuple(t for t in known if t is not None),
             gradients=tuple(
-                self._gradient(" + ".join(names), leaf, answer, sources)
+                self._gradient(call, " + ".join(names), leaf, answer, sources)
                 for leaf, answer in zip(call.sources, answers, strict=True)
             ),
             line=line,
@@ -326,10 +339,12 @@ class Finisher:
             or f"{leaf.kind}{leaf.place}"
         )
 
-    def _gradient(self, target: str, leaf: Leaf, answer: Answer, expression: Any) -> Gradient:
+    def _gradient(
+        self, call: Call, target: str, leaf: Leaf, answer: Answer, expression: Any
+    ) -> Gradient:
         snapshot = self._snapshot(answer.key)
         record = self._log.variables.get(leaf.key) if leaf.key is not None else None
-        tensors = self._source_tensors(leaf)
+        tensors = self._source_tensors(call, leaf)
         weight = None
         if tensors:
             figures = self._log.snapshot(self._order[tensors[-1]]).value().stats
@@ -349,15 +364,24 @@ class Finisher:
             source_dtype=leaf.dtype,
         )
 
-    def _source_tensors(self, leaf: Leaf) -> tuple[int, ...]:
+    def _source_tensors(self, call: Call, leaf: Leaf) -> tuple[int, ...]:
+        """The tensors that stand for a source: itself, or the reads of a variable.
+
+        In a loop each call has its own: the reads since the call before it that asked
+        for the same variable, or that call's where there were none since.
+        """
         if leaf.kind == "tensor":
             own = self._id(leaf.key)
             return () if own is None else (own,)
         record = self._log.variables.get(leaf.key) if leaf.key is not None else None
         if record is None:
             return ()
-        reads = (self._id(key) for key, index in self._read_of.items() if index == record.index)
-        return tuple(sorted(r for r in reads if r is not None))
+        reads = self._read_at.get(record.index, [])
+        start, before = self._since.get(record.index, (0, ()))
+        end = bisect_left(reads, (call.start,)) if call.origin == "cell" else len(reads)
+        found = self._ids([key for _, key in reads[start:end]]) or before
+        self._since[record.index] = (max(start, end), found)
+        return found
 
     def _failure(self, failed: Failed | None) -> Failure | None:
         if failed is None:

@@ -41,6 +41,7 @@ class Linker:
         """Link the backward ops of one call."""
         self._meaning: dict[int, set[int]] = defaultdict(set)
         self._done: set[int] = set()
+        self._tensor_of: dict[int, int] = {}
         self._targets = [leaf.key for leaf in call.target if leaf.key is not None]
         own: set[int] = set()
         sums = self._sums(call)
@@ -73,7 +74,7 @@ class Linker:
         for key in entry.outputs:
             self._meaning[key] |= common
             for tensor in common:
-                self.links.gradients[tensor] = key
+                self._is_gradient(key, tensor)
 
     def _turn(self, turn: Differentiated) -> None:
         position = self._find(turn)
@@ -85,11 +86,15 @@ class Linker:
             self.links.forward[backward] = position
         for tensor, key in zip(entry.outputs, turn.incoming, strict=False):
             if key is not None:
-                self.links.gradients[tensor] = key
+                self._is_gradient(key, tensor)
         for tensor, key in zip(entry.inputs, turn.outgoing, strict=False):
             if key is not None:
                 self._meaning[key].add(tensor)
-                self.links.gradients[tensor] = key
+                self._is_gradient(key, tensor)
+
+    def _is_gradient(self, key: int, tensor: int) -> None:
+        self.links.gradients[tensor] = key
+        self._tensor_of[key] = tensor
 
     def _find(self, turn: Differentiated) -> int | None:
         made = {self._maker[k] for k in turn.outputs or () if k in self._maker}
@@ -137,12 +142,11 @@ class Linker:
 
         They belong to the forward op whose output's gradient they make.
         """
-        of_gradient = {key: tensor for tensor, key in self.links.gradients.items()}
         for position in range(call.start, call.end):
             if position in own or position in self.links.forward:
                 continue
             for key in self._entries[position].outputs:
-                tensor = of_gradient.get(key)
+                tensor = self._tensor_of.get(key)
                 if tensor is not None and tensor in self._maker:
                     self.links.forward[position] = self._maker[tensor]
                     break

@@ -237,12 +237,12 @@ class Log:
 
     def settle_calls(self, whole: int) -> None:
         """Let go of what the gradient calls hold."""
-        for call in self.calls:
+        for call in reversed(self.calls):  # they are settled in their order
+            if call.settled:
+                break
             self._settle_call(call, whole)
 
     def _settle_call(self, call: Call, whole: int) -> None:
-        if call.settled:
-            return
         answers = [self._answer(value, whole) for _, value in leaves(call.result)]
         call.target = self.leaves_of(call.target)
         call.sources = self.leaves_of(call.sources)

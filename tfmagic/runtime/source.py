@@ -96,7 +96,8 @@ def statement_at(source: str, line: int) -> ast.stmt | None:
     return best
 
 
-def call_arguments(source: str, line: int, method: str) -> list[ast.expr]:
+@lru_cache(maxsize=256)
+def call_arguments(source: str, line: int, method: str) -> tuple[ast.expr, ...]:
     """The arguments of the call ``….method(…)`` that stands on ``line`` of ``source``.
 
     Positional ones first, then those named ``target`` and ``sources``; empty where the
@@ -104,7 +105,7 @@ def call_arguments(source: str, line: int, method: str) -> list[ast.expr]:
     """
     statement = statement_at(source, line)
     if statement is None:
-        return []
+        return ()
     calls = [
         node
         for node in ast.walk(statement)
@@ -113,6 +114,6 @@ def call_arguments(source: str, line: int, method: str) -> list[ast.expr]:
         and node.func.attr == method
     ]
     if len(calls) != 1:
-        return []
+        return ()
     named = {word.arg: word.value for word in calls[0].keywords}
-    return [*calls[0].args, *(named[w] for w in ("target", "sources") if w in named)]
+    return (*calls[0].args, *(named[w] for w in ("target", "sources") if w in named))
