@@ -100,10 +100,12 @@ class Linker:
         made = {self._maker[k] for k in turn.outputs or () if k in self._maker}
         if made:
             return self._best(made, turn)
-        candidates = self._by_gradient(turn) | self._by_inputs(turn)
-        if not candidates:
-            candidates = {self._maker[k] for k in self._targets if k in self._maker}
-        return self._best(candidates, turn)
+        found = self._best(self._by_gradient(turn), turn)
+        if found is None:
+            found = self._best(self._by_inputs(turn), turn)
+        if found is None:
+            found = self._best({self._maker[k] for k in self._targets if k in self._maker}, turn)
+        return found
 
     def _by_gradient(self, turn: Differentiated) -> set[int]:
         return {
@@ -114,13 +116,13 @@ class Linker:
             if tensor in self._maker
         }
 
-    def _by_inputs(self, turn: Differentiated) -> set[int]:
-        return {
-            position
-            for key in turn.inputs or ()
-            if key is not None
-            for position in self._by_input.get((turn.type, key), ())
-        }
+    def _by_inputs(self, turn: Differentiated) -> Iterable[int]:
+        """Ops of the type that took these inputs; a constant is taken by many, so the
+        input with the fewest takers is asked."""
+        takers = (
+            self._by_input.get((turn.type, key), []) for key in turn.inputs or () if key is not None
+        )
+        return min(takers, key=len, default=[])
 
     def _best(self, candidates: Iterable[int], turn: Differentiated) -> int | None:
         fitting = [p for p in candidates if self._fits(self._entries[p], turn)]
