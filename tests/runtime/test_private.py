@@ -28,7 +28,9 @@ def test_without_a_needed_name_recording_says_so(key: str, monkeypatch: pytest.M
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("key", ["tensor_profiler", "register_gradient", "op_defs"])
+@pytest.mark.parametrize(
+    "key", ["tensor_profiler", "register_gradient", "op_defs", "gradient_registry"]
+)
 def test_without_another_name_the_rest_works(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(private._found, key, None)
     assert private.missing_features() == (private.NAMES[key].feature,)
@@ -38,6 +40,8 @@ def test_without_another_name_the_rest_works(key: str, monkeypatch: pytest.Monke
             y = v * v
         tape.gradient(y, v)
     assert rec.recording.gradients[0].gradients[0].value.data == 6.0
+    (gap,) = [gap for gap in rec.recording.complete if gap.code == "features"]
+    assert private.NAMES[key].feature in gap.message
 
 
 def test_a_release_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,3 +189,45 @@ def test_the_collectors_threshold_is_given_back() -> None:
         gc.set_threshold(900, 5, 5)
     assert gc.get_threshold() == (900, 5, 5)
     gc.set_threshold(*before)
+
+
+def test_in_a_loop_each_call_has_its_own_reads_and_weights() -> None:
+    w = tf.Variable(1.0)
+    with tfmagic.record() as rec:
+        for _ in range(4):
+            with tf.GradientTape() as tape:
+                loss = w * w
+            w.assign(w - 0.25 * tape.gradient(loss, w))
+    recording = rec.recording
+    gradients = [call.gradients[0] for call in recording.gradients]
+    assert [g.weight_norm for g in gradients] == [1.0, 0.5, 0.25, 0.125]
+    reads = [tensor for g in gradients for tensor in g.source_tensors]
+    assert len(reads) == len(set(reads)) and {recording.tensors[t].role for t in reads} == {"read"}
+    for gradient, call in zip(gradients, recording.gradients, strict=True):
+        target = recording.tensors[call.target_tensors[0]]
+        assert set(recording.ops[target.op].inputs) & set(gradient.source_tensors)
+
+
+def test_a_second_question_about_the_same_run_has_the_same_reads() -> None:
+    w = tf.Variable(2.0)
+    with tfmagic.record() as rec:
+        with tf.GradientTape(persistent=True) as tape:
+            loss = w * w
+        tape.gradient(loss, w)
+        tape.gradient(loss, [w])
+    first, second = (call.gradients[0] for call in rec.recording.gradients)
+    assert first.source_tensors == second.source_tensors != ()
+
+
+def test_the_caller_is_not_kept_alive() -> None:
+    def run() -> weakref.ref:
+        with tfmagic.record() as rec:
+            made = tf.ones((8, 8)) * 2.0
+        assert rec.recording.find("made") is not None
+        return weakref.ref(made)
+
+    gc.disable()
+    try:
+        assert run()() is None
+    finally:
+        gc.enable()

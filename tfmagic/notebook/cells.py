@@ -176,12 +176,7 @@ class Cells:
         try:
             value = run_body(self.shell, body)
         except BaseException as error:
-            self._stop(session, error)
-            self._conclude(session, error, None)
-            if self._running:  # shown under the traceback, once the cell around has ended
-                self._raised.append(session)
-            else:
-                session.show(session)
+            self._finish(session, error, None, later=bool(self._running))
             raise
         self._finish(session, None, value)
         return value
@@ -231,10 +226,16 @@ class Cells:
             return f"In [{names[filename]}]"
         return filename.replace("\\", "/").rpartition("/")[2]
 
-    def _finish(self, session: Session, error: BaseException | None, value: Any) -> None:
+    def _finish(
+        self, session: Session, error: BaseException | None, value: Any, *, later: bool = False
+    ) -> None:
+        """``later``: shown under the traceback, once the cell around has ended."""
         self._stop(session, error)
         self._conclude(session, error, value)
-        session.show(session)
+        if later:
+            self._raised.append(session)
+        else:
+            session.show(session)
 
     def _stop(self, session: Session, error: BaseException | None) -> None:
         if not self._running:

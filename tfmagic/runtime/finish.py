@@ -454,6 +454,9 @@ def gaps(log: Log) -> tuple[Gap, ...]:
         found.append(_gap("python", len(opaque)))
     if log.dropped:
         found.append(_gap("budget", log.dropped))
+    lacking = private.missing_features()
+    if lacking:
+        found.append(_gap("features", len(lacking), names=", ".join(lacking)))
     if log.faults:
         found.append(_gap("fault", len(log.faults), detail=log.faults[0]))
     return tuple(found)

@@ -177,7 +177,6 @@ class Log:
     settled: int = 0
     held: int = 0
     dropped: int = 0
-    traced: int = 0
     foreign: int = 0
     faults: list[str] = field(default_factory=list)
     keep_handles: bool = False

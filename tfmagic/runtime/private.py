@@ -50,7 +50,6 @@ NAMES = {
     "could_record": PrivateName(_EAGER + "record", "could_possibly_record", "later gradients"),
     "tensor_profiler": PrivateName(_C, "TFE_Py_SetEagerTensorProfiler", "other threads"),
     "eager_tensor": PrivateName(_FRAMEWORK + "ops", "EagerTensor", "recording", True),
-    "execute": PrivateName(_EAGER + "execute", "execute", "replay"),
     "variable": PrivateName(
         "tensorflow.python.ops.resource_variable_ops", "BaseResourceVariable", "variables", True
     ),
@@ -175,28 +174,13 @@ def tape_is_open() -> bool:
     return bool(_found["could_record"] and _found["could_record"]())
 
 
-def has_gradient(op_type: str) -> bool:
-    """Whether a gradient function is registered for ``op_type`` (it may be "none")."""
-    registry = _found["gradient_registry"]
-    try:
-        registry.lookup(op_type)
-    except LookupError:
-        return False
-    return True
-
-
 def is_not_differentiable(op_type: str) -> bool:
     """Whether ``op_type`` is registered as having no gradient at all."""
+    registry = _found["gradient_registry"]
     try:
-        return _found["gradient_registry"].lookup(op_type) is None
+        return registry is not None and registry.lookup(op_type) is None
     except LookupError:
         return False
-
-
-def execute(op_type: str, count: int, inputs: Sequence[Any], attrs: Any) -> list[Any]:
-    """Run one op again on ``inputs``; ``count`` is the number of its outputs."""
-    result = _found["execute"](op_type, count, list(inputs), attrs, context())
-    return list(result)
 
 
 def op_definition(op_type: str) -> Any:

@@ -2,9 +2,10 @@
 
 An op callback hears every eager op of this thread.  It notes the live tensors, the
 user's line, the name scope and the time; everything that can wait is worked out
-afterwards.  Two further ears are put on for the time of the recording: one on the
+afterwards.  Three further ears are put on for the time of the recording: one on the
 function by which TensorFlow differentiates an op (which backward ops belong to which
-forward op), one on ``GradientTape.gradient`` (what the cell itself asked).
+forward op), one on ``GradientTape.gradient`` (what the cell itself asked), one on
+``record_operation`` (ops that bring their own backward function).
 """
 
 from __future__ import annotations
@@ -149,8 +150,7 @@ class Recorder:
         graph: Any = None,
     ) -> None:
         if graph is not None:
-            self.log.traced += 1
-            return
+            return  # traced into a graph, not run
         when = perf_counter()
         try:
             self._note(op_type, inputs, attrs, outputs, when)
@@ -161,7 +161,7 @@ class Recorder:
         """One op.  Every microsecond here is added to every op of the user's."""
         caller = sys._getframe(2)
         asked = self._call
-        place = asked.place if asked is not None else self._place(caller)
+        place = asked.place if asked is not None else self.place(caller)
         if not place and asked is None and not self.everything:
             return  # nobody's line: a display hook, another extension
         if op_type.__class__ is bytes:
@@ -191,7 +191,7 @@ class Recorder:
         if log.held > self.budget:
             self._drop_oldest()
 
-    def _place(self, frame: FrameType | None) -> Place:
+    def place(self, frame: FrameType | None) -> Place:
         """The user's lines that led here, innermost first, and names seen on the way."""
         files, lines = self._files, self._lines
         found = []
@@ -321,7 +321,7 @@ class Recorder:
         def gradient(tape: Any, target: Any, sources: Any, *args: Any, **kwargs: Any) -> Any:
             if not self._mine() or self._call is not None:
                 return original(tape, target, sources, *args, **kwargs)
-            with self.calling("cell", target, sources, self._place(sys._getframe(1))) as call:
+            with self.calling("cell", target, sources, self.place(sys._getframe(1))) as call:
                 call.watches = private.watches_variables(tape)
                 answer = call.result = original(tape, target, sources, *args, **kwargs)
             if not self.keep:

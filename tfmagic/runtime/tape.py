@@ -76,6 +76,7 @@ class Tape:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.stop(error)
+        self._namespace = dict  # its names are learned; a frame held here would hold tensors
 
     def start(self) -> None:
         """Record from now on; what was recorded before is kept."""
@@ -183,7 +184,7 @@ class Tape:
     ) -> Any:
         """Differentiate, and let the recorder hear the backward ops."""
         recorder, self._recording = self._recorder, None
-        place = recorder._place(sys._getframe(1)) if origin == "asked" else ()
+        place = recorder.place(sys._getframe(1)) if origin == "asked" else ()
         recorder.start()
         try:
             with recorder.calling(origin, target, sources, place) as call:
@@ -293,7 +294,6 @@ def _copy(log: Log) -> Log:
         names=log.names,
         settled=log.settled,
         dropped=log.dropped,
-        traced=log.traced,
         foreign=log.foreign,
         faults=list(log.faults),
     )
