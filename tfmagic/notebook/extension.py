@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+from tfmagic.notebook.cells import Cells
 from tfmagic.notebook.completion import Completion
-from tfmagic.notebook.magics import TFMagics
+from tfmagic.notebook.magics import FAMILIES, Family
 from tfmagic.notebook.settings import TFMagic
 
-_loaded: dict[int, TFMagics] = {}
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What stands in one shell."""
+
+    settings: TFMagic
+    cells: Cells
+    families: tuple[Family, ...]
+
+
+_loaded: dict[int, Loaded] = {}
 
 
 def load(shell: Any) -> None:
@@ -16,31 +28,37 @@ def load(shell: Any) -> None:
     if id(shell) in _loaded:
         return
     settings = TFMagic(parent=shell)
-    magics = TFMagics(shell, settings)
-    shell.register_magics(magics)
+    cells = Cells(shell, settings)
+    families = tuple(family(shell, settings, cells) for family in FAMILIES)
+    shell.register_magics(*families)
     shell.configurables.append(settings)
-    magics.cells.attach()
-    Completion.attach(shell, magics.parsers)
-    _loaded[id(shell)] = magics
+    cells.magics = {name: how for each in families for name, how in each.takes_cells.items()}
+    cells.attach()
+    Completion.attach(
+        shell, {name: parser for each in families for name, parser in each.parsers.items()}
+    )
+    _loaded[id(shell)] = Loaded(settings, cells, families)
 
 
 def unload(shell: Any) -> None:
     """Take everything out again."""
-    magics = _loaded.pop(id(shell), None)
-    if magics is None:
+    loaded = _loaded.pop(id(shell), None)
+    if loaded is None:
         return
-    magics.cells.detach()
+    loaded.cells.detach()
     Completion.detach(shell)
-    shell.configurables.remove(magics.settings)
-    for kind, registered in shell.magics_manager.magics.items():
-        for name in magics.magics[kind]:
-            registered.pop(name, None)
-    shell.magics_manager.registry.pop(type(magics).__name__, None)
+    shell.configurables.remove(loaded.settings)
+    for family in loaded.families:
+        family.detach()
+        for kind, registered in shell.magics_manager.magics.items():
+            for name in family.magics[kind]:
+                registered.pop(name, None)
+        shell.magics_manager.registry.pop(type(family).__name__, None)
 
 
 def last_recording() -> Any:
     """The last recording of the shells that are loaded, or None."""
-    for magics in reversed(list(_loaded.values())):
-        if magics.cells.last is not None:
-            return magics.cells.last
+    for loaded in reversed(list(_loaded.values())):
+        if loaded.cells.last is not None:
+            return loaded.cells.last
     return None

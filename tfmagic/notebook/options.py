@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from IPython.core.error import UsageError
 from IPython.utils.process import arg_split
@@ -108,36 +108,3 @@ def identifier(word: str | None, option: str) -> str | None:
 def usage_error(error: TfmagicError) -> UsageError:
     """One line without a traceback, as IPython shows a wrong use of a magic."""
     return UsageError(str(error))
-
-
-def tape_options() -> Options:
-    """Options of ``%%tape``."""
-    parser = Options("%%tape")
-    add: Any = parser.add_argument
-    add("name", nargs="?", metavar="NAME", help="help.tape_name")
-    add("--target", metavar="EXPR", help="help.tape_target")
-    add("--wrt", metavar="A,B", help="help.tape_wrt")
-    add("--watch", metavar="X", help="help.tape_watch")
-    add("--graph", action=argparse.BooleanOptionalAction, default=None, help="help.tape_graph")
-    add("--depth", type=int, metavar="N", help="help.tape_depth")
-    add("--flat", action="store_true", help="help.tape_flat")
-    add("--fold", dest="flat", action="store_false", help="help.tape_fold")
-    add("--backward", action="store_true", help="help.tape_backward")
-    add("-o", dest="output", metavar="NAME", help="help.output")
-    add("-q", dest="quiet", action="store_true", help="help.quiet")
-    return parser
-
-
-def graph_options() -> Options:
-    """Options of ``%tfgraph`` and ``%%tfgraph``."""
-    parser = Options("%tfgraph")
-    add: Any = parser.add_argument
-    add("expression", nargs="*", metavar="EXPR", help="help.graph_expression")
-    add("--depth", type=int, metavar="N", help="help.tape_depth")
-    add("--flat", action="store_true", help="help.tape_flat")
-    add("--fold", dest="flat", action="store_false", help="help.tape_fold")
-    add("--backward", action="store_true", help="help.tape_backward")
-    add("--save", metavar="FILE", help="help.graph_save")
-    add("-o", dest="output", metavar="NAME", help="help.output")
-    add("-q", dest="quiet", action="store_true", help="help.quiet")
-    return parser

@@ -1,0 +1,9 @@
+"""The magics, a family to a file: each parses its line, and calls the function behind it."""
+
+from tfmagic.notebook.magics.base import Family
+from tfmagic.notebook.magics.graph import GraphMagics
+from tfmagic.notebook.magics.tape import TapeMagics
+
+FAMILIES: tuple[type[Family], ...] = (TapeMagics, GraphMagics)
+
+__all__ = ["FAMILIES", "Family"]

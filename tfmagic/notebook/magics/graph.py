@@ -1,0 +1,113 @@
+"""``%tfgraph`` and ``%%tfgraph``: the op graph, inline or into a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import (
+    cell_magic,
+    line_magic,
+    magics_class,
+    no_var_expand,
+    output_can_be_silenced,
+)
+
+from tfmagic.errors import TfmagicError
+from tfmagic.language import say
+from tfmagic.notebook.cells import Session, show_line
+from tfmagic.notebook.magics.base import Family
+from tfmagic.notebook.options import HelpShown, Options, identifier, usage_error
+from tfmagic.notebook.view import show
+
+if TYPE_CHECKING:
+    from tfmagic.model import Recording
+
+
+def graph_options() -> Options:
+    """Options of ``%tfgraph`` and ``%%tfgraph``."""
+    parser = Options("%tfgraph")
+    add: Any = parser.add_argument
+    add("expression", nargs="*", metavar="EXPR", help="help.graph_expression")
+    add("--depth", type=int, metavar="N", help="help.tape_depth")
+    add("--flat", action="store_true", help="help.tape_flat")
+    add("--fold", dest="flat", action="store_false", help="help.tape_fold")
+    add("--backward", action="store_true", help="help.tape_backward")
+    add("--save", metavar="FILE", help="help.graph_save")
+    add("-o", dest="output", metavar="NAME", help="help.output")
+    add("-q", dest="quiet", action="store_true", help="help.quiet")
+    return parser
+
+
+@magics_class
+class GraphMagics(Family):
+    """``%tfgraph EXPR`` draws a recording, a function or a model; ``%%tfgraph`` the cell."""
+
+    def __init__(self, *shared: Any) -> None:
+        super().__init__(*shared)
+        self.parsers = {"tfgraph": graph_options()}
+        self.takes_cells = {"tfgraph": (self.parsers["tfgraph"], self._show_graph)}
+
+    @cell_magic("tfgraph")
+    @no_var_expand
+    @output_can_be_silenced
+    def graph_cell(self, line: str, cell: str) -> Any:
+        """Run the cell as it is, and draw its graph."""
+        __tracebackhide__ = True
+        return self.cells.run_inside("tfgraph", line, cell)
+
+    @line_magic("tfgraph")
+    @no_var_expand
+    def graph_line(self, line: str) -> None:
+        """Draw a recording, a function or a Keras model; alone, the last recording."""
+        try:
+            options = self._graph_options(line)
+        except HelpShown:
+            return
+        except TfmagicError as error:
+            raise usage_error(error) from None
+        try:
+            recording, title = self._drawable(options)
+            self._draw(options, recording, title)
+        except TfmagicError as error:
+            raise usage_error(error) from None
+
+    def _graph_options(self, line: str) -> Any:
+        options = self.parsers["tfgraph"].parse(line)
+        identifier(options.output, "-o")
+        return options
+
+    def _drawable(self, options: Any) -> tuple[Recording, str]:
+        expression = " ".join(options.expression)
+        if not expression:
+            last = self.cells.last
+            if last is None:
+                raise UsageError(say("cells.nothing_yet"))
+            return last, ""
+        from tfmagic.runtime.subject import recording_of
+
+        return recording_of(expression, lambda: self.shell.user_ns, self.cells.label), expression
+
+    def _show_graph(self, session: Session) -> None:
+        options, tape = session.options, session.tape
+        if tape is None:
+            if not options.quiet:
+                show_line(session.note)
+        elif not tape.ran:
+            show_line(say("cells.no_ops"))
+        else:
+            self._draw(options, tape.recording, "")
+
+    def _draw(self, options: Any, recording: Recording, title: str) -> None:
+        from tfmagic.render.report import GraphView
+
+        view = GraphView(recording, title, **self.picture(options))
+        if options.save:
+            path = Path(options.save).expanduser()
+            view.save(path)
+            show_line(say("cells.saved", path=str(path)))
+        if options.output:
+            self.shell.user_ns[options.output] = view
+        if not options.quiet:
+            show(view.mimebundle)

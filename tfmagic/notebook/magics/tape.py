@@ -1,0 +1,95 @@
+"""``%%tape`` and ``%tape``: what a cell really ran, its gradients and its graph."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import (
+    cell_magic,
+    line_magic,
+    magics_class,
+    no_var_expand,
+    output_can_be_silenced,
+)
+
+from tfmagic.language import say
+from tfmagic.notebook.cells import Session, show_line
+from tfmagic.notebook.magics.base import Family
+from tfmagic.notebook.options import Options
+from tfmagic.notebook.view import show
+
+if TYPE_CHECKING:
+    from tfmagic.model import Recording
+
+
+def tape_options() -> Options:
+    """Options of ``%%tape``."""
+    parser = Options("%%tape")
+    add: Any = parser.add_argument
+    add("name", nargs="?", metavar="NAME", help="help.tape_name")
+    add("--target", metavar="EXPR", help="help.tape_target")
+    add("--wrt", metavar="A,B", help="help.tape_wrt")
+    add("--watch", metavar="X", help="help.tape_watch")
+    add("--graph", action=argparse.BooleanOptionalAction, default=None, help="help.tape_graph")
+    add("--depth", type=int, metavar="N", help="help.tape_depth")
+    add("--flat", action="store_true", help="help.tape_flat")
+    add("--fold", dest="flat", action="store_false", help="help.tape_fold")
+    add("--backward", action="store_true", help="help.tape_backward")
+    add("-o", dest="output", metavar="NAME", help="help.output")
+    add("-q", dest="quiet", action="store_true", help="help.quiet")
+    return parser
+
+
+@magics_class
+class TapeMagics(Family):
+    """``%%tape NAME …`` records a cell, ``%tape on`` every following one."""
+
+    def __init__(self, *shared: Any) -> None:
+        super().__init__(*shared)
+        self.parsers = {"tape": tape_options()}
+        self.takes_cells = {"tape": (self.parsers["tape"], self._show)}
+
+    @cell_magic("tape")
+    @no_var_expand
+    @output_can_be_silenced
+    def tape_cell(self, line: str, cell: str) -> Any:
+        """Run the cell as it is, and show its gradients and its graph."""
+        __tracebackhide__ = True
+        return self.cells.run_inside("tape", line, cell)
+
+    @line_magic("tape")
+    def tape_line(self, line: str) -> None:
+        """``%tape on`` records every following cell as one story, ``%tape off`` ends it."""
+        word = line.strip()
+        if word == "on":
+            self.cells.begin_story()
+            show_line(say("cells.story_on"))
+        elif word == "off":
+            key = "cells.story_off" if self.cells.telling else "cells.story_none"
+            self.cells.end_story()
+            show_line(say(key))
+        elif not word:
+            show_line(say("cells.story_on" if self.cells.telling else "cells.story_none"))
+        elif word in ("--help", "-h"):
+            print(self.parsers["tape"].format_help().rstrip())
+        else:
+            raise UsageError(say("cells.story_unknown", given=word))
+
+    def _show(self, session: Session) -> None:
+        options, tape = session.options, session.tape
+        if options.quiet:
+            return
+        if tape is None:
+            show_line(session.note)
+        elif len(tape.log.entries) > session.before:
+            show(lambda: self._report(options, tape.recording).mimebundle())
+        elif not session.story:
+            show_line(say("cells.no_ops"))
+
+    def _report(self, options: Any, recording: Recording) -> Any:
+        from tfmagic.render.report import Report
+
+        wanted = self.settings.graph if options.graph is None else options.graph
+        return Report(recording, graph=wanted, **self.picture(options))
