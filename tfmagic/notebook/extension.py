@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,9 @@ def unload(shell: Any) -> None:
     if loaded is None:
         return
     loaded.cells.detach()
+    panels = sys.modules.get("tfmagic.notebook.panels.base")
+    if panels is not None:
+        panels.close_all()
     Completion.detach(shell)
     shell.configurables.remove(loaded.settings)
     for family in loaded.families:

@@ -1,0 +1,143 @@
+// What every panel stands on; the panel's own module follows it in the same file.
+//
+// openPanel({model, el}, build) shows nothing until the kernel has answered: a panel that is
+// only remembered (a saved notebook, a kernel that is gone) leaves its snapshot in sight.
+// `build(root, panel, first)` makes the controls from the first answer, and gives back
+// `paint(state)`, which is called with every later one, and optionally `remove()`.
+//
+// One message is under way at a time. Moves that are made meanwhile are merged, so that a
+// slider never queues up and the last value always arrives.
+
+const STILL = 700; // ms without a move after which the snapshot is brought up to date
+const PATIENCE = 400; // ms without an answer after which the kernel is called busy
+
+function make(tag, attributes = {}, ...children) {
+  const svg = ["svg", "g", "path", "text", "title", "circle", "line", "rect", "polyline", "ellipse"];
+  const node = svg.includes(tag)
+    ? document.createElementNS("http://www.w3.org/2000/svg", tag)
+    : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value === true) node.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value);
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+// Hides the static twin of a live panel, wherever it is drawn anew; the last view shows it again.
+function hideSnapshot(name) {
+  const id = `tfmagic-hides-${name}`;
+  let style = document.getElementById(id);
+  if (!style) {
+    style = make("style", { id });
+    style.textContent = `.${CSS.escape(name)} { display: none !important; }`;
+    style.dataset.views = 0;
+    document.head.append(style);
+  }
+  style.dataset.views = Number(style.dataset.views) + 1;
+  return () => {
+    style.dataset.views = Number(style.dataset.views) - 1;
+    if (Number(style.dataset.views) <= 0) style.remove();
+  };
+}
+
+function openPanel({ model, el }, build) {
+  const view = Math.random().toString(36).slice(2);
+  const alert = make("p", { class: "tfm-alert", role: "alert", hidden: true });
+  const busy = make("p", { class: "tfm-busy", role: "status", hidden: true });
+  const body = make("div", { class: "tfm-body" });
+  const root = make("section", { class: "tfm-panel", hidden: true }, alert, busy, body);
+  el.append(root);
+
+  let made = null;
+  let showAgain = null;
+  let underWay = null;
+  let patience = 0;
+  let stillness = 0;
+  let sequence = 0;
+  let closed = false;
+  const queue = [];
+  const waiting = new Map();
+
+  function next() {
+    if (underWay || !queue.length || closed) return;
+    underWay = queue.shift();
+    model.send({ view, seq: underWay.seq, kind: underWay.kind, content: underWay.content });
+    patience = setTimeout(() => (busy.hidden = false), PATIENCE);
+  }
+
+  // Ask the kernel for something. With `merge`, an equal request that still waits takes over
+  // the new content. Answers a promise of the state that came of it.
+  function send(kind, content = {}, merge = false) {
+    clearTimeout(stillness);
+    const last = queue[queue.length - 1];
+    if (merge && last && last.kind === kind) {
+      Object.assign(last.content, content);
+      return last.done;
+    }
+    const message = { kind, content: { ...content }, seq: ++sequence };
+    message.done = new Promise((resolve) => waiting.set(message.seq, resolve));
+    queue.push(message);
+    next();
+    return message.done;
+  }
+
+  function say(text) {
+    alert.textContent = text || "";
+    alert.hidden = !text;
+  }
+
+  function live(answer) {
+    root.lang = answer.lang;
+    root.setAttribute("aria-label", answer.title);
+    busy.textContent = answer.busy;
+    made = build(body, panel, answer.state) || {};
+    root.hidden = false;
+    showAgain = hideSnapshot(answer.snapshot);
+  }
+
+  function settle(answer) {
+    clearTimeout(patience);
+    busy.hidden = true;
+    underWay = null;
+    const resolve = waiting.get(answer.seq);
+    waiting.delete(answer.seq);
+    if (resolve) resolve(answer.state);
+    next();
+    if (!queue.length && answer.kind !== "snapshot") {
+      clearTimeout(stillness);
+      stillness = setTimeout(() => !underWay && send("snapshot"), STILL);
+    }
+  }
+
+  function receive(answer) {
+    if (closed) return;
+    const mine = answer.view === view && underWay && answer.seq === underWay.seq;
+    try {
+      if (mine || !answer.view) say(answer.error);
+      if (!made && mine && answer.state) live(answer);
+      else if (made && made.paint && answer.state) made.paint(answer.state);
+      if (!made && answer.error) root.hidden = false;
+    } catch (error) {
+      say(String(error));
+      root.hidden = false;
+    } finally {
+      if (mine) settle(answer);
+    }
+  }
+
+  const panel = { send, say, root };
+  model.on("msg:custom", receive);
+  send("hello");
+
+  return () => {
+    closed = true;
+    clearTimeout(patience);
+    clearTimeout(stillness);
+    model.off("msg:custom", receive);
+    if (made && made.remove) made.remove();
+    if (showAgain) showAgain();
+    root.remove();
+  };
+}
