@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfmagic.api import explain, graph, load
+    from tfmagic.api import explain, graph, load, variables
     from tfmagic.model import Recording, Verdict
     from tfmagic.runtime.tape import Tape, record
 
@@ -26,6 +26,7 @@ _HOME = {
     "graph": "tfmagic.api",
     "load": "tfmagic.api",
     "record": "tfmagic.runtime.tape",
+    "variables": "tfmagic.api",
 }
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "last",
     "load",
     "record",
+    "variables",
 ]
 
 

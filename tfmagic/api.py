@@ -9,7 +9,11 @@ from tfmagic.errors import LoadError
 from tfmagic.model import Recording, from_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tfmagic.model import Verdict
+    from tfmagic.model.inventory import Conversion
+    from tfmagic.render.inventory import InventoryView
     from tfmagic.render.report import GraphView
     from tfmagic.runtime.tape import Tape
 
@@ -64,3 +68,24 @@ def graph(subject: Any, title: str = "", **options: Any) -> GraphView:
         name = getattr(subject, "__name__", "") or getattr(subject, "name", "") or "graph"
         subject, title = drawable(subject, str(name)), title or str(name)
     return GraphView(subject, title, **options)
+
+
+def variables(subject: Any, sort: str = "", filter: str = "", title: str = "") -> InventoryView:
+    """What ``subject`` holds: a mapping such as ``globals()``, or a module or model as a tree.
+
+    ``sort`` is ``"name"``, ``"kind"``, ``"dtype"``, ``"bytes"`` or ``"change"``; ``filter`` a
+    word in the name, kind or dtype.  The result's ``inventory`` is plain data.
+    """
+    from tfmagic.analysis.inventory import arranged
+    from tfmagic.render.inventory import InventoryView
+    from tfmagic.runtime.inventory import inventory
+
+    found, _ = inventory(subject, title)
+    return InventoryView(arranged(found, sort, filter))
+
+
+def conversion(value: Any, expression: str, namespace: Mapping[str, Any]) -> Conversion:
+    """How ``value``, which came of ``expression``, becomes a tensor, and why so."""
+    from tfmagic.runtime.conversion import conversion as tried
+
+    return tried(value, expression, namespace)

@@ -3,7 +3,8 @@
 from tfmagic.notebook.magics.base import Family
 from tfmagic.notebook.magics.graph import GraphMagics
 from tfmagic.notebook.magics.tape import TapeMagics
+from tfmagic.notebook.magics.variables import VariableMagics
 
-FAMILIES: tuple[type[Family], ...] = (TapeMagics, GraphMagics)
+FAMILIES: tuple[type[Family], ...] = (TapeMagics, GraphMagics, VariableMagics)
 
 __all__ = ["FAMILIES", "Family"]

@@ -1,0 +1,182 @@
+"""``%tfvars``: the table of what is held, and the lesson on how a value becomes a tensor."""
+
+from __future__ import annotations
+
+from tfmagic.analysis.notation import UNKNOWN_SIGN, device, number, shape, size, value_lines
+from tfmagic.language import say
+from tfmagic.model.inventory import Conversion, Holding, Inventory
+from tfmagic.render import html, text
+from tfmagic.render.escape import clipped, visible
+from tfmagic.render.tables import Column, Row, Table
+
+__all__ = ["ConversionView", "InventoryView"]
+
+BARS = "▁▂▃▄▅▆▇█"
+MOST = 200
+
+
+class InventoryView:
+    """An :class:`Inventory` as text and HTML; ``inventory`` is the data behind it."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self.inventory = inventory
+
+    def __repr__(self) -> str:
+        return text.render(self._head(), [self.table()], self._notes())
+
+    def mimebundle(self) -> dict[str, str]:
+        """The table as ``text/plain`` and ``text/html``."""
+        parts = [html.head(self._head()), html.table(self.table()), html.notes(self._notes())]
+        return {"text/plain": repr(self), "text/html": html.report(parts)}
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return self.mimebundle()
+
+    def table(self) -> Table:
+        """One row for each thing held."""
+        held = self.inventory.holdings
+        columns = [
+            Column(say("vars.name"), code=True),
+            Column(say("vars.kind")),
+            Column(say("report.shape"), code=True),
+            Column(say("report.dtype")),
+            Column(say("report.device"), spare=2),
+            Column(say("vars.bytes"), "right", spare=4),
+            Column(say("report.trainable"), spare=3),
+            Column(say("report.value"), code=True),
+            Column(say("vars.histogram"), code=True, spare=1),
+        ]
+        if self.inventory.compared:
+            columns.append(Column(say("vars.change"), code=True))
+        rows = tuple(_row(h, self.inventory.compared) for h in held)
+        return Table(say("vars.caption"), tuple(columns), rows).head(MOST)
+
+    def _head(self) -> str:
+        found = self.inventory
+        words = [say("vars.found", n=len(found.holdings))]
+        if found.variables:
+            words.append(say("report.variables_read", n=found.variables))
+            words.append(say("vars.parameters", n=found.parameters))
+            words.append(size(found.bytes))
+        return " · ".join([*([visible(found.title)] if found.title else []), *words])
+
+    def _notes(self) -> list[str]:
+        found, notes = self.inventory, []
+        if found.gone:
+            notes.append(say("vars.gone", names=clipped(visible(", ".join(found.gone)), 300)))
+        if found.uncompared:
+            notes.append(say("vars.uncompared", n=found.uncompared))
+        if any(h.bins for h in found.holdings):
+            notes.append(say("vars.histogram_note"))
+        return notes
+
+
+def _row(held: Holding, compared: bool) -> Row:
+    stats = held.value.stats
+    broken = stats is not None and not stats.finite
+    cells = [
+        "  " * held.depth + clipped(visible(held.name), 80),
+        f"{say(f'vars.kind_{held.kind}')} ({visible(held.type)})"
+        if held.kind in ("module", "model", "layer", "optimizer")
+        else say(f"vars.kind_{held.kind}"),
+        shape(held.shape),
+        held.dtype or UNKNOWN_SIGN,
+        device(held.device) or UNKNOWN_SIGN,
+        UNKNOWN_SIGN if held.bytes is None else size(held.bytes),
+        UNKNOWN_SIGN if held.trainable is None else _yes(held.trainable),
+        _value(held),
+        _bars(held.bins) or UNKNOWN_SIGN,
+    ]
+    if compared:
+        cells.append(_change(held))
+    return Row(tuple(cells), "bad" if broken else "", " ".join(_remarks(held)))
+
+
+def _yes(answer: bool) -> str:
+    return say("report.yes") if answer else say("report.no")
+
+
+def _value(held: Holding) -> str:
+    if held.kind == "optimizer":
+        return UNKNOWN_SIGN
+    if held.kind in ("module", "model", "layer", "optimizer"):
+        return say("vars.parameters", n=held.parameters)
+    lines = value_lines(held.value)
+    if lines and held.kind not in ("ragged", "sparse"):
+        return visible("\n".join(lines), lines=True)
+    stats = held.value.stats
+    if stats is None or stats.min is None:
+        return UNKNOWN_SIGN
+    return f"{number(stats.min, 4)} … {number(stats.max, 4)}, μ = {number(stats.mean, 4)}"
+
+
+def _bars(bins: tuple[int, ...]) -> str:
+    most = max(bins, default=0)
+    return "".join(BARS[-(-7 * n // most)] if n else " " for n in bins) if most else ""
+
+
+def _change(held: Holding) -> str:
+    if held.new:
+        return say("vars.new")
+    if held.change is None:
+        return UNKNOWN_SIGN
+    return f"‖Δ‖ = {number(held.change, 3)}" if held.change else "="
+
+
+def _remarks(held: Holding) -> list[str]:
+    said = []
+    stats = held.value.stats
+    if stats is not None and not stats.finite:
+        said.append(say("vars.not_finite", nan=stats.nan, inf=stats.inf))
+    if held.same:
+        said.append(say("vars.same", names=clipped(visible(", ".join(held.same)), 200)))
+    if held.shares:
+        said.append(say("vars.shares", names=clipped(visible(", ".join(held.shares)), 200)))
+    if held.note in ("sampled", "not_built"):
+        said.append(say(f"vars.{held.note}"))
+    elif held.note:
+        said.append(clipped(visible(held.note), 300))
+    return said
+
+
+class ConversionView:
+    """A :class:`Conversion` as text and HTML."""
+
+    def __init__(self, conversion: Conversion) -> None:
+        self.conversion = conversion
+
+    def __repr__(self) -> str:
+        return text.render(self._head(), [], self._lines())
+
+    def mimebundle(self) -> dict[str, str]:
+        """The lesson as ``text/plain`` and ``text/html``."""
+        parts = [html.head(self._head()), html.notes(self._lines())]
+        return {"text/plain": repr(self), "text/html": html.report(parts)}
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return self.mimebundle()
+
+    def _head(self) -> str:
+        how = self.conversion
+        given = f"{clipped(visible(how.expression), 80)}: {visible(how.type)}"
+        return f"{given} → {how.dtype} {shape(how.shape)}" if how.dtype else given
+
+    def _lines(self) -> list[str]:
+        how = self.conversion
+        lines = [say(f"vars.why_{how.rule}", dtype=how.dtype)]
+        if how.error:
+            lines.append(clipped(visible(how.error), 300))
+        if how.lost:
+            lines.append(say("vars.why_lost", lost=number(how.lost, 3)))
+        if how.left:
+            lines.append(say("vars.why_left", names=", ".join(map(visible, how.left))))
+        if how.meets:
+            lines.append(say("vars.why_meets", dtype=how.meets))
+        elif how.refusal:
+            detail = clipped(visible(how.refusal), 200)
+            lines.append(say("vars.why_refused_product", detail=detail))
+        if how.rule in ("tensor", "variable"):
+            lines.append(say("vars.why_numpy"))
+        elif how.rule not in ("packed", "refused"):
+            lines.append(say("vars.why_tape"))
+        return lines
