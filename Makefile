@@ -2,6 +2,7 @@
 # make test     every test                      make check    lint, types, layers
 # make lab      the lesson in JupyterLab        make browser  what the browser tests need
 # make bench    the benchmarks                  make clean    all of this away again
+# make release  sdist and wheel in dist/, tried in an empty environment
 #
 # Only Python 3.11 or newer and pip are needed: everything else goes into .venv.
 # Variables:  PYTHON=python3.12   LESSON=ko   TENSORFLOW='tensorflow[and-cuda]'   ARGS='-k tape'
@@ -28,7 +29,7 @@ LESSON ?= $(if $(filter ko%,$(firstword $(LC_ALL) $(LC_MESSAGES) $(LANG))),ko,en
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lab check browser bench clean
+.PHONY: demo test lab check browser bench release clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -50,6 +51,9 @@ bench: $(VENV)/.develop
 	@for each in benchmarks/[a-z]*.py; do \
 		echo "== $$each"; $(BIN)/python -m benchmarks.$$(basename $$each .py) $(ARGS) || exit 1; \
 	done
+
+release: $(VENV)/.develop
+	TENSORFLOW='$(TENSORFLOW)' $(BIN)/python tests/release.py
 
 browser:
 	@sh tests/browser/install.sh
