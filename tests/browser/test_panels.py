@@ -14,8 +14,8 @@ KNOB = '''from tfmagic.notebook.panels import base
 
 class Knob(base.Panel):
     value, seen = 1, []
-    _css = base.style("panel.css")
-    _esm = base.script("panel.js") + """
+    _css = base.style()
+    _esm = base.script() + """
     export default { render: (context) => openPanel(context, (root, panel, first) => {
         const shown = make("output", {}, String(first.value));
         const slider = make("input", { type: "range", min: 1, max: 100, value: 1, "aria-label": "knob",

@@ -98,5 +98,5 @@ def test_unloading_closes_the_panels(knob: Any, shell: Any) -> None:
 def test_the_files_of_a_panel_are_in_the_package() -> None:
     from tfmagic.notebook.panels import base
 
-    assert "function openPanel" in base.script("panel.js")
-    assert "--jp-ui-font-color1" in base.style("panel.css")
+    assert "function openPanel" in base.script()
+    assert "--jp-ui-font-color1" in base.style()

@@ -54,14 +54,14 @@ def _static(name: str) -> str:
     return files("tfmagic.notebook").joinpath("static", name).read_text(encoding="utf-8")
 
 
-def script(name: str) -> str:
-    """The module of one panel, with what all panels share before it."""
-    return _static("panel.js") + "\n" + _static(name)
+def script(*names: str) -> str:
+    """The module of one panel, made of these files, with what all panels share before them."""
+    return "\n".join(_static(name) for name in ("panel.js", *names))
 
 
-def style(name: str) -> str:
-    """The style sheet of one panel, after the shared one."""
-    return _static("panel.css") + "\n" + _static(name)
+def style(*names: str) -> str:
+    """The style sheet of one panel, made of these files, after the shared one."""
+    return "\n".join(_static(name) for name in ("panel.css", *names))
 
 
 class Panel(anywidget.AnyWidget):
