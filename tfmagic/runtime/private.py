@@ -46,6 +46,7 @@ NAMES = {
     "gradient_function": PrivateName(_EAGER + "backprop", "_gradient_function", "backward ops"),
     "register_gradient": PrivateName(_C, "TFE_Py_RegisterGradientFunction", "backward ops"),
     "record_gradient": PrivateName(_EAGER + "execute", "record_gradient", "later gradients"),
+    "execute": PrivateName(_EAGER + "execute", "execute", "replay"),
     "record_operation": PrivateName(_EAGER + "record", "record_operation", "custom gradients"),
     "could_record": PrivateName(_EAGER + "record", "could_possibly_record", "later gradients"),
     "tensor_profiler": PrivateName(_C, "TFE_Py_SetEagerTensorProfiler", "other threads"),
@@ -155,6 +156,26 @@ def record_gradient(
 ) -> None:
     """Put an op that ran earlier on the tapes that are open now."""
     _found["record_gradient"](op_type, list(inputs), attrs, list(outputs))
+
+
+def execute(op_type: str, count: int, inputs: Sequence[Any], attrs: Any) -> Sequence[Any]:
+    """Run one op now and answer its ``count`` outputs."""
+    run = _found["execute"]
+    if run is None:
+        raise TensorFlowMissing("tensorflow.lacks", found=tf.__version__, names="execute")
+    found: Sequence[Any] = run(op_type, count, list(inputs), attrs, context())
+    return found
+
+
+def read_variable(handle: Any, dtype: str) -> Any:
+    """What the variable behind ``handle`` holds now."""
+    attrs = ("dtype", tf.dtypes.as_dtype(dtype).as_datatype_enum)
+    return execute("ReadVariableOp", 1, [handle], attrs)[0]
+
+
+def add(tensor: Any, shift: Any) -> Any:
+    """``tensor + shift``, in the dtype of ``tensor``."""
+    return tensor + tf.cast(shift, tensor.dtype)
 
 
 def record_operation(
