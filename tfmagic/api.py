@@ -80,8 +80,7 @@ def variables(subject: Any, sort: str = "", filter: str = "", title: str = "") -
     from tfmagic.render.inventory import InventoryView
     from tfmagic.runtime.inventory import inventory
 
-    found, _ = inventory(subject, title)
-    return InventoryView(arranged(found, sort, filter))
+    return InventoryView(arranged(inventory(subject, title), sort, filter))
 
 
 def conversion(value: Any, expression: str, namespace: Mapping[str, Any]) -> Conversion:

@@ -77,13 +77,152 @@ def test_a_keras_model_is_a_tree(filled: Any) -> None:
     assert rows["model.d.kernel"].shape == (3, 4) and rows["model"].parameters == 16
 
 
-def test_changes_since_the_last_look(filled: Any) -> None:
+MOVE = "W_1.assign_add([[0.03, 0.0], [0.0, 0.0]]);"
+
+
+def test_what_the_last_cell_changed(filled: Any) -> None:
+    assert held(filled)["W_1"].change is None
+    filled.run_cell(f"{MOVE} del bad; new = tf.constant(1);")
+    for _ in range(2):  # a look alone is no change: the second tells the same
+        filled.run_cell("%tfvars -q -o view_")
+        rows = {h.name: h for h in filled.user_ns["view_"].inventory.holdings}
+        assert rows["W_1"].change.norm == pytest.approx(0.03, abs=1e-6)
+        assert rows["x"].change.norm == 0.0 and rows["new"].change.new
+        assert filled.user_ns["view_"].inventory.gone == ("bad",)
+    assert "changed by In [" in repr(filled.user_ns["view_"])
+
+
+def test_an_older_change_is_none_of_the_last_cells(filled: Any) -> None:
     held(filled)
-    filled.run_cell("W_1.assign_add([[0.03, 0.0], [0.0, 0.0]]); del bad; new = tf.constant(1);")
+    filled.run_cell(MOVE)
+    filled.run_cell("pass")
+    assert held(filled)["W_1"].change.norm == 0.0
+
+
+def test_a_cell_that_changes_and_looks_tells_its_own_change(filled: Any) -> None:
+    held(filled)
+    filled.run_cell(f"{MOVE}\n%tfvars -q -o view_")
+    rows = {h.name: h for h in filled.user_ns["view_"].inventory.holdings}
+    assert rows["W_1"].change.norm == pytest.approx(0.03, abs=1e-6)
+
+
+def test_a_variable_that_became_a_tensor_is_told(filled: Any) -> None:
+    held(filled)
+    filled.run_cell("W_1 = W_1 - 0.1; x = x[:2];")
     rows = held(filled)
-    assert rows["W_1"].change == pytest.approx(0.03, abs=1e-6)
-    assert rows["x"].change == 0.0 and rows["new"].new and not rows["x"].new
-    assert filled.user_ns["view_"].inventory.gone == ("bad",)
+    assert rows["W_1"].change.kind == "variable" and rows["x"].change.shape == (50, 2)
+    assert "was variable" in repr(filled.user_ns["view_"])
+
+
+def test_what_changed_in_a_model_is_summed_and_told_for_each_variable(filled: Any) -> None:
+    held(filled)
+    filled.run_cell("model.layers[0].kernel.assign_add(tf.ones((3, 4)));")
+    assert held(filled)["model"].change.norm == pytest.approx(12**0.5)
+    rows = held(filled, "model")
+    assert rows["model.d.kernel"].change.norm == pytest.approx(12**0.5)
+    assert rows["model.d.bias"].change.norm == 0.0
+
+
+def test_a_large_value_is_compared_on_a_sample_and_says_so(filled: Any) -> None:
+    filled.run_cell("big = np.zeros(2_000_000, np.float32)")
+    held(filled)
+    filled.run_cell("big += 1.0")
+    change = held(filled, "--filter big")["big"].change
+    assert change.sampled and change.norm == pytest.approx(2_000_000**0.5)
+    said = repr(filled.user_ns["view_"])
+    assert "‖Δ‖ ≈ 1414" in said and "evenly spaced" in said
+
+
+def test_nothing_is_watched_before_the_first_look_or_long_after(filled: Any) -> None:
+    before = list(filled.events.callbacks["pre_run_cell"])
+    held(filled)
+    assert len(filled.events.callbacks["pre_run_cell"]) == len(before) + 1
+    for _ in range(25):
+        filled.run_cell("pass")
+    assert filled.events.callbacks["pre_run_cell"] == before
+
+
+def test_a_look_is_not_heard_by_a_recording_nor_by_a_tape(filled: Any) -> None:
+    filled.run_line_magic("tape", "on")
+    with capture_output():
+        filled.run_cell("y = W_1 * 2.0")
+        ops = len(tfmagic.last.ops)
+        filled.run_cell("%tfvars -q")
+        filled.run_cell("%tfvars -q --why tf.sin(W_1)")
+        filled.run_cell("with tf.GradientTape() as t_:\n    %tfvars -q\n    z = 1.0")
+    filled.run_line_magic("tape", "off")
+    assert len(tfmagic.last.ops) == ops > 0
+    assert filled.user_ns["t_"].watched_variables() == ()
+
+
+def test_symbolic_and_text_values_have_rows(filled: Any) -> None:
+    filled.run_cell("s = tf.constant('word'); k = keras.Input((3,)); i = tf.IndexedSlices(x, [0])")
+    rows = held(filled)
+    assert rows["s"].value.data == "word"
+    assert (rows["k"].kind, rows["k"].shape, rows["k"].dtype) == ("symbolic", (None, 3), "float32")
+    assert rows["i"].kind == "slices"
+    assert "Symbolic" in repr(filled.user_ns["view_"])
+
+
+NESTED = """
+class Block(keras.layers.Layer):
+    def __init__(self):
+        super().__init__(name="block")
+        self.parts = [keras.layers.Dense(2, name="one"), keras.layers.Dense(2, name="two")]
+    def build(self, shape):
+        self.own = self.add_weight(shape=(5,), name="own")
+        for part in self.parts: part.build((None, 2))
+nested = keras.Sequential([keras.Input((2,)), Block()])
+class Outer(tf.Module):
+    def __init__(self):
+        self.inner, self.again = M(), None
+        self.again = self.inner
+outer = Outer()
+"""
+
+
+def test_parts_of_a_tree_have_totals_of_their_own(filled: Any) -> None:
+    filled.run_cell(NESTED)
+    rows = held(filled, "nested")
+    assert list(rows) == [
+        "nested", "nested.block", "nested.block.one", "nested.block.one.kernel",
+        "nested.block.one.bias", "nested.block.two", "nested.block.two.kernel",
+        "nested.block.two.bias", "nested.block.own",
+    ]  # fmt: skip
+    assert [rows[n].parameters for n in list(rows)[:3]] == [17, 17, 6]
+    assert [rows[n].depth for n in list(rows)[:4]] == [0, 1, 2, 3]
+    inner = held(filled, "outer")
+    assert list(inner) == ["outer", "outer.inner", "outer.inner.w", "outer.inner.l[0]"]
+    assert inner["outer.inner"].bytes == 20
+
+
+def test_quotes_in_an_expression_stay(filled: Any) -> None:
+    filled.run_line_magic("tfvars", '-q -o why_ --why "a b"')
+    assert filled.user_ns["why_"].conversion.rule == "text"
+    assert set(held(filled, "{'k': x, 'a b': x}")) == {"k", "a b"}
+
+
+def test_an_infinity_is_one(filled: Any) -> None:
+    held(filled, "--filter bad")
+    assert "Holds 1 NaN. Holds 1 infinity." in repr(filled.user_ns["view_"])
+
+
+def test_arrays_are_listed_without_importing_tensorflow() -> None:
+    import subprocess
+    import sys
+
+    code = """
+import sys, numpy as np
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.run_line_magic("load_ext", "tfmagic")
+shell.user_ns["a"] = np.arange(3.0)
+shell.run_line_magic("tfvars", "-q -o view")
+(row,) = shell.user_ns["view"].inventory.holdings
+print(row.name, row.dtype, row.value.stats.max, "tensorflow" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["a", "float64", "2.0", "False"]
 
 
 def test_sort_and_filter(filled: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,8 +15,18 @@ ORDERS: dict[str, Callable[[Holding], Any]] = {
     "kind": lambda held: (held.kind, held.name),
     "dtype": lambda held: (held.dtype, held.name),
     "bytes": lambda held: -(held.bytes or 0),
-    "change": lambda held: -(held.change or 0.0),
+    "change": lambda held: -_moved(held),
 }
+
+
+def _moved(held: Holding) -> float:
+    """How far it moved; what is new or of another kind or shape comes before all others."""
+    change = held.change
+    if change is None:
+        return 0.0
+    if change.new or change.kind or change.shape is not None:
+        return math.inf
+    return change.norm or 0.0
 
 
 def arranged(inventory: Inventory, sort: str = "", only: str = "") -> Inventory:

@@ -8,6 +8,23 @@ from tfmagic.model.value import UNKNOWN, Value
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """What became of a value since a cell began.
+
+    ``norm`` is the Euclidean norm of the difference, 0 where nothing changed; with
+    ``sampled`` it was worked out on evenly spaced elements and scaled up.  ``new`` says
+    that the name was not there, ``kind`` or ``shape`` that it held something of another
+    kind or shape.  Where nothing is said, the value could not be compared.
+    """
+
+    norm: float | None = None
+    sampled: bool = False
+    new: bool = False
+    kind: str = ""
+    shape: tuple[int | None, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Holding:
     """One tensor, variable, array, dataset, module, model or optimizer by its name.
 
@@ -15,8 +32,8 @@ class Holding:
     (elements of trainable variables) of a module are those of all variables in it, each
     counted once.  ``bins`` are the counts of an eight-part histogram from ``min`` to
     ``max`` of the finite elements.  ``same`` are other names of the very same object,
-    ``shares`` names of others that stand on the same memory.  ``change`` is the Euclidean
-    norm of the difference since the last look; None where it is not known.
+    ``shares`` names of others that stand on the same memory.  ``change`` is None where
+    nothing is there to compare with.
     """
 
     name: str
@@ -33,8 +50,7 @@ class Holding:
     bins: tuple[int, ...] = ()
     same: tuple[str, ...] = ()
     shares: tuple[str, ...] = ()
-    change: float | None = None
-    new: bool = False
+    change: Change | None = None
     note: str = ""
 
 
@@ -42,8 +58,9 @@ class Holding:
 class Inventory:
     """Everything found, with totals in which each variable counts once.
 
-    ``gone`` are the names that the last look had and this one has not, ``uncompared`` the
-    number of values that were too large to be kept for comparing.
+    ``since`` is the cell whose changes are told (``In [8]``), empty where none are.
+    ``gone`` are the names that were there when it began and are not now, ``uncompared``
+    the number of values for which there was no room to keep them.
     """
 
     holdings: tuple[Holding, ...]
@@ -51,7 +68,7 @@ class Inventory:
     variables: int = 0
     parameters: int = 0
     bytes: int = 0
-    compared: bool = False
+    since: str = ""
     gone: tuple[str, ...] = ()
     uncompared: int = 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+from collections.abc import Iterable
 from typing import NoReturn
 
 from IPython.core.error import UsageError
@@ -41,7 +42,7 @@ class Options(argparse.ArgumentParser):
             raise OptionError(
                 "options.error", magic=self.magic, detail=str(error), help=self.magic
             ) from None
-        parsed, unknown = self.parse_known_args([_unquoted(word) for word in words])
+        parsed, unknown = self.parse_known_args([_Word.of(word) for word in words])
         if parsed.help:
             print(self.format_help().rstrip())
             raise HelpShown
@@ -75,6 +76,24 @@ def _argument(action: argparse.Action) -> str:
     if not action.option_strings or action.nargs == 0:
         return ""
     return str(action.metavar or action.dest.upper())
+
+
+class _Word(str):
+    """A word of the line without the quotes around it, which ``typed`` still has."""
+
+    __slots__ = ("typed",)
+    typed: str
+
+    @classmethod
+    def of(cls, typed: str) -> _Word:
+        word = cls(_unquoted(typed))
+        word.typed = typed
+        return word
+
+
+def source_of(words: Iterable[str]) -> str:
+    """The Python expression that words of a parsed line make, with its quotes."""
+    return " ".join(getattr(word, "typed", word) for word in words)
 
 
 def _unquoted(word: str) -> str:

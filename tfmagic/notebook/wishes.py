@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfmagic.notebook.options import expression_names
-from tfmagic.runtime.tape import Wish, evaluate
+from tfmagic.runtime.expression import evaluate
+from tfmagic.runtime.tape import Wish
 
 
 def wish(options: Any, namespace: Mapping[str, Any]) -> Wish:

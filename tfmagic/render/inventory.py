@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tfmagic.analysis.notation import UNKNOWN_SIGN, device, number, shape, size, value_lines
 from tfmagic.language import say
-from tfmagic.model.inventory import Conversion, Holding, Inventory
+from tfmagic.model.inventory import Change, Conversion, Holding, Inventory
 from tfmagic.render import html, text
 from tfmagic.render.escape import clipped, visible
 from tfmagic.render.tables import Column, Row, Table
@@ -13,13 +15,15 @@ __all__ = ["ConversionView", "InventoryView"]
 
 BARS = "▁▂▃▄▅▆▇█"
 MOST = 200
+_HOLDERS = ("module", "model", "layer", "optimizer", "metric")
 
 
 class InventoryView:
     """An :class:`Inventory` as text and HTML; ``inventory`` is the data behind it."""
 
-    def __init__(self, inventory: Inventory) -> None:
+    def __init__(self, inventory: Inventory, notes: tuple[str, ...] = ()) -> None:
         self.inventory = inventory
+        self.notes = notes
 
     def __repr__(self) -> str:
         return text.render(self._head(), [self.table()], self._notes())
@@ -46,9 +50,9 @@ class InventoryView:
             Column(say("report.value"), code=True),
             Column(say("vars.histogram"), code=True, spare=1),
         ]
-        if self.inventory.compared:
-            columns.append(Column(say("vars.change"), code=True))
-        rows = tuple(_row(h, self.inventory.compared) for h in held)
+        if self.inventory.since:
+            columns.append(Column(say("vars.change", cell=self.inventory.since), code=True))
+        rows = tuple(_row(h, bool(self.inventory.since)) for h in held)
         return Table(say("vars.caption"), tuple(columns), rows).head(MOST)
 
     def _head(self) -> str:
@@ -61,7 +65,7 @@ class InventoryView:
         return " · ".join([*([visible(found.title)] if found.title else []), *words])
 
     def _notes(self) -> list[str]:
-        found, notes = self.inventory, []
+        found, notes = self.inventory, list(self.notes)
         if found.gone:
             notes.append(say("vars.gone", names=clipped(visible(", ".join(found.gone)), 300)))
         if found.uncompared:
@@ -74,10 +78,11 @@ class InventoryView:
 def _row(held: Holding, compared: bool) -> Row:
     stats = held.value.stats
     broken = stats is not None and not stats.finite
+    lost = held.change is not None and held.change.kind == "variable"
     cells = [
         "  " * held.depth + clipped(visible(held.name), 80),
         f"{say(f'vars.kind_{held.kind}')} ({visible(held.type)})"
-        if held.kind in ("module", "model", "layer", "optimizer")
+        if held.kind in _HOLDERS
         else say(f"vars.kind_{held.kind}"),
         shape(held.shape),
         held.dtype or UNKNOWN_SIGN,
@@ -88,8 +93,9 @@ def _row(held: Holding, compared: bool) -> Row:
         _bars(held.bins) or UNKNOWN_SIGN,
     ]
     if compared:
-        cells.append(_change(held))
-    return Row(tuple(cells), "bad" if broken else "", " ".join(_remarks(held)))
+        cells.append(_change(held.change))
+    tone = "bad" if broken else "warn" if lost else ""
+    return Row(tuple(cells), tone, " ".join(_remarks(held)))
 
 
 def _yes(answer: bool) -> str:
@@ -97,17 +103,19 @@ def _yes(answer: bool) -> str:
 
 
 def _value(held: Holding) -> str:
-    if held.kind == "optimizer":
+    if held.kind in ("optimizer", "metric"):
         return UNKNOWN_SIGN
-    if held.kind in ("module", "model", "layer", "optimizer"):
+    if held.kind in _HOLDERS:
         return say("vars.parameters", n=held.parameters)
     lines = value_lines(held.value)
-    if lines and held.kind not in ("ragged", "sparse"):
+    if lines and held.kind not in ("ragged", "sparse", "slices"):
         return visible("\n".join(lines), lines=True)
     stats = held.value.stats
     if stats is None or stats.min is None:
         return UNKNOWN_SIGN
-    return f"{number(stats.min, 4)} … {number(stats.max, 4)}, μ = {number(stats.mean, 4)}"
+    about = "≈ " if stats.sampled else ""
+    span = f"{number(stats.min, 4)} … {number(stats.max, 4)}"
+    return f"{about}{span}, μ = {number(stats.mean, 4)}"
 
 
 def _bars(bins: tuple[int, ...]) -> str:
@@ -115,28 +123,40 @@ def _bars(bins: tuple[int, ...]) -> str:
     return "".join(BARS[-(-7 * n // most)] if n else " " for n in bins) if most else ""
 
 
-def _change(held: Holding) -> str:
-    if held.new:
-        return say("vars.new")
-    if held.change is None:
+def _change(change: Change | None) -> str:
+    if change is None:
         return UNKNOWN_SIGN
-    return f"‖Δ‖ = {number(held.change, 3)}" if held.change else "="
+    if change.new:
+        return say("vars.new")
+    if change.kind:
+        return say("vars.was", what=say(f"vars.kind_{change.kind}"))
+    if change.shape is not None:
+        return say("vars.was", what=shape(change.shape))
+    if change.norm is None:
+        return UNKNOWN_SIGN
+    if not change.norm:
+        return "≈ =" if change.sampled else "="
+    return f"‖Δ‖ {'≈' if change.sampled else '='} {number(change.norm, 3)}"
 
 
-def _remarks(held: Holding) -> list[str]:
-    said = []
+def _remarks(held: Holding) -> Iterator[str]:
     stats = held.value.stats
-    if stats is not None and not stats.finite:
-        said.append(say("vars.not_finite", nan=stats.nan, inf=stats.inf))
+    if stats is not None and stats.nan:
+        yield say("vars.nan", n=stats.nan)
+    if stats is not None and stats.inf:
+        yield say("vars.inf", n=stats.inf)
     if held.same:
-        said.append(say("vars.same", names=clipped(visible(", ".join(held.same)), 200)))
+        yield say("vars.same", names=clipped(visible(", ".join(held.same)), 200))
     if held.shares:
-        said.append(say("vars.shares", names=clipped(visible(", ".join(held.shares)), 200)))
+        yield say("vars.shares", names=clipped(visible(", ".join(held.shares)), 200))
+    if held.kind == "symbolic":
+        yield say("vars.symbolic")
+    if held.change is not None and held.change.sampled:
+        yield say("vars.change_sampled")
     if held.note in ("sampled", "not_built"):
-        said.append(say(f"vars.{held.note}"))
+        yield say(f"vars.{held.note}")
     elif held.note:
-        said.append(clipped(visible(held.note), 300))
-    return said
+        yield clipped(visible(held.note), 300)
 
 
 class ConversionView:

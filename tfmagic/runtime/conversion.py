@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tfmagic.model.inventory import Conversion
-from tfmagic.runtime.inventory import kind_of
+from tfmagic.runtime.kinds import kind_of, unseen
 
 #: Elements up to which a value is really multiplied, to see what TensorFlow says.
 TRIED = 10_000
@@ -22,10 +22,14 @@ def conversion(value: Any, expression: str, namespace: Mapping[str, Any]) -> Con
     ``expression`` is what the value came from; the tensors that it names in ``namespace``
     are those that a numpy result has left behind.
     """
+    with unseen():
+        return _tried(value, expression, tuple(_left(value, expression, namespace)))
+
+
+def _tried(value: Any, expression: str, left: tuple[str, ...]) -> Conversion:
     import tensorflow as tf
 
     rule = _rule(value)
-    left = tuple(_left(value, expression, namespace))
     try:
         tensor = tf.convert_to_tensor(value)
     except Exception as error:

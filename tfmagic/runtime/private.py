@@ -49,6 +49,7 @@ NAMES = {
     "execute": PrivateName(_EAGER + "execute", "execute", "replay"),
     "record_operation": PrivateName(_EAGER + "record", "record_operation", "custom gradients"),
     "could_record": PrivateName(_EAGER + "record", "could_possibly_record", "later gradients"),
+    "stop_recording": PrivateName(_EAGER + "record", "stop_recording", "looking unseen"),
     "tensor_profiler": PrivateName(_C, "TFE_Py_SetEagerTensorProfiler", "other threads"),
     "eager_tensor": PrivateName(_FRAMEWORK + "ops", "EagerTensor", "recording", True),
     "variable": PrivateName(
@@ -125,6 +126,19 @@ def remove_callback(callback: Callable[..., Any]) -> None:
     """Undo :func:`add_callback`; nothing happens where it was undone already."""
     with contextlib.suppress(ValueError, KeyError):
         _found["remove_callback"](callback)
+
+
+@contextlib.contextmanager
+def unseen() -> Iterator[None]:
+    """What runs in the block no op callback of this thread hears, and no tape notes."""
+    data = thread_data()
+    heard, data.op_callbacks = data.op_callbacks, []
+    stop = _found["stop_recording"] or contextlib.nullcontext
+    try:
+        with stop():
+            yield
+    finally:
+        data.op_callbacks = heard
 
 
 def set_tensor_profiler(profiler: object | None) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from tfmagic.errors import OptionError
 from tfmagic.model import Recording
-from tfmagic.runtime.tape import Namespace, Tape, evaluate
+from tfmagic.runtime.expression import evaluate
+from tfmagic.runtime.tape import Namespace, Tape
 
 
 def recording_of(

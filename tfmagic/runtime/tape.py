@@ -15,7 +15,6 @@ from typing import Any
 
 from tfmagic.analysis.verdicts import judged
 from tfmagic.errors import NoTargetError, OptionError, ReleasedError
-from tfmagic.language import say
 from tfmagic.model import Recording
 from tfmagic.runtime import private
 from tfmagic.runtime.differentiate import aside, gradient, tape_for
@@ -337,32 +336,3 @@ class _Scopes:
 
 def _file_label(filename: str) -> str:
     return filename.replace("\\", "/").rpartition("/")[2]
-
-
-def evaluate(expression: str, namespace: Mapping[str, Any], option: str) -> Any:
-    """What the user's ``expression`` stands for in their namespace.
-
-    Raises :class:`OptionError`, one line, where it stands for nothing.
-    """
-    try:
-        return eval(expression, dict(namespace))
-    except NameError as error:
-        name = getattr(error, "name", None) or expression
-        raise OptionError(
-            "tape.no_such_name", option=option, given=name, near=_near(name, namespace)
-        ) from None
-    except Exception as error:
-        raise OptionError(
-            "tape.bad_expression",
-            option=option,
-            given=expression,
-            detail=f"{type(error).__name__}: {error}"[:200],
-        ) from None
-
-
-def _near(name: str, namespace: Mapping[str, Any]) -> str:
-    import difflib
-
-    known = [n for n in namespace if not n.startswith("_")]
-    close = difflib.get_close_matches(name, known, 1, 0.75)
-    return say("tape.near", name=close[0]) if close else ""

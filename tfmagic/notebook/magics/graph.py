@@ -18,7 +18,7 @@ from tfmagic.errors import TfmagicError
 from tfmagic.language import say
 from tfmagic.notebook.cells import Session, show_line
 from tfmagic.notebook.magics.base import Family
-from tfmagic.notebook.options import HelpShown, Options, identifier, usage_error
+from tfmagic.notebook.options import HelpShown, Options, identifier, source_of, usage_error
 from tfmagic.notebook.view import show
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class GraphMagics(Family):
         return options
 
     def _drawable(self, options: Any) -> tuple[Recording, str]:
-        expression = " ".join(options.expression)
+        expression = source_of(options.expression)
         if not expression:
             last = self.cells.last
             if last is None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from IPython.core.magic import line_magic, magics_class, no_var_expand
 
 from tfmagic.errors import OptionError, TfmagicError
+from tfmagic.language import say
 from tfmagic.notebook.magics.base import Family
-from tfmagic.notebook.options import HelpShown, Options, identifier, usage_error
+from tfmagic.notebook.options import HelpShown, Options, identifier, source_of, usage_error
 from tfmagic.notebook.view import show
-
-if TYPE_CHECKING:
-    from tfmagic.runtime.inventory import Look
+from tfmagic.notebook.watch import Watch
 
 
 def variables_options() -> Options:
@@ -35,10 +34,10 @@ class VariableMagics(Family):
     def __init__(self, *shared: Any) -> None:
         super().__init__(*shared)
         self.parsers = {"tfvars": variables_options()}
-        self.looks: dict[str, Look] = {}
+        self.watch = Watch(self.shell, self._names)
 
     def detach(self) -> None:
-        self.looks.clear()
+        self.watch.sleep()
 
     @line_magic("tfvars")
     @no_var_expand
@@ -58,25 +57,34 @@ class VariableMagics(Family):
             show(view.mimebundle)
 
     def _view(self, options: Any) -> Any:
-        from tfmagic.api import conversion
-        from tfmagic.render.inventory import ConversionView, InventoryView
-        from tfmagic.runtime.inventory import inventory
-        from tfmagic.runtime.tape import evaluate
-
-        expression = " ".join(options.expression)
-        space = self.shell.user_ns
+        expression = source_of(options.expression)
         if options.why:
-            if not expression:
-                raise OptionError("vars.why_what")
-            value = evaluate(expression, space, "%tfvars")
-            return ConversionView(conversion(value, expression, space))
-        subject = evaluate(expression, space, "%tfvars") if expression else self._names()
-        found, look = inventory(subject, expression, self.looks.get(expression))
+            return self._lesson(expression)
         from tfmagic.analysis.inventory import arranged
+        from tfmagic.render.inventory import InventoryView
+        from tfmagic.runtime.inventory import inventory
 
-        shown = arranged(found, options.sort or "", options.filter or "")
-        self.looks[expression] = look
-        return InventoryView(shown)
+        subject = self._value(expression) if expression else self._names()
+        found = inventory(subject, expression, self.watch.since)
+        notes = (say("vars.watching"),) if self.watch.wake() else ()
+        return InventoryView(arranged(found, options.sort or "", options.filter or ""), notes)
+
+    def _lesson(self, expression: str) -> Any:
+        from tfmagic.api import conversion
+        from tfmagic.render.inventory import ConversionView
+
+        if not expression:
+            raise OptionError("vars.why_what")
+        value = self._value(expression)
+        return ConversionView(conversion(value, expression, self.shell.user_ns))
+
+    def _value(self, expression: str) -> Any:
+        """What the expression stands for; what it runs no recording hears."""
+        from tfmagic.runtime.expression import evaluate
+        from tfmagic.runtime.kinds import unseen
+
+        with unseen():
+            return evaluate(expression, self.shell.user_ns, "%tfvars")
 
     def _names(self) -> dict[str, Any]:
         hidden = self.shell.user_ns_hidden
