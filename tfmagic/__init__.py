@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from tfmagic.api import explain, graph, load, variables
     from tfmagic.model import Recording, Verdict
     from tfmagic.runtime.tape import Tape, record
+    from tfmagic.runtime.twolayer import TwoLayer
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Recording": "tfmagic.model",
     "Tape": "tfmagic.runtime.tape",
+    "TwoLayer": "tfmagic.runtime.twolayer",
     "Verdict": "tfmagic.model",
     "explain": "tfmagic.api",
     "graph": "tfmagic.api",
@@ -32,6 +34,7 @@ _HOME = {
 __all__ = [
     "Recording",
     "Tape",
+    "TwoLayer",
     "Verdict",
     "__version__",
     "explain",

@@ -4,6 +4,7 @@
 
     TfmagicError                 all of ours; its text is one line in the user's language
     ├── OptionError              an option or a name that was given and does not fit
+    │   └── ShapeError           two shapes that do not fit together
     ├── NoTargetError            nothing was found that could be differentiated
     ├── LoadError                a file or text that is no recording
     ├── RenderError              no engine could draw, or it ran out of its time
@@ -24,6 +25,7 @@ __all__ = [
     "OptionError",
     "ReleasedError",
     "RenderError",
+    "ShapeError",
     "TensorFlowMissing",
     "TfmagicError",
 ]
@@ -45,6 +47,10 @@ class TfmagicError(Exception):
 
 class OptionError(TfmagicError):
     """An option or a name that was given and does not fit."""
+
+
+class ShapeError(OptionError):
+    """Two shapes that do not fit together; ``values["shapes"]`` are all that were given."""
 
 
 class NoTargetError(TfmagicError):
