@@ -112,13 +112,21 @@ def test_every_formula_amounts_to_the_slope_of_the_loss(
 
 def assert_is_the_slope(made: Network, hand: Any, name: str, value: Any) -> None:
     """Central differences of the loss, away from relu's kinks."""
-    kinks = [abs(z).min() for z, a in zip((hand.Z_1, hand.Z_2), made.activation, strict=True) if a == "relu"]
+    kinks = [
+        abs(z).min()
+        for z, a in zip((hand.Z_1, hand.Z_2), made.activation, strict=True)
+        if a == "relu"
+    ]
     if min(kinks, default=1.0) < 1e-3:
         return
     step = 1e-5
-    moved = value + step * np.array([1, -1])[:, None, None] * (np.arange(value.size).reshape(value.shape) == 0)
+    moved = value + step * np.array([1, -1])[:, None, None] * (
+        np.arange(value.size).reshape(value.shape) == 0
+    )
     up, down = losses(made, name, moved)
-    assert getattr(hand, f"d{name}").flat[0] == pytest.approx((up - down) / (2 * step), rel=1e-4, abs=1e-6)
+    assert getattr(hand, f"d{name}").flat[0] == pytest.approx(
+        (up - down) / (2 * step), rel=1e-4, abs=1e-6
+    )
 
 
 def drawn(

@@ -197,7 +197,9 @@ def test_a_run_is_so_many_steps(lesson: TwoLayer) -> None:
     for _ in range(30):
         other.step()
     assert len(lesson.history) == 31
-    assert [s.loss for s in lesson.history] == pytest.approx([s.loss for s in other.history], rel=1e-5)
+    assert [s.loss for s in lesson.history] == pytest.approx(
+        [s.loss for s in other.history], rel=1e-5
+    )
     assert lesson.weights["W_1"] == pytest.approx(other.weights["W_1"], rel=1e-5)
 
 
@@ -246,7 +248,9 @@ def test_any_rate_is_taken(lesson: TwoLayer, lr: float, falls: bool | None) -> N
 
 
 def test_a_long_run_of_a_large_network_keeps_a_part_of_its_states() -> None:
-    model = TwoLayer(np.ones(100), np.ones(10), np.full((80, 100), 0.001), np.full((10, 80), 0.001), lr=1e-3)
+    model = TwoLayer(
+        np.ones(100), np.ones(10), np.full((80, 100), 0.001), np.full((10, 80), 0.001), lr=1e-3
+    )
     model.run(2000)
     steps = [state.step for state in model.history]
     assert len(steps) < 1500 and steps[-1] == 2000 and steps == sorted(set(steps))

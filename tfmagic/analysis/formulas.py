@@ -39,9 +39,7 @@ def forward(network: Network, name: str, row: int, sample: int = 0) -> tuple[For
     activation where there is one."""
     layer = 0 if name == "H_1" else 1
     hand = by_hand(network)
-    weights, below, bias = (
-        ("W_1", "X", network.b_1) if layer == 0 else ("W_2", "H_1", network.b_2)
-    )
+    weights, below, bias = ("W_1", "X", network.b_1) if layer == 0 else ("W_2", "H_1", network.b_2)
     W, values = getattr(network, weights), network.X if layer == 0 else hand.H_1
     active = network.activation[layer]
     raw = name if active == "linear" else f"Z_{layer + 1}"
@@ -103,9 +101,7 @@ def gradient(network: Network, name: str, index: tuple[int, int]) -> Formula:
         chain = symbols = figures = "0"
     steps = tuple(dict.fromkeys((chain, symbols, figures, number(total))))
     made = _formula(f"∂Loss/∂{symbol(what)}", steps, total)
-    return Formula(
-        made.name, made.steps, total, made.latex, shown, max(0, len(ways) - MOST_TERMS)
-    )
+    return Formula(made.name, made.steps, total, made.latex, shown, max(0, len(ways) - MOST_TERMS))
 
 
 def update(name: str, index: tuple[int, int], before: float, lr: float, slope_: float) -> Formula:
@@ -131,9 +127,7 @@ def _ways(
     if name == "Y":
         error = float(hand.Y_hat[row, column] - network.Y[row, column])
         what = _node("Y", row, column, many)
-        yield (
-            Factor("Loss", what, f"(−({_error(row, column, many)}))", -error, what, "error"),
-        )
+        yield (Factor("Loss", what, f"(−({_error(row, column, many)}))", -error, what, "error"),)
         return
     outputs = range(network.sizes[2]) if name in ("W_1", "b_1", "X") else (row,)
     samples = (column,) if name == "X" else range(network.samples)

@@ -159,4 +159,4 @@ def _slope_sizes(activation: str, z: Array, size: Array) -> Array:
         return np.ones_like(z)
     if activation == "relu":
         return np.where(np.abs(z) <= 1e-5 * size, 1e30, 1.0)
-    return np.abs(slope(activation, z)) + size
+    return np.asarray(np.abs(slope(activation, z)) + size)

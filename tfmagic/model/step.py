@@ -116,8 +116,9 @@ class StepState:
     """A point of the training: the numbers, and how far they have been stepped through.
 
     ``base`` is what ``passed`` was computed on: ``network`` itself, or what it was before
-    the update that is under way.  ``step`` counts whole updates.  ``forward`` and ``backward`` count the pieces of either
-    pass that were asked for, ``updated`` the parameters that have taken this step already.
+    the update that is under way.  ``step`` counts whole updates.  ``forward`` and
+    ``backward`` count the pieces of either pass that were asked for, ``updated`` the
+    parameters that have taken this step already.
     ``origin`` is where the numbers were last set by hand, ``since`` the updates after it.
     """
 

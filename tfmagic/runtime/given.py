@@ -122,18 +122,14 @@ def _matrix(value: Array) -> Array:
     return value.reshape(-1, 1) if value.ndim < 2 else value
 
 
-def _target(
-    value: Array, outputs: int, samples: int, shapes: dict[str, tuple[int, ...]]
-) -> Array:
+def _target(value: Array, outputs: int, samples: int, shapes: dict[str, tuple[int, ...]]) -> Array:
     """Targets in the shape of the outputs; ``[1]`` may stand for one of either."""
     wanted = (outputs, samples)
     if value.shape == wanted:
         return value
     if value.ndim < 2 and value.size == outputs * samples and 1 in wanted:
         return value.reshape(wanted)
-    raise ShapeError(
-        "step.target", shape=shape(value.shape), wanted=shape(wanted), shapes=shapes
-    )
+    raise ShapeError("step.target", shape=shape(value.shape), wanted=shape(wanted), shapes=shapes)
 
 
 def _bias(

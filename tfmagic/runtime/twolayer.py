@@ -6,7 +6,7 @@ time, and compared.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Self
 
@@ -15,24 +15,25 @@ import numpy as np
 from tfmagic.analysis import formulas
 from tfmagic.analysis.hand import Agreement, compare
 from tfmagic.analysis.notation import compact, number
+from tfmagic.analysis.stepcode import code
 from tfmagic.errors import OptionError
 from tfmagic.language import say
 from tfmagic.model.step import FORWARD, Array, Formula, Network, Pass, StepState
-from tfmagic.runtime import given
-from tfmagic.runtime.private import tf
-from tfmagic.analysis.stepcode import code
+from tfmagic.runtime import given, private
 
 __all__ = ["TwoLayer"]
+
+tf: Any = private.tf  # type: ignore[attr-defined]  # said in one sentence where it is missing
 
 #: Bytes of states that the history keeps; a longer run keeps every second, fourth, … state.
 KEPT = 2**26
 _COMPILED_FROM = 16  # updates in one run from which tracing the step pays
 
-_LIKE_TENSORFLOW = {
+_LIKE_TENSORFLOW: dict[str, Callable[[Any], Any]] = {
     "linear": lambda z: z,
-    "sigmoid": lambda z: tf.sigmoid(z),
-    "tanh": lambda z: tf.tanh(z),
-    "relu": lambda z: tf.nn.relu(z),
+    "sigmoid": tf.sigmoid,
+    "tanh": tf.tanh,
+    "relu": tf.nn.relu,
 }
 
 
@@ -118,7 +119,7 @@ class TwoLayer:
         return self.state.passed.loss
 
     @property
-    def Y_hat(self) -> Array:  # noqa: N802 - the lesson's name
+    def Y_hat(self) -> Array:
         """The outputs at the weights as they are, (outputs, samples)."""
         return self.state.passed.Y_hat
 
@@ -128,12 +129,12 @@ class TwoLayer:
         return self.state.passed.H_1
 
     @property
-    def X(self) -> Array:  # noqa: N802 - the lesson's name
+    def X(self) -> Array:
         """The inputs, (inputs, samples)."""
         return self.state.network.X
 
     @property
-    def Y(self) -> Array:  # noqa: N802 - the lesson's name
+    def Y(self) -> Array:
         """The targets, (outputs, samples)."""
         return self.state.network.Y
 
@@ -151,9 +152,7 @@ class TwoLayer:
     def updated_pieces(self) -> tuple[str, ...]:
         """The parameters that an update changes, in its order."""
         return tuple(
-            name
-            for name in self._variables
-            if self.train_bias or not name.startswith("b_")
+            name for name in self._variables if self.train_bias or not name.startswith("b_")
         )
 
     def by_hand(self, name: str, *index: int) -> Formula:
@@ -276,7 +275,7 @@ class TwoLayer:
         rate = given.rate(values.pop("lr")) if "lr" in values else state.lr
         network = self._changed(values) if values else state.network
         passed = self._taped(network) if values or state.updated else state.passed
-        fresh = {"network": network, "base": network, "origin": network}
+        fresh: Any = {"network": network, "base": network, "origin": network}
         new = replace(state, **fresh, passed=passed, lr=rate, since=0, updated=0)
         return self._now(new, gesture and f"set {gesture}")
 
@@ -321,10 +320,8 @@ class TwoLayer:
             self._compiled = {shapes: concrete}
         return self._compiled[shapes]
 
-    def _run_and_move(
-        self, activation: tuple[str, str], x: Any, y: Any, lr: Any
-    ) -> dict[str, Any]:
-        found = _run(self._variables, activation, x, y)
+    def _run_and_move(self, activation: tuple[str, str], x: Any, y: Any, lr: Any) -> dict[str, Any]:
+        found: dict[str, Any] = _run(self._variables, activation, x, y)
         with tf.control_dependencies(list(found.values())):
             for name in self.updated_pieces:
                 self._variables[name].assign_sub(lr * found[f"d{name}"])
@@ -346,7 +343,7 @@ class TwoLayer:
             self._held = network
 
     def _read(self, network: Network) -> Network:
-        values = {name: _sealed(held.numpy()) for name, held in self._variables.items()}
+        values: Any = {name: _sealed(held.numpy()) for name, held in self._variables.items()}
         self._held = replace(network, **values)
         return self._held
 
@@ -363,9 +360,8 @@ class TwoLayer:
             new, old = getattr(made, name), parts[name]
             if name not in COLUMNS_FREE and new.shape != old.shape:
                 raise OptionError("step.other_shape", name=name, given=new.shape, shape=old.shape)
-        return replace(
-            made, **{name: given.frozen(getattr(made, name), precision) for name in parts}
-        )
+        kept: Any = {name: given.frozen(getattr(made, name), precision) for name in parts}
+        return replace(made, **kept)
 
     def _now(self, state: StepState, gesture: str = "") -> Self:
         """``state`` in the place of the one that stands now; what came after it is gone."""
@@ -400,8 +396,9 @@ COLUMNS_FREE = ("X", "Y")
 def _run(variables: Mapping[str, Any], activation: tuple[str, str], x: Any, y: Any) -> Any:
     """Every value of the pass, and the tape's gradients by them, as tensors by name."""
     first, second = (_LIKE_TENSORFLOW[name] for name in activation)
+    found: Any = {}
     with tf.GradientTape() as tape:
-        found = {"Z_1": _layer(variables, 1, x)}
+        found["Z_1"] = _layer(variables, 1, x)
         found["H_1"] = first(found["Z_1"])
         found["Z_2"] = _layer(variables, 2, found["H_1"])
         found["Y_hat"] = second(found["Z_2"])
@@ -418,7 +415,7 @@ def _layer(variables: Mapping[str, Any], number: int, below: Any) -> Any:
 
 
 def _as_pass(found: Mapping[str, Any]) -> Pass:
-    values = {name: _sealed(tensor.numpy()) for name, tensor in found.items()}
+    values: Any = {name: _sealed(tensor.numpy()) for name, tensor in found.items()}
     return Pass(**values | {"loss": float(values["loss"])})
 
 
