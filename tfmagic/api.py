@@ -18,22 +18,20 @@ if TYPE_CHECKING:
     from tfmagic.runtime.tape import Tape
 
 
-def load(source: str | Path) -> Recording:
-    """Read a recording from the JSON text, or the file, that ``to_json`` made.
+def load(source: str | Path) -> Any:
+    """Read a recording, or an inventory, from the JSON text, or the file, that ``to_json`` made.
 
     TensorFlow need not be installed.  Raises :class:`~tfmagic.errors.LoadError`, one
-    line, for anything that is no recording.
+    line, for anything else.
     """
     if isinstance(source, str) and source.lstrip().startswith("{"):
-        recording: Recording = from_json(source)
-        return recording
+        return from_json(source)
     try:
-        recording = from_json(Path(source).expanduser().read_text(encoding="utf-8"))
+        return from_json(Path(source).expanduser().read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         if isinstance(error, UnicodeDecodeError):
             raise LoadError("load.not_json", detail="not text") from None
         raise LoadError("load.no_file", path=source, detail=str(error)[:200]) from None
-    return recording
 
 
 def explain(record: Tape, target: Any, source: Any) -> Verdict:

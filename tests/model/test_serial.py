@@ -30,6 +30,7 @@ from tfmagic.model import (
     from_json,
     to_json,
 )
+from tfmagic.model.inventory import Change, Conversion, Holding, Inventory
 
 numbers = st.one_of(
     st.floats(),
@@ -168,3 +169,27 @@ def test_find_and_edges() -> None:
     assert rec.find("W_1") is rec.tensors[0] and rec.find("nothing") is None
     assert rec.verdicts[0].code == "rebound"
     assert rec.variable_edges() == ()  # its only op assigns it
+
+
+def inventory(value: Any) -> Inventory:
+    """An inventory with something in every field."""
+    holding = Holding(
+        "W_1", "variable", "Variable", 1, (2, None), "float32", "CPU:0", 16, True, 4,
+        Value(data=value), (1, 0, 3), ("m.w",), ("b",), Change(0.5, True, True, "tensor", (3,)), "n",
+    )  # fmt: skip
+    return Inventory((holding,), "m", 1, 4, 16, "In [8]", ("gone",), 2)
+
+
+@given(data)
+@settings(max_examples=50)
+def test_an_inventory_and_a_conversion_become_json_and_back(value: Any) -> None:
+    how = Conversion("1.5", "float", "float", "float32", (), 0.1, "float32", "no", ("x",), "e")
+    for thing in (inventory(value), how):
+        again = load(thing.to_json())
+        assert type(again) is type(thing) and repr(again) == repr(thing)
+
+
+def test_a_document_of_an_unknown_kind_is_refused() -> None:
+    for kind in ('"tfmagic-cake"', "[1]", "null"):
+        with pytest.raises(LoadError):
+            load(f'{{"format": {kind}, "version": 1}}')

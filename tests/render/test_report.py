@@ -20,7 +20,7 @@ from tfmagic import language
 from tfmagic.analysis.graph import build
 from tfmagic.errors import OptionError, RenderError
 from tfmagic.model import Failure, Gap, Gradient, Recording, Verdict
-from tfmagic.render import layout, tables
+from tfmagic.render import layout, tables, text
 from tfmagic.render.report import GraphView, Report
 from tfmagic.render.summary import summary
 
@@ -392,3 +392,27 @@ def test_a_recording_is_shown_where_there_is_no_tensorflow(
     done = subprocess.run(run, check=False, capture_output=True, encoding="utf-8", env=environment)
     assert done.returncode == 0, done.stderr
     assert "H_1 = [[0.85]," in done.stdout and not done.stderr
+
+
+WIDE = tables.Table(
+    "Held",
+    (
+        tables.Column("name", code=True),
+        tables.Column("kind"),
+        tables.Column("value", code=True),
+        tables.Column("memory", "right", spare=1),
+    ),
+    (tables.Row(("W_1", "variable", "[[0.11, 0.21, 0.31],\n [0.12, 0.08, 0.32]]", "24 B")),),
+)
+
+
+def test_a_column_that_has_no_room_is_named() -> None:
+    assert "memory" in text.render("", [WIDE], [], width=100)
+    narrow = text.render("", [WIDE], [], width=48)
+    assert "Too narrow to show: memory." in narrow and "24 B" not in narrow
+
+
+def test_where_no_table_fits_each_row_is_a_list_that_breaks_nothing() -> None:
+    lines = text.render("", [WIDE], [], width=30).split("\n")
+    assert "W_1" in lines and "  memory: 24 B" in lines
+    assert "    [[0.11, 0.21, 0.31]," in lines

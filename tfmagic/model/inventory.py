@@ -72,6 +72,12 @@ class Inventory:
     gone: tuple[str, ...] = ()
     uncompared: int = 0
 
+    def to_json(self) -> str:
+        """The inventory as versioned JSON; :func:`tfmagic.load` reads it back."""
+        from tfmagic.model.serial import to_json
+
+        return to_json(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
@@ -93,3 +99,9 @@ class Conversion:
     refusal: str = ""
     left: tuple[str, ...] = ()
     error: str = ""
+
+    def to_json(self) -> str:
+        """The conversion as versioned JSON; :func:`tfmagic.load` reads it back."""
+        from tfmagic.model.serial import to_json
+
+        return to_json(self)

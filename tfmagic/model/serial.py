@@ -1,4 +1,4 @@
-"""Recordings as JSON: versioned, complete, and nothing but data.
+"""Recordings and the other things of the model as JSON: versioned, complete, only data.
 
 Every model class is written as an object of the fields that differ from their
 defaults, and read back through its type hints, so a file can only ever become
@@ -15,38 +15,52 @@ import types
 import typing
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
-from typing import Any
+from importlib import import_module
+from typing import Any, cast
 
 from tfmagic.errors import LoadError
 
-FORMAT = "tfmagic-recording"
 FORMAT_VERSION = 1
 LARGEST_FILE = 512 * 2**20
 
+#: What can be written: its word in the file (``"format": "tfmagic-WORD"``), its module, class.
+DOCUMENTS = {
+    "recording": ("tfmagic.model.recording", "Recording"),
+    "inventory": ("tfmagic.model.inventory", "Inventory"),
+    "conversion": ("tfmagic.model.inventory", "Conversion"),
+}
 
-def to_json(recording: Any) -> str:
-    """Write a :class:`~tfmagic.model.Recording` as JSON text."""
-    document = {"format": FORMAT, "version": FORMAT_VERSION, "recording": _encode(recording)}
+
+def _class_of(word: str) -> type:
+    module, name = DOCUMENTS[word]
+    return cast(type, getattr(import_module(module), name))
+
+
+def to_json(thing: Any) -> str:
+    """Write a :class:`~tfmagic.model.Recording`, or another of :data:`DOCUMENTS`, as text."""
+    where = (type(thing).__module__, type(thing).__name__)
+    word = next(word for word, place in DOCUMENTS.items() if place == where)
+    document = {"format": f"tfmagic-{word}", "version": FORMAT_VERSION, word: _encode(thing)}
     return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def from_json(text: str) -> Any:
-    """Read a recording that :func:`to_json` wrote.
+    """Read what :func:`to_json` wrote.
 
-    Raises :class:`~tfmagic.errors.LoadError`, one line, for text that is no
-    recording, that a newer version wrote, or whose parts do not fit together.
+    Raises :class:`~tfmagic.errors.LoadError`, one line, for text that is none of it, that
+    a newer version wrote, or whose parts do not fit together.
     """
-    from tfmagic.model.recording import Recording
-
     document = _parse(text)
+    word = document["format"].removeprefix("tfmagic-")
     try:
-        recording = _decode(document["recording"], Recording)
-        _check_references(recording)
+        thing = _decode(document[word], _class_of(word))
+        if word == "recording":
+            _check_references(thing)
     except RecursionError:
         raise LoadError("load.damaged", detail="nested too deeply") from None
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise LoadError("load.damaged", detail=str(error)[:200]) from None
-    return recording
+    return thing
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -58,7 +72,8 @@ def _parse(text: str) -> dict[str, Any]:
         raise LoadError("load.damaged", detail="nested too deeply") from None
     except ValueError as error:
         raise LoadError("load.not_json", detail=str(error)[:200]) from None
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+    known = [f"tfmagic-{word}" for word in DOCUMENTS]
+    if not isinstance(document, dict) or document.get("format") not in known:
         raise LoadError("load.not_recording")
     version = document.get("version")
     if version != FORMAT_VERSION:

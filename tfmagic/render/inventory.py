@@ -53,7 +53,8 @@ class InventoryView:
         if self.inventory.since:
             columns.append(Column(say("vars.change", cell=self.inventory.since), code=True))
         rows = tuple(_row(h, bool(self.inventory.since)) for h in held)
-        return Table(say("vars.caption"), tuple(columns), rows).head(MOST)
+        below = (say("vars.histogram_note"),) if any(h.bins for h in held) else ()
+        return Table(say("vars.caption"), tuple(columns), rows, below).head(MOST)
 
     def _head(self) -> str:
         found = self.inventory
@@ -70,8 +71,6 @@ class InventoryView:
             notes.append(say("vars.gone", names=clipped(visible(", ".join(found.gone)), 300)))
         if found.uncompared:
             notes.append(say("vars.uncompared", n=found.uncompared))
-        if any(h.bins for h in found.holdings):
-            notes.append(say("vars.histogram_note"))
         return notes
 
 

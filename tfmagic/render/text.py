@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from tfmagic.analysis.notation import UNKNOWN_SIGN
 from tfmagic.language import say
 from tfmagic.render.tables import Column, Row, Table
 
@@ -20,6 +21,7 @@ __all__ = ["render"]
 _WIDTH = 140  # columns where the text does not go to a terminal
 _GAP = 3  # blanks between two columns of a table
 _LONGEST_WORD = 16
+_LEAST, _LEAST_WHOLE = 10, 20  # below so many columns a cell is chopped beyond reading
 _TONES = {"bad": "red", "warn": "yellow", "good": "green"}
 
 
@@ -45,7 +47,7 @@ def render(
     )
     _say(console, head, "bold")
     for table in tables:
-        console.print(_table(table, console.width))
+        _draw(console, table)
         _below(console, table)
     for note in notes:
         _say(console, note)
@@ -92,7 +94,33 @@ def _name(table: Table, row: Row) -> str:
     return row.cells[table.heading].split("\n")[0]
 
 
-def _table(table: Table, width: int) -> RichTable:
+def _draw(console: Console, table: Table) -> None:
+    """The table; of one with no room even for its main columns each row as a small list."""
+    needed = [_needed(table, i) for i in range(len(table.columns))]
+    shown = _that_fit(table, needed, console.width)
+    least = sum(min(needed[i], _least(table.columns[i])) + _GAP for i in shown)
+    if least > console.width:
+        _list(console, table)
+        return
+    console.print(_table(table, shown, roomy=_width(needed, shown) <= console.width))
+    hidden = [c.title for i, c in enumerate(table.columns) if i not in shown]
+    if hidden:
+        _say(console, f"  {say('report.too_narrow', columns=', '.join(hidden))}")
+
+
+def _list(console: Console, table: Table) -> None:
+    _say(console, table.caption, "bold")
+    for row in table.rows:
+        _say(console, row.cells[table.heading], _TONES.get(row.tone, ""))
+        for i, (column, cell) in enumerate(zip(table.columns, row.cells, strict=True)):
+            if i != table.heading and cell not in ("", UNKNOWN_SIGN):
+                lines = cell.split("\n")
+                start = f"  {column.title}:" + (" " if len(lines) == 1 else "\n    ")
+                _say(console, start + "\n    ".join(lines))
+    _say(console, "")
+
+
+def _table(table: Table, shown: list[int], *, roomy: bool) -> RichTable:
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -103,9 +131,6 @@ def _table(table: Table, width: int) -> RichTable:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    needed = [_needed(table, i) for i in range(len(table.columns))]
-    shown = _that_fit(table, needed, width)
-    roomy = _width(needed, shown) <= width
     for i in shown:
         drawn.add_column(
             Text(table.columns[i].title),
@@ -130,6 +155,10 @@ def _needed(table: Table, index: int) -> int:
     heading = [column.title] if whole else column.title.split()
     most = max(map(cell_len, (*pieces, *heading)), default=0)
     return most if whole else min(most, _LONGEST_WORD)
+
+
+def _least(column: Column) -> int:
+    return _LEAST_WHOLE if _is_whole(column) else _LEAST
 
 
 def _is_whole(column: Column) -> bool:
