@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from tfmagic.analysis.fold import Group, line_span
 from tfmagic.analysis.notation import (
     compact,
     named,
@@ -14,6 +13,7 @@ from tfmagic.analysis.notation import (
     shorten,
     value_lines,
 )
+from tfmagic.analysis.tree import Fold, line_span
 from tfmagic.language import say
 from tfmagic.model import Gradient, Node, Op, Recording, TensorInfo, Value, VariableInfo
 
@@ -116,22 +116,26 @@ class Boxes:
             marked=op.index in self.marked,
         )
 
-    def fold(self, group: Group, identity: str, *, variables: int, cluster: str = "") -> Node:
+    def frame_title(self, fold: Fold) -> str:
+        """What stands at the frame of an open fold."""
+        return " · ".join((shorten(fold.title, _LONGEST), *_weights(fold)))
+
+    def fold(self, fold: Fold, *, variables: int, cluster: str = "") -> Node:
         """Several ops as one box."""
-        ops = [self.recording.ops[i] for i in group.ops]
-        backward = ops[0].kind == "backward"
+        ops = [self.recording.ops[i] for i in fold.ops]
+        backward = fold.backward or fold.kind == "call"
         target = any(t in self.targets for op in ops for t in op.outputs)
         return Node(
-            id=identity,
+            id=fold.id,
             kind="fold_backward" if backward else "fold_target" if target else "fold",
-            title=shorten(group.title, _LONGEST),
-            detail=tuple(self._fold_lines(ops, group, variables)),
-            ops=group.ops,
+            title=shorten(fold.title, _LONGEST),
+            detail=tuple(self._fold_lines(ops, fold, variables)),
+            ops=fold.ops,
             cluster=cluster,
-            marked=not set(self.marked).isdisjoint(group.ops),
+            marked=not set(self.marked).isdisjoint(fold.ops),
         )
 
-    def backward(self, call: int, ops: tuple[int, ...], identity: str) -> Node:
+    def backward(self, call: int, ops: tuple[int, ...], identity: str, cluster: str) -> Node:
         """All backward ops of one gradient call, where something takes its result."""
         known = call < len(self.recording.gradients)
         targets = ", ".join(self.recording.gradients[call].targets) if known else ""
@@ -141,18 +145,19 @@ class Boxes:
             title=shorten(say("graph.gradient_call", target=targets), _LONGEST),
             detail=(say("graph.ops", n=len(ops)),),
             ops=ops,
+            cluster=cluster,
         )
 
-    def _fold_lines(self, ops: list[Op], group: Group, variables: int) -> list[str]:
+    def _fold_lines(self, ops: list[Op], fold: Fold, variables: int) -> list[str]:
         lines = [say("graph.ops", n=len(ops))]
         if variables:
             lines[0] += " · " + say("graph.variables", n=variables)
         kinds = list(dict.fromkeys(op.type for op in ops))
         lines.append(shorten(", ".join(kinds[:3]) + (", …" if len(kinds) > 3 else ""), _LONGEST))
         where = [self.recording.lines[op.line].number for op in ops if op.line is not None]
-        if where and line_span(where) != group.title:
+        if where and line_span(where) != fold.title:
             lines.append(line_span(where))
-        return [*lines, *self._target_lines(ops)]
+        return [*lines, *_weights(fold), *self._target_lines(ops)]
 
     def _target_lines(self, ops: list[Op]) -> Iterator[str]:
         """The value of each target in a fold; over the turns of a loop the first and the last."""
@@ -196,6 +201,11 @@ class Boxes:
         if holder is None:
             return ""
         return _gradient_text(self.recording.tensors[holder].value)
+
+
+def _weights(fold: Fold) -> tuple[str, ...]:
+    """Whether the turns of a repeat share their variables."""
+    return (say(f"graph.weights_{fold.weights}"),) if fold.weights else ()
 
 
 def is_small_constant(info: TensorInfo) -> bool:

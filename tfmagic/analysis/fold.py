@@ -1,226 +1,147 @@
-"""Folding: which ops stand together in one box when there are too many to draw.
+"""Which folds of the tree are open: so many that the picture fits, or those that were asked.
 
-The ways to fold, from fine to coarse: by scope (a Keras layer, a ``tf.name_scope``) at
-every depth, then by the user's line, then by stretches of lines.  Of all that
-fit, the finest is taken.
+The default is the finest view with at most about sixty boxes.  Folds that are built alike
+are opened together or not at all, the larger ones first, and layers are opened into their
+bare ops only where all of them can be: so a picture has one grain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from tfmagic.analysis.notation import shorten
-from tfmagic.language import say
-from tfmagic.model import Op, Recording
+from tfmagic.analysis.tree import Fold, Part, folds
 
-__all__ = [
-    "Folding",
-    "Group",
-    "at_depth",
-    "line_span",
-    "scope_parts",
-    "singles",
-    "together",
-    "ways",
-]
+__all__ = ["Cut", "Room", "all_open", "at_depth", "finest", "opened"]
 
-_TITLE = 40
+#: Folds whose frame is drawn around their parts while they are open.
+_FRAMED = frozenset({"scope", "function", "repeat", "turn", "call"})
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Ops that are drawn as one box, unless it is a single op.
+class Room(Protocol):
+    """How many boxes an op brings along, beside its own."""
 
-    ``scope`` is the chain of scopes around the box, for the frames.
-    """
-
-    title: str
-    ops: tuple[int, ...]
-    scope: tuple[str, ...] = ()
+    def sources(self, op: int) -> Iterable[object]:
+        """The variables and inputs that an op takes: each is one box, whoever takes it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Folding:
-    """One way to fold: ``by`` is ``"none"``, ``"scope"``, ``"line"`` or ``"stretch"``.
+@dataclass(frozen=True)
+class Cut:
+    """The open folds of a tree, and so the boxes that are drawn: closed folds and bare ops."""
 
-    ``merged`` says that a box may hold ops of different turns of a loop.
-    """
+    root: Fold
+    opened: frozenset[str]
+    boxes: tuple[Part, ...] = field(init=False)
+    frames: tuple[tuple[Fold, str], ...] = field(init=False)
+    places: dict[str | int, str] = field(init=False)
 
-    by: str
-    groups: tuple[Group, ...]
-    merged: bool = False
+    def __post_init__(self) -> None:
+        boxes: list[Part] = []
+        frames: list[tuple[Fold, str]] = []
+        places: dict[str | int, str] = {}
+        todo: list[tuple[Part, str]] = [(self.root, "")]
+        while todo:
+            part, frame = todo.pop()
+            if isinstance(part, int) or (part.id not in self.opened and part is not self.root):
+                places[part if isinstance(part, int) else part.id] = frame
+                boxes.append(part)
+                continue
+            if part.kind in _FRAMED:
+                frames.append((part, frame))
+                frame = part.id
+            todo.extend((inner, frame) for inner in reversed(part.parts))
+        for name, what in (("boxes", tuple(boxes)), ("frames", tuple(frames)), ("places", places)):
+            object.__setattr__(self, name, what)
+
+    @property
+    def folded(self) -> tuple[Fold, ...]:
+        """The closed folds."""
+        return tuple(box for box in self.boxes if isinstance(box, Fold))
 
 
-def scope_parts(recording: Recording, op: Op) -> tuple[str, ...]:
-    """The scopes around an op, outermost first; a backward op stands in its forward op's."""
-    if not op.scope and op.differentiates is not None:
-        op = recording.ops[op.differentiates]
-    return tuple(part for part in op.scope.split("/") if part)
+def opened(root: Fold, names: Collection[str]) -> Cut:
+    """The cut in which just these folds are open, as far as those around them are."""
+    return Cut(root, frozenset(names))
 
 
-def singles(recording: Recording, ops: Sequence[Op]) -> Folding:
+def all_open(root: Fold) -> Cut:
     """Every op for itself."""
-    return Folding(
-        "none", tuple(Group(op.type, (op.index,), scope_parts(recording, op)) for op in ops)
+    return Cut(root, frozenset(fold.id for fold in folds(root)))
+
+
+def at_depth(root: Fold, depth: int) -> Cut:
+    """Scopes and functions cut at ``depth``: what lies deeper is one box."""
+    ways = ("scope", "function")
+    return Cut(
+        root, frozenset(f.id for f in folds(root) if f.kind not in ways or f.depth < depth)
     )
 
 
-def at_depth(recording: Recording, ops: Sequence[Op], depth: int) -> Folding:
-    """Scopes cut at ``depth``: what lies deeper is one box; ops without scope stay single."""
-    keys = _scope_keys(_places(recording, ops), ops, depth, None, _alone)
-    return _folding(recording, ops, "scope", keys, runs=True)
+def finest(root: Fold, room: Room, limit: int) -> Cut:
+    """The finest cut with at most about ``limit`` boxes."""
+    count = _Count(room)
+    open_: set[str] = set()
+    waiting: dict[tuple[int, int], list[Fold]] = {}
+    # The root is opened whatever it holds: its parts are few.
+    _open(root, count, waiting, depth=0)
+    open_.add(root.id)
+    refused: set[tuple[int, int]] = set()
+    while True:
+        able = [key for key in waiting if key not in refused]
+        layers = [key for key in able if _is_layer(waiting[key][0])]
+        able = [key for key in able if key not in layers] or ([] if refused else layers)
+        if not able:
+            return Cut(root, frozenset(open_))
+        key = max(able, key=lambda k: (sum(len(f.ops) for f in waiting[k]), -k[0]))
+        alike = waiting[key]
+        if count.boxes + count.growth(alike) > limit:
+            refused.add(key)
+            continue
+        del waiting[key]
+        for fold in alike:
+            open_.add(fold.id)
+            _open(fold, count, waiting, depth=key[0] + 1)
 
 
-def ways(recording: Recording, ops: Sequence[Op], limit: int) -> Iterator[Iterator[Folding]]:
-    """Families of foldings, the preferred first, each with at most ``limit`` groups."""
-    yield _scope_family(recording, ops, limit)
-    yield _line_family(recording, ops, limit)
-    yield _stretches(recording, ops, limit)
+def _open(
+    fold: Fold, count: _Count, waiting: dict[tuple[int, int], list[Fold]], *, depth: int
+) -> None:
+    count.open(fold)
+    for part in fold.parts:
+        if isinstance(part, Fold) and not _says_nothing(part):
+            waiting.setdefault((depth, part.sign), []).append(part)
 
 
-Key = Callable[[Op], Hashable]
-Places = dict[int, tuple[str, ...]]
+def _is_layer(fold: Fold) -> bool:
+    """Whether it is a scope with nothing but bare ops in it."""
+    return fold.kind == "scope" and not any(isinstance(part, Fold) for part in fold.parts)
 
 
-def _scope_family(recording: Recording, ops: Sequence[Op], limit: int) -> Iterator[Folding]:
-    places = _places(recording, ops)
-    deepest = max((len(parts) for parts in places.values()), default=0)
-    rests: tuple[Key, ...] = (_alone, _line_key) if not all(places.values()) else (_line_key,)
-    seen = set()
-    for depth, words, rest in product(range(deepest, 0, -1), (None, 3, 2, 1), rests):
-        keys = _scope_keys(places, ops, depth, words, rest)
-        for runs in (True, False):
-            count = _count(keys, runs=runs)
-            if count <= limit:
-                # A coarser key that makes as many groups makes the same groups.
-                if (rest, runs, count) not in seen:
-                    yield _folding(recording, ops, "scope", keys, runs=runs)
-                seen.add((rest, runs, count))
-                break
+def _says_nothing(fold: Fold) -> bool:
+    """Whether there is nothing inside but stretches of time."""
+    return all(isinstance(part, Fold) and part.kind == "stretch" for part in fold.parts)
 
 
-def _line_family(recording: Recording, ops: Sequence[Op], limit: int) -> Iterator[Folding]:
-    keys = [_line_key(op) for op in ops]
-    for runs in (True, False):
-        if _count(keys, runs=runs) <= limit:
-            yield _folding(recording, ops, "line", keys, runs=runs)
+@dataclass
+class _Count:
+    """How many boxes there are so far: parts, and what the bare ops among them take."""
 
+    room: Room
+    boxes: int = 1
+    seen: set[object] = field(default_factory=set)
 
-def _places(recording: Recording, ops: Sequence[Op]) -> Places:
-    """The scopes of every op; those of the same name are the same tuple."""
-    known: dict[str, tuple[str, ...]] = {}
-    places: Places = {}
-    for op in ops:
-        parts = known.get(op.scope) if op.scope else None
-        if parts is None:
-            parts = known[op.scope] = scope_parts(recording, op)
-        places[op.index] = parts
-    return places
+    def open(self, fold: Fold) -> None:
+        self.boxes += self.growth([fold])
+        self.seen.update(self._sources([fold]))
 
+    def growth(self, alike: Sequence[Fold]) -> int:
+        """Boxes that come with opening these folds."""
+        new = {source for source in self._sources(alike) if source not in self.seen}
+        return sum(len(fold.parts) - 1 for fold in alike) + len(new)
 
-def _scope_keys(
-    places: Places, ops: Sequence[Op], depth: int, words: int | None, rest: Key
-) -> list[Hashable]:
-    """By the first ``depth`` scopes, of the last of them only the first ``words``.
-
-    Networks name the layers of one block alike (``block_1_expand``, ``block_1_project``),
-    so a name cut after some words holds together what belongs together.
-    """
-    stems: dict[tuple[str, ...], tuple[str, ...]] = {(): ()}
-    keys = []
-    for op in ops:
-        parts = places[op.index]
-        stem = stems.get(parts)
-        if stem is None:
-            last = "_".join(parts[:depth][-1].split("_")[:words])
-            stem = stems[parts] = (*parts[: min(depth, len(parts)) - 1], last)
-        keys.append(("scope", op.kind, stem) if stem else rest(op))
-    return keys
-
-
-def _alone(op: Op) -> Hashable:
-    return ("op", op.kind, op.index)
-
-
-def _line_key(op: Op) -> Hashable:
-    return ("line", op.kind, op.line)
-
-
-def _count(keys: Sequence[Hashable], *, runs: bool) -> int:
-    """How many groups there will be."""
-    if runs:
-        return sum(1 for i, key in enumerate(keys) if not i or key != keys[i - 1])
-    return len(set(keys))
-
-
-def _folding(
-    recording: Recording, ops: Sequence[Op], by: str, keys: Sequence[Hashable], *, runs: bool
-) -> Folding:
-    """Group by ``keys``: with ``runs`` only neighbours in time, else wherever they ran."""
-    groups: list[tuple[Hashable, list[Op]]] = []
-    known: dict[Hashable, list[Op]] = {}
-    for op, key in zip(ops, keys, strict=True):
-        members = known.get(key)
-        if members is None or (runs and groups[-1][0] != key):
-            members = known[key] = []
-            groups.append((key, members))
-        members.append(op)
-    made = tuple(_group(recording, members, key) for key, members in groups)
-    return Folding(by, made, merged=not runs)
-
-
-def _group(recording: Recording, ops: list[Op], key: Hashable) -> Group:
-    kind, way, what = key if isinstance(key, tuple) else ("op", "", None)
-    title, scope = ops[0].type, scope_parts(recording, ops[0])
-    if kind == "scope":
-        title, scope = _scope_title(recording, ops, what), what[:-1]
-    elif kind == "line":
-        title = _line_title(recording, what)
-    if way == "backward":
-        title = say("graph.backward_of", title=title)
-    return Group(title, tuple(op.index for op in ops), scope)
-
-
-def _scope_title(recording: Recording, ops: list[Op], stem: tuple[str, ...]) -> str:
-    """The scope's name, or what the names in it begin with."""
-    names = {scope_parts(recording, op)[: len(stem)] for op in ops}
-    return names.pop()[-1] if len(names) == 1 else f"{stem[-1]}_…"
-
-
-def _line_title(recording: Recording, line: int | None) -> str:
-    if line is None:
-        return say("graph.no_line")
-    return shorten(recording.lines[line].text, _TITLE) or say("graph.no_line")
-
-
-def _stretches(recording: Recording, ops: Sequence[Op], limit: int) -> Iterator[Folding]:
-    """Ever longer stretches of what ran one after the other: one of them fits any limit."""
-    count = limit
-    while count >= 1:
-        step = -(-len(ops) // count) or 1
-        parts = [ops[i : i + step] for i in range(0, len(ops), step)]
-        stretches = tuple(_stretch(recording, part) for part in parts)
-        yield Folding("stretch", stretches, merged=True)
-        count //= 2
-
-
-def together(recording: Recording, ops: Sequence[Op]) -> Folding:
-    """All ops as one box."""
-    return Folding("stretch", (_stretch(recording, ops),), merged=True)
-
-
-def _stretch(recording: Recording, ops: Sequence[Op]) -> Group:
-    lines = [recording.lines[op.line].number for op in ops if op.line is not None]
-    return Group(line_span(lines), tuple(op.index for op in ops))
-
-
-def line_span(numbers: Iterable[int]) -> str:
-    """``line 3`` or ``lines 3–9``; a word for "no line" where there is none."""
-    known = sorted(set(numbers))
-    if not known:
-        return say("graph.no_line")
-    if len(known) == 1:
-        return say("graph.line", number=known[0])
-    return say("graph.lines", first=known[0], last=known[-1])
+    def _sources(self, alike: Sequence[Fold]) -> Iterator[object]:
+        for fold in alike:
+            for part in fold.parts:
+                if isinstance(part, int):
+                    yield from self.room.sources(part)

@@ -11,7 +11,8 @@ class Node:
 
     ``kind`` is ``"variable"``, ``"input"``, ``"op"``, ``"backward"`` (a backward op),
     ``"target"`` (an op whose result is differentiated), ``"stub"`` (a copy of a much
-    used input, next to its consumer), or several ops as one: ``"fold"``,
+    used input, next to its consumer), ``"outside"`` (what stands around the part that is
+    drawn), or several ops as one: ``"fold"``,
     ``"fold_target"``, ``"fold_backward"``.  ``title`` is the box's heading, ``detail``
     its further lines (name, value, shape), ``gradient`` the lines for its gradient.
     ``ops``, ``tensor`` and ``variable`` lead back to the recording; ``cluster`` names

@@ -31,6 +31,7 @@ LOOKS = {
     "variable": Look("cylinder", "#fdebc0", "#b7791f"),
     "input": Look("note", "#e6eaef", "#718096"),
     "stub": Look("ellipse", "#f2f4f7", "#a0aec0"),
+    "outside": Look("ellipse", "#ffffff", "#a0aec0", "filled,dashed"),
     "op": Look("box", "#dcebfb", "#2b6cb0", "filled,rounded"),
     "target": Look("box", "#e6dcfc", "#6b46c1", "filled,rounded", 2),
     "backward": Look("box", "#fbe0ec", "#b83280", "filled,rounded"),

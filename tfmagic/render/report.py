@@ -8,7 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tfmagic.analysis.graph import build
+from tfmagic.analysis import reach
+from tfmagic.analysis.graph import Sketch
 from tfmagic.language import say
 from tfmagic.model import Graph, Recording
 from tfmagic.render import files, html, tables, text
@@ -29,10 +30,12 @@ class GraphView:
 
     ``subject`` is a :class:`~tfmagic.model.Recording`, or a
     :class:`~tfmagic.model.Graph` that is drawn as it is.  ``depth`` folds deeper scopes,
-    ``flat`` folds nothing, ``limit`` is the most boxes before ops are folded, ``focus``
-    and ``marked`` are as in :func:`tfmagic.analysis.graph.build`.  ``budget`` is the
-    seconds that a layout may take, ``engine`` which Graphviz draws, ``direction``
-    ``"LR"``, ``"TB"`` or ``"auto"``.
+    ``flat`` folds nothing, ``limit`` is the most boxes before ops are folded, ``by`` what
+    they are folded by (:data:`tfmagic.analysis.tree.WAYS`).  ``focus`` is a name (what leads
+    to it and what it leads to), or indices of ops; with ``only_gradient`` ops that carry no
+    gradient are left out.  ``opened`` are the ids of the folds to open, ``marked`` is as in
+    :class:`tfmagic.analysis.graph.Sketch`.  ``budget`` is the seconds that a layout may take,
+    ``engine`` which Graphviz draws, ``direction`` ``"LR"``, ``"TB"`` or ``"auto"``.
     """
 
     def __init__(
@@ -44,7 +47,10 @@ class GraphView:
         depth: int | None = None,
         flat: bool = False,
         limit: int = 60,
-        focus: Collection[int] | None = None,
+        by: str = "auto",
+        focus: str | Collection[int] | None = None,
+        only_gradient: bool = False,
+        opened: Collection[str] | None = None,
         marked: Collection[int | str] = (),
         budget: float = 1.0,
         engine: str = "auto",
@@ -52,14 +58,17 @@ class GraphView:
     ) -> None:
         self.recording = subject if isinstance(subject, Recording) else None
         self.title = visible(title)
+        self.sketch: Sketch | None = None
+        if isinstance(subject, Recording):
+            part = _part(subject, focus, only_gradient)
+            self.sketch = Sketch(subject, backward=backward, focus=part, marked=marked, by=by)
 
         def make(coarser: int | None) -> Graph:
-            if isinstance(subject, Graph):
-                return subject
-            shared: dict[str, Any] = {"backward": backward, "focus": focus, "marked": marked}
+            if isinstance(subject, Graph) or self.sketch is None:
+                return subject  # type: ignore[return-value]
             if coarser is not None:
-                return build(subject, limit=min(coarser, limit), **shared)
-            return build(subject, depth=depth, flat=flat, limit=limit, **shared)
+                return self.sketch.graph(limit=min(coarser, limit))
+            return self.sketch.graph(depth=depth, flat=flat, limit=limit, opened=opened)
 
         self._drawing = Drawing(
             make, title=self.title, budget=budget, engine=engine, direction=direction
@@ -196,6 +205,17 @@ class Report(GraphView):
 
     def _has_picture(self) -> bool:
         return self._wanted and super()._has_picture()
+
+
+def _part(
+    recording: Recording, focus: str | Collection[int] | None, only_gradient: bool
+) -> Collection[int] | None:
+    """The ops to draw; None for all."""
+    part = reach.stream(recording, focus) if isinstance(focus, str) else focus
+    if not only_gradient:
+        return part
+    carrying = reach.carrying(recording)
+    return carrying if part is None else carrying.intersection(part)
 
 
 def _guilty(recording: Recording) -> tuple[int | str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tfmagic.analysis.fold import line_span
+from tfmagic.analysis.tree import line_span
 from tfmagic.analysis.notation import device, duration
 from tfmagic.language import say
 from tfmagic.model import Recording

@@ -14,6 +14,7 @@ from IPython.core.magic import (
     output_can_be_silenced,
 )
 
+from tfmagic.analysis.tree import WAYS
 from tfmagic.errors import TfmagicError
 from tfmagic.language import say
 from tfmagic.notebook.cells import Session, show_line
@@ -33,10 +34,16 @@ def graph_options() -> Options:
     add("--depth", type=int, metavar="N", help="help.tape_depth")
     add("--flat", action="store_true", help="help.tape_flat")
     add("--fold", dest="flat", action="store_false", help="help.tape_fold")
+    add("--by", metavar="WAY", choices=WAYS, default="auto", help="help.graph_by")
     add("--backward", action="store_true", help="help.tape_backward")
+    add("--focus", metavar="NAME", help="help.graph_focus")
+    add("--only-gradient", action="store_true", help="help.graph_only_gradient")
+    add("--lr", dest="direction", action="store_const", const="LR", help="help.graph_lr")
+    add("--td", dest="direction", action="store_const", const="TB", help="help.graph_td")
     add("--save", metavar="FILE", help="help.graph_save")
     add("-o", dest="output", metavar="NAME", help="help.output")
     add("-q", dest="quiet", action="store_true", help="help.quiet")
+    parser.set_defaults(direction="auto")
     return parser
 
 
@@ -102,7 +109,15 @@ class GraphMagics(Family):
     def _draw(self, options: Any, recording: Recording, title: str) -> None:
         from tfmagic.render.report import GraphView
 
-        view = GraphView(recording, title, **self.picture(options))
+        view = GraphView(
+            recording,
+            title,
+            by=options.by,
+            focus=options.focus,
+            only_gradient=options.only_gradient,
+            direction=options.direction,
+            **self.picture(options),
+        )
         if options.save:
             path = Path(options.save).expanduser()
             view.save(path)
