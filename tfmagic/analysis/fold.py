@@ -73,9 +73,7 @@ def all_open(root: Fold) -> Cut:
 def at_depth(root: Fold, depth: int) -> Cut:
     """Scopes and functions cut at ``depth``: what lies deeper is one box."""
     ways = ("scope", "function")
-    return Cut(
-        root, frozenset(f.id for f in folds(root) if f.kind not in ways or f.depth < depth)
-    )
+    return Cut(root, frozenset(f.id for f in folds(root) if f.kind not in ways or f.depth < depth))
 
 
 def finest(root: Fold, room: Room, limit: int) -> Cut:

@@ -188,9 +188,7 @@ class Sketch:
 
     def _drawing(self, cut: Cut, absorb: int) -> Drawing:
         takers = self.flows.takers(cut.root.ops)
-        return Drawing(
-            self.recording, self.selection, self.flows, cut, absorb, self._boxes, takers
-        )
+        return Drawing(self.recording, self.selection, self.flows, cut, absorb, self._boxes, takers)
 
     def _weights(self, op: int) -> Iterator[int]:
         """The trainable variables that an op reads."""

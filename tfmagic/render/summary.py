@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tfmagic.analysis.tree import line_span
 from tfmagic.analysis.notation import device, duration
+from tfmagic.analysis.tree import line_span
 from tfmagic.language import say
 from tfmagic.model import Recording
 from tfmagic.render.escape import clipped, visible
