@@ -248,7 +248,7 @@ def test_a_training_loop_shows_its_first_and_its_last_turn(make: Any) -> None:
     graph = build(network(make, layers=3, width=0, turns=200))
     assert [n.title for n in of_kind(graph, "fold")] == ["turns 2–199"]
     frames = {c.id: c.title for c in graph.clusters}
-    assert list(frames.values())[0] == "lines 1–2 × 200 · the same weights each time"
+    assert next(iter(frames.values())) == "lines 1–2 × 200 · the same weights each time"
     assert [frames[n.cluster] for n in of_kind(graph, "op") if n.title == "Mean"] == [
         "turn 1 of 200",
         "turn 200 of 200",
