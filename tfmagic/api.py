@@ -69,16 +69,17 @@ def graph(subject: Any, title: str = "", **options: Any) -> GraphView:
 
 
 def variables(subject: Any, sort: str = "", filter: str = "", title: str = "") -> InventoryView:
-    """What ``subject`` holds: a mapping such as ``globals()``, or a module or model as a tree.
+    """What ``subject`` holds: a mapping such as ``globals()``, a module or model as a tree, or
+    one tensor, variable or array, with its colours.
 
     ``sort`` is ``"name"``, ``"kind"``, ``"dtype"``, ``"bytes"`` or ``"change"``; ``filter`` a
     word in the name, kind or dtype.  The result's ``inventory`` is plain data.
     """
     from tfmagic.analysis.inventory import arranged
-    from tfmagic.render.inventory import InventoryView
+    from tfmagic.render.value import view_of
     from tfmagic.runtime.inventory import inventory
 
-    return InventoryView(arranged(inventory(subject, title), sort, filter))
+    return view_of(arranged(inventory(subject, title), sort, filter))
 
 
 def conversion(value: Any, expression: str, namespace: Mapping[str, Any]) -> Conversion:

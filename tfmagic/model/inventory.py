@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tfmagic.model.heat import Heat
 from tfmagic.model.value import UNKNOWN, Value
 
 
@@ -33,7 +34,7 @@ class Holding:
     counted once.  ``bins`` are the counts of an eight-part histogram from ``min`` to
     ``max`` of the finite elements.  ``same`` are other names of the very same object,
     ``shares`` names of others that stand on the same memory.  ``change`` is None where
-    nothing is there to compare with.
+    nothing is there to compare with.  ``heat`` is there where one value alone is looked at.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Holding:
     shares: tuple[str, ...] = ()
     change: Change | None = None
     note: str = ""
+    heat: Heat | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from tfmagic.notebook.cells import Cells
 from tfmagic.notebook.completion import Completion
+from tfmagic.notebook.display import Readable
 from tfmagic.notebook.magics import FAMILIES, Family
 from tfmagic.notebook.settings import TFMagic
 
@@ -18,6 +19,7 @@ class Loaded:
 
     settings: TFMagic
     cells: Cells
+    readable: Readable
     families: tuple[Family, ...]
 
 
@@ -35,10 +37,13 @@ def load(shell: Any) -> None:
     shell.configurables.append(settings)
     cells.magics = {name: how for each in families for name, how in each.takes_cells.items()}
     cells.attach()
+    readable = Readable(shell)
+    settings.observe(lambda change: readable.use(change["new"]), "display")
+    readable.use(settings.display)
     Completion.attach(
         shell, {name: parser for each in families for name, parser in each.parsers.items()}
     )
-    _loaded[id(shell)] = Loaded(settings, cells, families)
+    _loaded[id(shell)] = Loaded(settings, cells, readable, families)
 
 
 def unload(shell: Any) -> None:
@@ -47,6 +52,7 @@ def unload(shell: Any) -> None:
     if loaded is None:
         return
     loaded.cells.detach()
+    loaded.readable.use(False)
     panels = sys.modules.get("tfmagic.notebook.panels.base")
     if panels is not None:
         panels.close_all()

@@ -34,6 +34,12 @@ class TFMagic(Configurable):
         config=True
     )
 
+    display = Bool(
+        False,
+        help="Whether a tensor or variable that a cell ends with is shown readably, with a heat "
+        "map; its repr stays as it is.",
+    ).tag(config=True)
+
     @observe("lang")
     def _speak(self, change: Any) -> None:
         language.use(change["new"])

@@ -11,7 +11,7 @@ from tfmagic.render import html, text
 from tfmagic.render.escape import clipped, visible
 from tfmagic.render.tables import Column, Row, Table
 
-__all__ = ["ConversionView", "InventoryView"]
+__all__ = ["ConversionView", "InventoryView", "bars_of", "change_of", "remarks"]
 
 BARS = "▁▂▃▄▅▆▇█"
 MOST = 200
@@ -89,12 +89,12 @@ def _row(held: Holding, compared: bool) -> Row:
         UNKNOWN_SIGN if held.bytes is None else size(held.bytes),
         UNKNOWN_SIGN if held.trainable is None else _yes(held.trainable),
         _value(held),
-        _bars(held.bins) or UNKNOWN_SIGN,
+        bars_of(held.bins) or UNKNOWN_SIGN,
     ]
     if compared:
-        cells.append(_change(held.change))
+        cells.append(change_of(held.change))
     tone = "bad" if broken else "warn" if lost else ""
-    return Row(tuple(cells), tone, " ".join(_remarks(held)))
+    return Row(tuple(cells), tone, " ".join(remarks(held)))
 
 
 def _yes(answer: bool) -> str:
@@ -117,12 +117,14 @@ def _value(held: Holding) -> str:
     return f"{about}{span}, μ = {number(stats.mean, 4)}"
 
 
-def _bars(bins: tuple[int, ...]) -> str:
+def bars_of(bins: tuple[int, ...]) -> str:
+    """A histogram in eight characters; empty where there is none."""
     most = max(bins, default=0)
     return "".join(BARS[-(-7 * n // most)] if n else " " for n in bins) if most else ""
 
 
-def _change(change: Change | None) -> str:
+def change_of(change: Change | None) -> str:
+    """What became of a value, in one cell of a table."""
     if change is None:
         return UNKNOWN_SIGN
     if change.new:
@@ -138,7 +140,8 @@ def _change(change: Change | None) -> str:
     return f"‖Δ‖ {'≈' if change.sampled else '='} {number(change.norm, 3)}"
 
 
-def _remarks(held: Holding) -> Iterator[str]:
+def remarks(held: Holding) -> Iterator[str]:
+    """What else there is to say of one thing, each in one sentence."""
     stats = held.value.stats
     if stats is not None and stats.nan:
         yield say("vars.nan", n=stats.nan)

@@ -12,6 +12,7 @@ from tfmagic.model.inventory import Holding, Inventory
 from tfmagic.model.value import Value
 from tfmagic.runtime import changes
 from tfmagic.runtime.figures import as_real, describe, figures, of_sample
+from tfmagic.runtime.heat import heat_of
 from tfmagic.runtime.kinds import CONTAINERS, kind_of, numbers, parts, unseen
 from tfmagic.runtime.tree import children, size_of, variables_of
 
@@ -39,7 +40,8 @@ def inventory(subject: Any, title: str = "", since: Since | None = None) -> Inve
     With ``since`` each value is compared with what it was then.  No op callback hears
     what is read for it, and no tape notes it.
     """
-    walker = _Walker(since)
+    alone = kind_of(subject) not in ("", *CONTAINERS)
+    walker = _Walker(since, heat=alone)
     tree = not isinstance(subject, Mapping)
     names = [(title or "value", subject)] if tree else subject.items()
     with unseen():
@@ -50,8 +52,8 @@ def inventory(subject: Any, title: str = "", since: Since | None = None) -> Inve
 
 
 class _Walker:
-    def __init__(self, since: Since | None) -> None:
-        self.since = since
+    def __init__(self, since: Since | None, heat: bool) -> None:
+        self.since, self.heat = since, heat
         self.rows: list[tuple[Holding, Any]] = []
         self.names: dict[int, list[str]] = {}
         self.memory: dict[int, dict[str, int]] = {}
@@ -148,6 +150,8 @@ class _Walker:
         size = inner.nbytes if isinstance(inner, np.ndarray) else count * inner.dtype.size
         row = replace(row, bytes=size, bins=_bins(flat))
         self._place(row, value, inner, flat)
+        if self.heat and flat.size == count:
+            row = replace(row, heat=heat_of(flat.reshape(tuple(inner.shape))))
         if count <= WHOLE:
             return replace(row, value=describe(flat.reshape(tuple(inner.shape))))
         if flat.size < count:

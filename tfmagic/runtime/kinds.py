@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CONTAINERS", "kind_of", "numbers", "parts", "unseen"]
+__all__ = ["CONTAINERS", "kind_of", "numbers", "parts", "shown_types", "unseen"]
 
 #: Kinds that hold variables.
 CONTAINERS = ("module", "layer", "model", "optimizer", "metric")
@@ -47,6 +47,12 @@ def _types() -> Iterator[tuple[str, Any]]:
         yield "optimizer", keras.optimizers.Optimizer
         yield "metric", keras.metrics.Metric
     yield "module", tf.Module
+
+
+def shown_types() -> list[type]:
+    """The types of values with numbers in them that there are by now, numpy's aside."""
+    wanted = ("variable", "tensor", "ragged", "sparse", "slices")
+    return [types for kind, types in _types() if kind in wanted]
 
 
 def parts(value: Any) -> Iterator[tuple[str, Any]]:

@@ -61,13 +61,13 @@ class VariableMagics(Family):
         if options.why:
             return self._lesson(expression)
         from tfmagic.analysis.inventory import arranged
-        from tfmagic.render.inventory import InventoryView
+        from tfmagic.render.value import view_of
         from tfmagic.runtime.inventory import inventory
 
         subject = self._value(expression) if expression else self._names()
         found = inventory(subject, expression, self.watch.since)
         notes = (say("vars.watching"),) if self.watch.wake() else ()
-        return InventoryView(arranged(found, options.sort or "", options.filter or ""), notes)
+        return view_of(arranged(found, options.sort or "", options.filter or ""), notes)
 
     def _lesson(self, expression: str) -> Any:
         from tfmagic.api import conversion
