@@ -55,9 +55,7 @@ class ValueView(InventoryView):
             held.dtype,
             device(held.device),
             "" if held.bytes is None else size(held.bytes),
-            ""
-            if held.trainable is None
-            else say(f"heat.{'' if held.trainable else 'not_'}trained"),
+            _trained(held.trainable),
         ]
         return " · ".join(word for word in words if word)
 
@@ -92,3 +90,9 @@ class ValueView(InventoryView):
     def _notes(self) -> list[str]:
         notes = [*remarks(self.held), *self.notes]
         return [*notes, say("vars.histogram_note")] if self.held.bins else notes
+
+
+def _trained(answer: bool | None) -> str:
+    if answer is None:
+        return ""
+    return say("heat.trained") if answer else say("heat.not_trained")
