@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfmagic.api import explain, graph, load, variables
+    from tfmagic.api import bench, explain, graph, load, variables
     from tfmagic.model import Recording, Verdict
     from tfmagic.runtime.tape import Tape, record
     from tfmagic.runtime.twolayer import TwoLayer
@@ -24,6 +24,7 @@ _HOME = {
     "Tape": "tfmagic.runtime.tape",
     "TwoLayer": "tfmagic.runtime.twolayer",
     "Verdict": "tfmagic.model",
+    "bench": "tfmagic.api",
     "explain": "tfmagic.api",
     "graph": "tfmagic.api",
     "load": "tfmagic.api",
@@ -37,6 +38,7 @@ __all__ = [
     "TwoLayer",
     "Verdict",
     "__version__",
+    "bench",
     "explain",
     "graph",
     "last",

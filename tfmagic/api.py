@@ -6,32 +6,42 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfmagic.errors import LoadError
-from tfmagic.model import Recording, from_json
+from tfmagic.model import Bench, Recording, from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from tfmagic.model import Verdict
     from tfmagic.model.inventory import Conversion
+    from tfmagic.render.bench import BenchResult
     from tfmagic.render.inventory import InventoryView
     from tfmagic.render.report import GraphView
     from tfmagic.runtime.tape import Tape
 
 
 def load(source: str | Path) -> Any:
-    """Read a recording, or an inventory, from the JSON text, or the file, that ``to_json`` made.
+    """Read a recording, a measurement or an inventory from JSON: its text, or its file.
 
     TensorFlow need not be installed.  Raises :class:`~tfmagic.errors.LoadError`, one
     line, for anything else.
     """
     if isinstance(source, str) and source.lstrip().startswith("{"):
-        return from_json(source)
+        return _shown(source)
     try:
-        return from_json(Path(source).expanduser().read_text(encoding="utf-8"))
+        return _shown(Path(source).expanduser().read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         if isinstance(error, UnicodeDecodeError):
             raise LoadError("load.not_json", detail="not text") from None
         raise LoadError("load.no_file", path=source, detail=str(error)[:200]) from None
+
+
+def _shown(text: str) -> Any:
+    thing = from_json(text)
+    if not isinstance(thing, Bench):
+        return thing
+    from tfmagic.render.bench import BenchResult
+
+    return BenchResult(thing)
 
 
 def explain(record: Tape, target: Any, source: Any) -> Verdict:
@@ -87,3 +97,47 @@ def conversion(value: Any, expression: str, namespace: Mapping[str, Any]) -> Con
     from tfmagic.runtime.conversion import conversion as tried
 
     return tried(value, expression, namespace)
+
+
+def bench(
+    statement: str | Callable[[], Any],
+    *,
+    namespace: Mapping[str, Any] | None = None,
+    setup: str = "",
+    devices: Sequence[str] = (),
+    loops: int | None = None,
+    repeat: int | None = None,
+    budget: float = 2.0,
+    precision: int = 3,
+    verbose: bool = False,
+    progress: Callable[[float], None] = lambda share: None,
+    title: str = "",
+) -> BenchResult:
+    """How long one run of a statement, or one call of a function, takes.
+
+    ``statement`` and ``setup`` are source code that reads its names from ``namespace``, or
+    ``statement`` is a function without arguments.  ``devices`` are names such as ``"GPU:0"``,
+    or ``"all"``.  ``budget`` is in seconds, for each variant; ``loops`` (runs in a block) and
+    ``repeat`` (blocks) set both by hand, as ``-n`` and ``-r`` of ``%timeit`` do.
+    ``precision`` are significant digits.  Whatever the statement changes of random state and
+    of the variables it reaches is put back.
+
+    What the statement raises in its first run passes.  Raises
+    :class:`~tfmagic.errors.OptionError` for what is no statement and for a device that is
+    not there.
+    """
+    from tfmagic.render.bench import BenchResult
+    from tfmagic.runtime.timer import Plan, Request, measure, subject
+
+    request = Request(
+        subject(statement, setup, namespace or {}),
+        title=title or (statement if isinstance(statement, str) else _name(statement)),
+        setup=setup,
+        devices=tuple(devices),
+        plan=Plan(budget=budget, loops=loops, repeat=repeat),
+    )
+    return BenchResult(measure(request, progress=progress), precision, verbose=verbose)
+
+
+def _name(function: Any) -> str:
+    return f"{getattr(function, '__name__', type(function).__name__)}()"

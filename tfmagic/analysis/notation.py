@@ -25,6 +25,7 @@ __all__ = [
     "shape",
     "shorten",
     "size",
+    "timed",
     "value_lines",
 ]
 
@@ -84,6 +85,20 @@ def duration(seconds: float) -> str:
         if seconds >= scale:
             return f"{number(seconds / scale, 2 if seconds < 100 * scale else 3)} {unit}"
     return "0 s" if seconds <= 0 else f"{number(seconds / 1e-9, 2)} ns"
+
+
+def timed(seconds: float | None, digits: int = 3) -> str:
+    """A measured time with ``digits`` significant digits, none dropped: ``49.70 µs``."""
+    if seconds is None:
+        return UNKNOWN_SIGN
+    if seconds <= 0:
+        return "0 s"
+    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")):
+        amount = seconds / scale
+        if amount >= 1 or unit == "ns":
+            break
+    decimals = max(0, digits - 1 - math.floor(math.log10(amount)))
+    return f"{amount:,.{decimals}f} {unit}"
 
 
 def size(count: int) -> str:

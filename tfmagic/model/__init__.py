@@ -4,6 +4,7 @@ Everything here is plain, immutable and written to JSON without loss.  No object
 holds a live tensor, so a recording can be kept, sent and drawn anywhere.
 """
 
+from tfmagic.model.bench import Bench, Comparison, Machine, Timing
 from tfmagic.model.gradient import Gradient, GradientCall
 from tfmagic.model.graph import Cluster, Edge, Graph, Node
 from tfmagic.model.recording import (
@@ -23,8 +24,10 @@ from tfmagic.model.verdict import Verdict
 
 __all__ = [
     "FORMAT_VERSION",
+    "Bench",
     "Cell",
     "Cluster",
+    "Comparison",
     "Edge",
     "Failure",
     "Frame",
@@ -33,11 +36,13 @@ __all__ = [
     "GradientCall",
     "Graph",
     "Line",
+    "Machine",
     "Node",
     "Op",
     "Recording",
     "Stats",
     "TensorInfo",
+    "Timing",
     "Value",
     "VariableInfo",
     "Verdict",

@@ -26,6 +26,7 @@ LARGEST_FILE = 512 * 2**20
 #: What can be written: its word in the file (``"format": "tfmagic-WORD"``), its module, class.
 DOCUMENTS = {
     "recording": ("tfmagic.model.recording", "Recording"),
+    "bench": ("tfmagic.model.bench", "Bench"),
     "inventory": ("tfmagic.model.inventory", "Inventory"),
     "conversion": ("tfmagic.model.inventory", "Conversion"),
 }
@@ -56,6 +57,8 @@ def from_json(text: str) -> Any:
         thing = _decode(document[word], _class_of(word))
         if word == "recording":
             _check_references(thing)
+        elif word == "bench":
+            _check_bench(thing)
     except RecursionError:
         raise LoadError("load.damaged", detail="nested too deeply") from None
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -175,6 +178,14 @@ def _decode_any(value: Any) -> Any:
             return complex(*(_decode_scalar(v, float) for v in mark))
         return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[mark]
     return value
+
+
+def _check_bench(bench: Any) -> None:
+    """Refuse a measurement whose raw times do not fit together."""
+    for timing in bench.timings:
+        if len(timing.rounds) != len(timing.times):
+            raise ValueError(f"{timing.name} has {len(timing.times)} times in other rounds")
+        _within(len(timing.times), "block", *(index for index, _ in timing.spoilt))
 
 
 def _check_references(recording: Any) -> None:

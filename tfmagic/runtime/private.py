@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import random
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +38,7 @@ class PrivateName:
 
 _FRAMEWORK, _EAGER = "tensorflow.python.framework.", "tensorflow.python.eager."
 _C = "tensorflow.python.pywrap_tfe"
+_RANDOM = "tensorflow.python.ops.stateful_random_ops"
 
 NAMES = {
     "add_callback": PrivateName(_FRAMEWORK + "op_callbacks", "add_op_callback", "recording", True),
@@ -57,6 +60,8 @@ NAMES = {
     ),
     "op_defs": PrivateName(_FRAMEWORK + "op_def_registry", "get", "attributes"),
     "gradient_registry": PrivateName(_FRAMEWORK + "ops", "_gradient_registry", "verdicts"),
+    "async_wait": PrivateName(_EAGER + "context", "async_wait", "timing"),
+    "generator": PrivateName(_RANDOM, "Generator", "random state"),
 }
 
 
@@ -221,6 +226,50 @@ def is_not_differentiable(op_type: str) -> bool:
 def op_definition(op_type: str) -> Any:
     """TensorFlow's OpDef of ``op_type``, or None."""
     return _found["op_defs"](op_type) if _found["op_defs"] else None
+
+
+def is_async() -> bool:
+    """Whether Python goes on before an op of this thread is done, on every device."""
+    return bool(context().is_async())
+
+
+def async_wait() -> None:
+    """Wait until every op that was queued is done."""
+    if _found["async_wait"] is None:
+        tf.test.experimental.sync_devices()
+    else:
+        _found["async_wait"]()
+
+
+def current_device() -> str:
+    """The device that a scope or ``set_default`` of the user's puts ops on, or nothing."""
+    return str(context().device_name or "")
+
+
+def generator_states() -> list[Any]:
+    """The variables behind TensorFlow's and Keras's global random generators."""
+    module = importlib.import_module(NAMES["generator"].module)
+    own = getattr(module, "global_generator", None)
+    states = [] if own is None else [own.state]
+    keras = sys.modules.get("keras.src.backend.common.global_state")
+    seeds = keras.get_global_attribute("global_seed_generator") if keras else None
+    state = getattr(getattr(seeds, "state", None), "value", None)
+    return [*states, *([state] if isinstance(state, tf.Variable) else [])]
+
+
+@contextlib.contextmanager
+def other_op_seeds() -> Iterator[None]:
+    """Inside the block the seeds of ops come from another stream than the user's."""
+    here = context()
+    own = getattr(here, "_rng", None)
+    if own is None:
+        yield
+        return
+    here._rng = random.Random("tfmagic")
+    try:
+        yield
+    finally:
+        here._rng = own
 
 
 @contextlib.contextmanager

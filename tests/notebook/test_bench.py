@@ -1,0 +1,105 @@
+"""``%tfbench`` in a real shell: the options of ``%timeit``, wherever they stand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from IPython.utils.capture import capture_output
+
+from tfmagic.language import use
+from tfmagic.notebook.magics.bench import RETURNED, bench_options, split
+
+SPACE = {"tf": 1, "x": 2, "a": 3, "n": 4}
+
+
+@pytest.mark.parametrize(
+    ("line", "statement", "given"),
+    [
+        ("tf.matmul(x, x)", "tf.matmul(x, x)", {}),
+        ("-n 10 -r5 tf.matmul(x, x)", "tf.matmul(x, x)", {"loops": 10, "repeat": 5}),
+        ("-n10 -r 5 x", "x", {"loops": 10, "repeat": 5}),
+        ("tf.matmul(x, x) -d all", "tf.matmul(x, x)", {"devices": ["all"]}),
+        ("-d CPU:0 x @ x -v", "x @ x", {"devices": ["CPU:0"], "verbose": True}),
+        ("a -n", "a -n", {"loops": None}),
+        ("a -q", "a", {"quiet": True}),
+        ("a --budget 3", "a", {"budget": 3.0}),
+        ("-x", "-x", {}),
+        ("-o x", "x", {"output": RETURNED}),
+        ("-o r x + a", "x + a", {"output": "r"}),
+        ("x + a -o", "x + a", {"output": RETURNED}),
+        ("x + a -o r", "x + a", {"output": "r"}),
+        ("f('a -d b')", "f('a -d b')", {"devices": None}),
+        ('--setup "y = 3" y', "y", {"setup": "y = 3"}),
+    ],
+)
+def test_options_before_and_after(line: str, statement: str, given: dict[str, Any]) -> None:
+    options, rest = split(line, bench_options(), SPACE)
+    assert rest == statement
+    assert {name: getattr(options, name) for name in given} == given
+
+
+@pytest.fixture
+def ready(shell: Any) -> Any:
+    shell.run_cell("import tensorflow as tf; x = tf.ones([2, 2]); w = tf.Variable(1.0)")
+    return shell
+
+
+def test_the_result_is_returned_or_kept(ready: Any) -> None:
+    with capture_output():
+        result = ready.run_line_magic("tfbench", "-o -q --budget 0.02 tf.matmul(x, x)")
+        ready.run_line_magic("tfbench", "-o kept -q --budget 0.02 tf.matmul(x, x)")
+    assert result.timings[0].median > 0 and ready.user_ns["kept"].timings[0].median > 0
+
+
+def test_a_cell_with_its_setup(ready: Any) -> None:
+    before = set(ready.user_ns)
+    result = ready.run_cell_magic(
+        "tfbench", "-o -q --budget 0.02 z = x + 1", "total = 0\nfor _ in range(3):\n    total += z"
+    )
+    assert result.bench.statement.startswith("total = 0") and result.timings[0].median > 0
+    assert set(ready.user_ns) == before
+
+
+@pytest.mark.parametrize(
+    ("language", "words"), [("en", ("one run", "naive loop")), ("ko", ("1회 시간", "단순 반복문"))]
+)
+def test_what_is_shown(ready: Any, language: str, words: tuple[str, ...]) -> None:
+    use(language)
+    with capture_output() as out:
+        ready.run_cell("%tfbench -v --budget 0.02 tf.matmul(x, x)")
+    (shown,) = out.outputs
+    for form in ("text/plain", "text/html"):
+        assert all(word in shown.data[form] for word in words) and "CPU:0" in shown.data[form]
+
+
+def test_a_statement_of_the_users_is_escaped(ready: Any) -> None:
+    with capture_output() as out:
+        ready.run_cell("%tfbench --budget 0.01 '<script>'")
+    assert "<script>" not in out.outputs[0].data["text/html"]
+
+
+def test_the_traceback_is_the_statements_own(ready: Any) -> None:
+    with capture_output() as out:
+        result = ready.run_cell("%tfbench tf.matmul(x, nowhere)")
+    assert isinstance(result.error_in_exec, NameError)
+    assert "runtime/timer" not in out.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", "needs a statement"),
+        ("--bugdet 3 x", "--budget"),
+        ("x -d GPU:0", "no device GPU:0 here: CPU:0"),
+        ("--budget -1 x", "0 or more"),
+        ("-n 0 x", "at least 1"),
+        ("1 +", "cannot be timed"),
+        ("-o 1x x + 1", "1x"),
+    ],
+)
+def test_a_wrong_use_is_answered_in_one_line(ready: Any, line: str, said: str) -> None:
+    with capture_output() as out:
+        ready.run_cell(f"%tfbench {line}")
+    told = out.stdout + out.stderr
+    assert said in told and "Traceback" not in told

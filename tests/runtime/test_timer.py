@@ -1,0 +1,296 @@
+"""The stopwatch: what it runs, how often, and that it leaves everything as it was."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfmagic
+from tfmagic.errors import OptionError
+from tfmagic.runtime.timer.schedule import Course, Plan, take_turns
+from tfmagic.runtime.timer.statement import VALUE, Statement
+
+
+class Clock:
+    """A clock that only what is run moves forward."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def work(self, seconds: float) -> Callable[[int], None]:
+        """A statement of so many seconds."""
+
+        def run(loops: int) -> None:
+            self.now += seconds * loops
+
+        return run
+
+
+class Quiet:
+    """Nothing spoils a block, unless it is told so."""
+
+    def __init__(self, *causes: str) -> None:
+        self.causes: Iterator[str] = iter(causes)
+
+    def begin(self) -> None:
+        pass
+
+    def end(self) -> str:
+        return next(self.causes, "")
+
+
+def measured(*seconds: float, plan: Plan | None = None, spoilers: Any = None) -> list[Course]:
+    clock = Clock()
+    courses = [Course(clock.work(s)) for s in seconds]
+    take_turns(courses, plan or Plan(), clock, spoilers or Quiet(), random.Random(0))
+    return courses
+
+
+# --- the schedule ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", [1e-7, 3e-5, 2e-4, 0.005])
+def test_a_block_takes_about_half_a_millisecond(seconds: float) -> None:
+    (course,) = measured(seconds)
+    assert course.loops == pytest.approx(max(1, 5e-4 / seconds), abs=0.6, rel=0.01)
+    assert course.interval and course.interval.median == pytest.approx(seconds)
+    assert course.stopped == "precise"
+
+
+def test_variants_take_turns_in_changing_order() -> None:
+    ran: list[str] = []
+    clock = Clock()
+
+    def runner(name: str) -> Callable[[int], None]:
+        def run(loops: int) -> None:
+            ran.append(name)
+            clock.now += 1e-3
+
+        return run
+
+    courses = [Course(runner(name)) for name in "abc"]
+    take_turns(courses, Plan(budget=1.0, repeat=50), clock, Quiet(), random.Random(0))
+    turns = ["".join(ran[-150:][i : i + 3]) for i in range(0, 150, 3)]
+    assert {"".join(sorted(turn)) for turn in turns} == {"abc"}
+    assert len(set(turns)) > 3
+    assert all(course.rounds == list(range(50)) for course in courses)
+
+
+def test_it_stops_when_the_time_is_up() -> None:
+    clock, rng = Clock(), random.Random(0)
+
+    def noisy(loops: int) -> None:
+        clock.now += loops * 1e-3 * rng.choice([1, 50])
+
+    course = Course(noisy)
+    take_turns([course], Plan(budget=0.5), clock, Quiet(), random.Random(0))
+    assert course.stopped == "time" and course.spent == pytest.approx(0.5, abs=0.06)
+
+
+def test_what_is_asked_for_is_run() -> None:
+    (course,) = measured(1e-3, plan=Plan(loops=7, repeat=11))
+    assert (course.loops, len(course.times), course.stopped) == (7, 11, "asked")
+
+
+def test_no_time_at_all_makes_one_block() -> None:
+    (course,) = measured(1e-3, plan=Plan(budget=0.0))
+    assert len(course.times) == 1 and course.interval and course.interval.low is None
+
+
+def test_a_slow_block_is_left_out_only_for_a_cause() -> None:
+    clock = Clock()
+    lengths = iter([1e-3] * 200 + [1.0] * 20)
+
+    def run(loops: int) -> None:
+        clock.now += next(lengths, 1e-3)
+
+    course = Course(run)
+    take_turns([course], Plan(budget=0.1, loops=1, repeat=215), clock, Quiet(), random.Random(0))
+    assert max(course.times) == 1.0 and course.spoilt == []
+
+
+def test_a_spoilt_block_is_marked_with_its_cause() -> None:
+    settle = [""] * 3
+    (course,) = measured(
+        1e-3, plan=Plan(loops=1, repeat=30), spoilers=Quiet(*settle, *[""] * 40, "gc")
+    )
+    assert len(course.times) == 30
+    (course,) = measured(1e-3, plan=Plan(budget=0.05), spoilers=Quiet(*["gc", ""] * 500))
+    assert course.spoilt and {cause for _, cause in course.spoilt} == {"gc"}
+
+
+def test_an_error_ends_its_course_alone() -> None:
+    clock = Clock()
+    lasts = iter(range(20))
+
+    def used_up(loops: int) -> None:
+        clock.now += 1e-3
+        next(lasts)
+
+    courses = [Course(used_up), Course(clock.work(1e-3))]
+    take_turns(courses, Plan(budget=0.2), clock, Quiet(), random.Random(0))
+    assert isinstance(courses[0].error, StopIteration) and courses[0].stopped == "raised"
+    assert courses[0].interval is not None
+    assert courses[1].error is None and courses[1].stopped in ("precise", "time")
+
+
+def test_an_interrupt_keeps_what_there_is() -> None:
+    clock = Clock()
+    left = iter(range(30))
+
+    def run(loops: int) -> None:
+        clock.now += 1e-3
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+
+    course = Course(run)
+    assert take_turns([course], Plan(budget=9.0), clock, Quiet(), random.Random(0))
+    assert course.stopped == "interrupted" and course.times and course.interval
+
+
+# --- the statement -----------------------------------------------------------------------
+
+
+def ran(source: str, times: int = 3, **space: Any) -> dict[str, Any]:
+    return Statement(source).loop({"__builtins__": __builtins__, **space})(times)
+
+
+def test_each_run_begins_with_the_same_input() -> None:
+    x = 1
+    assert ran("x = x + 1\nx", x=x)[VALUE] == 2
+    assert ran("x += 1", x=x)["x"] == 2
+
+
+def test_names_are_local_and_the_last_value_is_kept() -> None:
+    space: dict[str, Any] = {"seen": []}
+    outcome = ran("y = 3\nseen.append(y)\ny * 2", **space)
+    assert outcome["y"] == 3 and outcome[VALUE] == 6 and space["seen"] == [3, 3, 3]
+
+
+def test_functions_inside_see_what_the_statement_holds() -> None:
+    assert ran("k = 2\nf = lambda v: v * k\nf(a)", a=5)[VALUE] == 10
+
+
+@pytest.mark.parametrize("source", ["", "  ", "1 +", "return 3", "await f()", "# nothing"])
+def test_what_is_no_statement_is_refused(source: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        Statement(source)
+    assert "\n" not in str(caught.value)
+
+
+def test_reads_and_assigns() -> None:
+    found = Statement("import os\nfor i in r:\n  y = [x for x in a]\ndef f(): return g + y")
+    assert {"r", "a", "g"} <= found.reads and not {"x"} & found.reads
+    assert set(found.assigns) == {"os", "i", "y", "f"}
+
+
+# --- with TensorFlow ---------------------------------------------------------------------
+
+
+def quick(statement: Any, **options: Any) -> Any:
+    return tfmagic.bench(statement, **{"budget": 0.02, **options})
+
+
+def test_a_function_is_timed() -> None:
+    calls: list[int] = []
+
+    def step() -> None:
+        calls.append(1)
+
+    (timing,) = quick(step).timings
+    assert timing.median and timing.first and timing.naive
+    assert timing.device == "CPU:0" and len(calls) > len(timing.times) * timing.loops
+    assert quick(step).bench.statement == "step()"
+
+
+def test_the_setup_is_run_once_and_bound_nowhere() -> None:
+    space = {"tf": tf, "made": []}
+    quick("made.append(x)", setup="x = tf.ones([2])\nmade.append('once')", namespace=space)
+    assert space["made"].count("once") == 1 and "x" not in space
+
+
+def test_random_state_is_as_if_nothing_had_been_run() -> None:
+    def drawn() -> list[Any]:
+        return [
+            tf.random.normal([2]).numpy().tolist(), random.random(), np.random.rand(),
+            tf.random.get_global_generator().normal([1]).numpy().tolist(),
+        ]  # fmt: skip
+
+    def seeded() -> None:
+        tf.random.set_seed(5)
+        random.seed(5)
+        np.random.seed(5)
+        tf.random.set_global_generator(tf.random.Generator.from_seed(5))
+
+    seeded()
+    expected = drawn()
+    seeded()
+    quick(drawn)
+    assert drawn() == expected
+
+
+def test_variables_get_their_values_back_and_it_is_said() -> None:
+    w = tf.Variable(1.0, name="w")
+
+    def step() -> None:
+        w.assign_add(1.0)
+
+    result = quick("step()", namespace={"step": step})
+    assert w.numpy() == 1.0
+    assert [remark.code for remark in result.bench.remarks] == ["variables_restored"]
+
+
+def test_what_is_printed_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    result = quick("print('hello')")
+    assert capsys.readouterr().out == "hello\n"
+    assert result.bench.remarks[0].code == "printed"
+
+
+def test_an_error_of_the_first_run_passes() -> None:
+    with pytest.raises(ZeroDivisionError):
+        quick("1 / 0")
+
+
+def test_an_input_that_is_used_up_leaves_what_was_measured() -> None:
+    result = quick("next(lines)", namespace={"lines": iter(range(3000))}, budget=0.5, loops=5)
+    (timing,) = result.timings
+    assert timing.problem == "raised" and "StopIteration" in timing.detail
+    assert timing.times and "StopIteration" in repr(result)
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    for given in ("GPU:0", "CPU:7", "/job:worker/task:0/device:CPU:0"):
+        with pytest.raises(OptionError, match=r"There is no device .* CPU:0"):
+            quick("1", devices=[given])
+
+
+@pytest.mark.parametrize("given", ["cpu", "CPU:0", "/CPU:0", "/device:CPU:0", "all"])
+def test_a_device_has_many_names(given: str) -> None:
+    assert [t.device for t in quick("1", devices=[given]).timings] == ["CPU:0"]
+
+
+def test_it_becomes_json_and_back(tmp_path: Any) -> None:
+    result = quick("x + x", namespace={"x": tf.ones([2])})
+    assert tfmagic.load(result.to_json()).bench == result.bench
+    back = tfmagic.load(result.save(tmp_path / "r.json"))
+    assert back.bench == result.bench and repr(back) == repr(result)
+
+
+def test_asynchronous_work_is_waited_for() -> None:
+    """On a CPU that queues its ops, as a graphics card does."""
+    x = tf.random.normal([400, 400])
+    tf.config.experimental.set_synchronous_execution(False)
+    try:
+        (timing,) = quick("tf.matmul(x, x)", namespace={"tf": tf, "x": x}, budget=0.2).timings
+    finally:
+        tf.config.experimental.set_synchronous_execution(True)
+    assert timing.asynchronous and timing.sync and timing.latency
+    assert timing.median and timing.naive and timing.naive < timing.median

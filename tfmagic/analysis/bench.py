@@ -1,0 +1,116 @@
+"""What may be said of measured times: one variant against another, the naive figure."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import median
+
+from tfmagic.analysis.statistics import Interval, paired_ratio
+from tfmagic.model.bench import Bench, Comparison, Remark, Timing
+
+__all__ = ["compared", "contended", "differences", "naive_remark"]
+
+#: A difference is claimed where the 99 % interval of the ratio does not hold 1, and the
+#: ratio is at least this far from it: two copies of one loop differ by less, for good, by
+#: where they happen to lie in memory.
+CLAIM_LEVEL, LEAST_CLAIM = 0.99, 0.01
+#: "The same" is said where the whole interval lies within so much of 1.
+SAME = 0.02
+#: Independent pairs that a verdict needs.
+LEAST_PAIRS = 15
+#: Share of spoilt blocks above which a variant was measured on a busy machine.
+CONTENDED = 0.5
+
+
+def differences(bench: Bench) -> tuple[Comparison, ...]:
+    """Each variant against the first one measured at the same point."""
+    first: dict[tuple[tuple[str, float], ...], Timing] = {}
+    found = []
+    for timing in bench.timings:
+        reference = first.setdefault(timing.point, timing)
+        if reference is not timing:
+            found.append(compared(reference, timing, bench.resolution))
+    return tuple(found)
+
+
+def compared(a: Timing, b: Timing, resolution: float | None = None) -> Comparison:
+    """What can be said of ``b`` against ``a``, which were run in the same rounds.
+
+    ``resolution`` is the smallest difference that a self-test could resolve here.
+    """
+    for timing in (a, b):
+        if timing.median is None:
+            return Comparison(a.name, b.name, "unclear", "reason_failed", values=_named(timing))
+    pairs = _pairs(a, b)
+    found = paired_ratio([x for x, _ in pairs], [y for _, y in pairs], CLAIM_LEVEL)
+    if found is None or found.low is None or found.high is None or found.effective < LEAST_PAIRS:
+        ratio = found.median if found else None
+        return Comparison(a.name, b.name, "unclear", "reason_few", ratio, pairs=len(pairs))
+    verdict, reason = _verdict(found, max(LEAST_CLAIM, resolution or 0.0))
+    if verdict == "unclear" and (contended(a) or contended(b)):
+        reason = "reason_contended"
+    return Comparison(
+        a.name, b.name, verdict, reason, found.median, found.low, found.high, len(pairs)
+    )
+
+
+def _verdict(ratio: Interval, least: float) -> tuple[str, str]:
+    low, high = ratio.low or 0.0, ratio.high or math.inf
+    if abs(ratio.median - 1) >= least and (high < 1 or low > 1):
+        return ("faster" if high < 1 else "slower"), "reason_apart"
+    if max(abs(low - 1), abs(high - 1)) <= max(SAME, 2 * least):
+        return "same", "reason_alike"
+    return "unclear", "reason_wide"
+
+
+def _pairs(a: Timing, b: Timing) -> list[tuple[float, float]]:
+    """The times of both in each round that spoilt neither."""
+    first, second = _by_round(a), _by_round(b)
+    return [(first[turn], second[turn]) for turn in first if turn in second]
+
+
+def _by_round(timing: Timing) -> dict[int, float]:
+    left_out = set() if contended(timing) else {index for index, _ in timing.spoilt}
+    found: dict[int, list[float]] = defaultdict(list)
+    for index, (turn, seconds) in enumerate(zip(timing.rounds, timing.times, strict=True)):
+        if index not in left_out:
+            found[turn].append(seconds)
+    return {turn: median(times) for turn, times in found.items()}
+
+
+def contended(timing: Timing) -> bool:
+    """Whether most blocks were spoilt: then none can be left out for it."""
+    return bool(timing.times) and len(timing.spoilt) > CONTENDED * len(timing.times)
+
+
+def _named(timing: Timing) -> tuple[tuple[str, str], ...]:
+    return (("name", timing.name),)
+
+
+def naive_remark(timing: Timing) -> Remark | None:
+    """What explains that the naive figure is another; None where it is about the same."""
+    if not timing.naive or not timing.median:
+        return None
+    ratio = timing.median / timing.naive
+    if timing.asynchronous and ratio > 1.25:
+        return Remark.of("naive_queued", times=times(ratio))
+    if ratio > 1.25:
+        return Remark.of("naive_less", times=times(ratio))
+    if ratio < 0.8:
+        return Remark.of("naive_more", times=times(1 / ratio))
+    return None
+
+
+def times(ratio: float) -> str:
+    """``1.3``, ``12``, ``1,090``: how many times."""
+    return f"{ratio:.1f}" if ratio < 10 else f"{ratio:,.0f}"
+
+
+def spoilt_counts(timing: Timing) -> Sequence[tuple[str, int]]:
+    """How many blocks each cause spoilt."""
+    counts: dict[str, int] = defaultdict(int)
+    for _, cause in timing.spoilt:
+        counts[cause] += 1
+    return sorted(counts.items())

@@ -1,0 +1,155 @@
+"""What was timed, how long it took, and on which machine: plain data, with every raw time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Bench", "Comparison", "Machine", "OpCount", "Remark", "Timing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something to say about a figure: ``bench.CODE`` of the catalogue, and its values."""
+
+    code: str
+    values: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, code: str, **values: object) -> Remark:
+        """``Remark.of("spoilt", n=3)``."""
+        return cls(code, tuple((name, str(value)) for name, value in values.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class OpCount:
+    """How often a kind of op is in the statement's eager run, and in what really ran."""
+
+    type: str
+    eager: int
+    ran: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One variant (device, mode, point of a sweep) and what was measured of it.
+
+    All times are in seconds and for one run of the statement.  ``times`` are the blocks in
+    the order they were taken, each the mean over ``loops`` runs; block ``i`` belongs to
+    round ``rounds[i]``, in which every variant had its turn.  ``spoilt`` are the blocks that
+    are left out, with the cause that was seen (``"gc"``, ``"preempted"``).
+
+    ``median`` stands with its 95 % interval ``low`` … ``high``; ``effective`` is the number
+    of independent blocks that the kept ones are worth.  ``stopped`` says why no more were
+    taken: ``"precise"``, ``"time"``, ``"asked"``, ``"interrupted"`` or ``"raised"``.
+
+    ``naive`` is the mean by ``time.time()`` around ``naive_loops`` runs without waiting for
+    the device; ``latency`` one run alone, until its result is there; ``sync`` the cost of
+    waiting for an idle device.  ``first`` is the very first run, ``trace`` the tracing
+    before it, ``first_use`` the first op on this device.
+    """
+
+    device: str
+    mode: str = "eager"
+    point: tuple[tuple[str, float], ...] = ()
+    loops: int = 0
+    rounds: tuple[int, ...] = ()
+    times: tuple[float, ...] = ()
+    spoilt: tuple[tuple[int, str], ...] = ()
+    median: float | None = None
+    low: float | None = None
+    high: float | None = None
+    effective: float = 0.0
+    stopped: str = ""
+    naive: float | None = None
+    naive_loops: int = 0
+    latency: float | None = None
+    sync: float | None = None
+    first_use: float | None = None
+    trace: float | None = None
+    first: float | None = None
+    asynchronous: bool = False
+    ops: tuple[OpCount, ...] = ()
+    flops: float | None = None
+    flops_whole: bool = True
+    memory: int | None = None
+    problem: str = ""
+    detail: str = ""
+    remarks: tuple[Remark, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """``GPU:0 function``, as a table names the variant; without its point."""
+        return f"{self.device} {self.mode}"
+
+    @property
+    def spread(self) -> float | None:
+        """Half the interval's width as a share of the median; None where there is none."""
+        if self.median is None or self.low is None or self.high is None or not self.median:
+            return None
+        return (self.high - self.low) / 2 / self.median
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Variant ``b`` against ``a``: ``ratio`` is b's time over a's, with its interval.
+
+    ``verdict`` is said of b: ``"faster"``, ``"slower"``, ``"same"`` or ``"unclear"``, and
+    ``reason`` (a key of the catalogue under ``bench.``) says on what grounds.
+    """
+
+    a: str
+    b: str
+    verdict: str
+    reason: str
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    pairs: int = 0
+    values: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where it was measured; ``devices`` are name and model of what was used."""
+
+    system: str = ""
+    processor: str = ""
+    cores: int = 0
+    memory: int = 0
+    python: str = ""
+    tensorflow: str = ""
+    load: float | None = None
+    devices: tuple[tuple[str, str], ...] = ()
+
+    def differs(self, other: Machine) -> tuple[str, ...]:
+        """The fields, of those that make times incomparable, in which the two differ."""
+        fields = ("system", "processor", "cores", "python", "tensorflow")
+        return tuple(f for f in fields if getattr(self, f) != getattr(other, f))
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A whole measurement: the statement, its variants, and how it was taken.
+
+    ``budget`` is the number of seconds that each variant was given at each point, ``seconds``
+    what all of it took.  ``resolution`` is the smallest difference (as a share) that a
+    self-test found resolvable on this machine, or None where none was made.
+    """
+
+    statement: str
+    setup: str = ""
+    timings: tuple[Timing, ...] = ()
+    machine: Machine = Machine()
+    when: str = ""
+    budget: float = 0.0
+    seconds: float = 0.0
+    transfer: bool = False
+    cold: bool = False
+    resolution: float | None = None
+    remarks: tuple[Remark, ...] = ()
+
+    def to_json(self) -> str:
+        """All of it as JSON text, which :func:`tfmagic.load` reads back."""
+        from tfmagic.model.serial import to_json
+
+        return to_json(self)

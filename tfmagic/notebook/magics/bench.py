@@ -1,0 +1,229 @@
+"""``%tfbench`` and ``%%tfbench``: the stopwatch, with the options of ``%timeit`` and more."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import (
+    cell_magic,
+    line_magic,
+    magics_class,
+    no_var_expand,
+    output_can_be_silenced,
+)
+
+from tfmagic.errors import OptionError, TfmagicError
+from tfmagic.language import say
+from tfmagic.notebook.cells import show_line, without_frames
+from tfmagic.notebook.magics.base import Family
+from tfmagic.notebook.options import HelpShown, Options, identifier, usage_error
+from tfmagic.notebook.view import show
+
+_WORD = re.compile(r"(?:\"[^\"]*\"|'[^']*'|\S)+")
+#: ``-o`` without a name.
+RETURNED = "·"
+
+
+def bench_options() -> Options:
+    """Options of ``%tfbench`` and ``%%tfbench``."""
+    parser = Options("%tfbench")
+    add: Any = parser.add_argument
+    add("-n", dest="loops", type=int, metavar="N", help="help.bench_loops")
+    add("-r", dest="repeat", type=int, metavar="R", help="help.bench_repeat")
+    add("-d", "--devices", action="append", metavar="A,B", help="help.bench_devices")
+    add("--budget", type=float, default=2.0, metavar="SECONDS", help="help.bench_budget")
+    add("--setup", metavar="STATEMENT", help="help.bench_setup")
+    add("-p", dest="precision", type=int, default=3, metavar="P", help="help.bench_precision")
+    add("-v", dest="verbose", action="store_true", help="help.bench_verbose")
+    add("-q", dest="quiet", action="store_true", help="help.quiet")
+    add("-o", dest="output", nargs="?", const=RETURNED, metavar="NAME", help="help.bench_output")
+    add("--save", metavar="FILE", help="help.bench_save")
+    return parser
+
+
+@magics_class
+class BenchMagics(Family):
+    """``%tfbench STATEMENT`` times a statement, ``%%tfbench`` a cell."""
+
+    def __init__(self, *shared: Any) -> None:
+        super().__init__(*shared)
+        self.parsers = {"tfbench": bench_options()}
+
+    @line_magic("tfbench")
+    @no_var_expand
+    @output_can_be_silenced
+    def bench_line(self, line: str) -> Any:
+        """Time a statement."""
+        __tracebackhide__ = True
+        return self._answer(line, None)
+
+    @cell_magic("tfbench")
+    @no_var_expand
+    @output_can_be_silenced
+    def bench_cell(self, line: str, cell: str) -> Any:
+        """Time a cell; what follows the options is its setup."""
+        __tracebackhide__ = True
+        return self._answer(line, cell)
+
+    def _answer(self, line: str, cell: str | None) -> Any:
+        __tracebackhide__ = True
+        try:
+            options, rest = split(line, self.parsers["tfbench"], self.shell.user_ns)
+            self._check(options)
+            if cell is not None:
+                rest, options.setup = cell, "\n".join(filter(None, (options.setup, rest)))
+            if not rest.strip():
+                raise UsageError(say("bench.empty"))
+            result = self._measured(rest, options)
+            self._keep(options, result)
+        except HelpShown:
+            return None
+        except TfmagicError as error:
+            raise usage_error(error) from None
+        except UsageError:
+            raise
+        except Exception as error:  # the statement's own: without the frames of the stopwatch
+            raise error.with_traceback(without_frames(error.__traceback__)) from error.__cause__
+        if not options.quiet:
+            show(result.mimebundle)
+        return result if options.output == RETURNED else None
+
+    def _check(self, options: Any) -> None:
+        if options.output != RETURNED:
+            identifier(options.output, "-o")
+        if options.precision < 1:
+            raise OptionError("bench.at_least_one", option="-p", given=options.precision)
+
+    def _measured(self, source: str, options: Any) -> Any:
+        from tfmagic.api import bench
+
+        with _progress(options) as progress:
+            return bench(
+                self.shell.transform_cell(source).rstrip("\n"),
+                namespace=self.shell.user_ns,
+                setup=options.setup or "",
+                devices=[d for given in options.devices or () for d in given.split(",") if d],
+                loops=options.loops,
+                repeat=options.repeat,
+                budget=options.budget,
+                precision=options.precision,
+                verbose=options.verbose,
+                progress=progress,
+                title=source.strip(),
+            )
+
+    def _keep(self, options: Any, result: Any) -> None:
+        if options.save:
+            show_line(say("cells.saved", path=str(result.save(options.save))))
+        if options.output not in (None, RETURNED):
+            self.shell.user_ns[options.output] = result
+
+
+@contextmanager
+def _progress(options: Any) -> Iterator[Callable[[float], None]]:
+    """A bar that goes away when the measurement is done; none where nothing is shown."""
+    from tqdm.auto import tqdm
+
+    bars: list[Any] = []
+
+    def move(share: float) -> None:
+        if options.quiet:
+            return
+        if not bars:
+            bars.append(tqdm(total=100, leave=False, bar_format="{l_bar}{bar}| {elapsed}"))
+        bars[0].update(round(100 * share) - bars[0].n)
+
+    try:
+        yield move
+    finally:
+        for bar in bars:
+            bar.close()
+
+
+# --- where the options end and the statement begins -----------------------------------------
+
+
+def split(line: str, parser: Options, namespace: Mapping[str, Any]) -> tuple[Any, str]:
+    """The options before and after a statement, and the statement as it was typed.
+
+    ``x -n`` may be a difference of two names: what follows a statement counts as options
+    only where the whole is no Python, or names things that are not there.
+    """
+    ahead, rest = _leading(line.strip(), parser)
+    statement, behind = _trailing(rest, parser, namespace)
+    return parser.parse(f"{ahead} {behind}"), statement
+
+
+def _leading(line: str, parser: Options) -> tuple[str, str]:
+    """The options at the beginning, and what comes after them."""
+    words = list(_WORD.finditer(line))
+    at = 0
+    while at < len(words) and _is_option(words[at].group(), parser):
+        step = 2 if _wants_value(words[at].group(), parser) else 1
+        if words[at].group() == "-o":
+            step = 2 if _names_output(words[at + 1 :], parser) else 1
+            if step == 1:
+                words[at : at + 1] = [_WORD.match(f"-o={RETURNED}")]  # type: ignore[list-item]
+        at += step
+    ahead = " ".join(word.group() for word in words[:at])
+    rest = line[words[at].start() :] if at < len(words) else ""
+    if rest.startswith("-") and not _is_python(rest):
+        return f"{ahead} {rest}", ""  # no option that is known: the parser says so
+    return ahead, rest
+
+
+def _names_output(words: list[re.Match[str]], parser: Options) -> bool:
+    """Whether the word after ``-o`` is a name to keep the result under: something follows it."""
+    return len(words) > 1 and words[0].group().isidentifier()
+
+
+def _trailing(rest: str, parser: Options, namespace: Mapping[str, Any]) -> tuple[str, str]:
+    if _is_python(rest) and not _unknown_names(rest, namespace):
+        return rest, ""
+    for word in _WORD.finditer(rest):
+        statement, behind = rest[: word.start()].rstrip(), rest[word.start() :]
+        if not (statement and _is_option(word.group(), parser) and _is_python(statement)):
+            continue
+        if _is_python(rest) and not (_unknown_names(behind, namespace)):
+            continue
+        return statement, re.sub(r"(?<!\S)-o\s*$", f"-o {RETURNED}", behind)
+    return rest, ""
+
+
+def _is_option(word: str, parser: Options) -> bool:
+    name = word.partition("=")[0]
+    short = re.fullmatch(r"(-[a-z])[\w.:,]*", name)
+    return name in parser.names() or bool(short and short[1] in parser.names())
+
+
+def _wants_value(word: str, parser: Options) -> bool:
+    """Whether the value of this option is the next word."""
+    for action in parser._actions:
+        if word in action.option_strings:
+            return action.nargs != 0
+    return False
+
+
+def _is_python(source: str) -> bool:
+    try:
+        ast.parse(source)
+    except (SyntaxError, ValueError):
+        return False
+    return True
+
+
+def _unknown_names(source: str, namespace: Mapping[str, Any]) -> set[str]:
+    """Names in ``source`` that stand for nothing yet."""
+    import builtins
+
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError):
+        return {source}
+    names = {n.id for n in nodes if isinstance(n, ast.Name)}
+    return {n for n in names if n not in namespace and not hasattr(builtins, n)}

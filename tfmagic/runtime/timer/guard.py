@@ -1,0 +1,148 @@
+"""Around a measurement: random state, variables and prints are as if nothing had been run."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfmagic.runtime import private
+
+__all__ = ["Silence", "random_state", "variables_of", "variables_restored"]
+
+#: Bytes of variables that are copied so that they can be put back.
+MOST_COPIED = 2**30
+_DEEPEST = 5
+
+
+@contextlib.contextmanager
+def random_state() -> Iterator[None]:
+    """The generators of Python, numpy, TensorFlow and Keras go on where they were.
+
+    While the block runs, TensorFlow draws the seeds of its ops from another stream: a
+    kernel that it keeps for a seed of the user's is never advanced.
+    """
+    python, numeric = random.getstate(), np.random.get_state()
+    generators = [v for v in private.generator_states() if v is not None]
+    before = [v.numpy() for v in generators]
+    with private.other_op_seeds():
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numeric)
+            for variable, value in zip(generators, before, strict=True):
+                variable.assign(value)
+
+
+@contextlib.contextmanager
+def variables_restored(variables: Iterable[Any], changed: list[str]) -> Iterator[None]:
+    """Variables that the block changes get their values back; ``changed`` lists their names.
+
+    Those that would take more than a gigabyte to copy are left as they become, and listed
+    with a ``*``.
+    """
+    kept, left, total = [], [], 0
+    for variable in variables:
+        size = _bytes(variable)
+        if total + size <= MOST_COPIED:
+            total += size
+            kept.append((variable, variable.numpy()))
+        else:
+            left.append(variable)
+    try:
+        yield
+    finally:
+        for variable, value in kept:
+            if not np.array_equal(variable.numpy(), value, equal_nan=value.dtype.kind in "fc"):
+                changed.append(_name(variable))
+                variable.assign(value)
+        changed.extend(f"{_name(variable)}*" for variable in left)
+
+
+def variables_of(values: Iterable[Any]) -> list[Any]:
+    """The variables that can be reached from ``values``: modules, models, optimisers, lists,
+    and through the names and closures of functions."""
+    found: dict[int, Any] = {}
+    seen: set[int] = set()
+    for value in values:
+        _reach(value, found, seen, 0)
+    return list(found.values())
+
+
+def _reach(value: Any, found: dict[int, Any], seen: set[int], depth: int) -> None:
+    if id(value) in seen or depth > _DEEPEST:
+        return
+    seen.add(id(value))
+    inner = getattr(value, "_value", None)  # a Keras variable holds TensorFlow's
+    variable = inner if isinstance(inner, tf.Variable) else value
+    if isinstance(variable, tf.Variable):
+        if variable.dtype.is_numpy_compatible and variable.dtype != tf.resource:
+            found[id(variable)] = variable
+        return
+    for member in _members(value):
+        _reach(member, found, seen, depth + 1)
+
+
+def _members(value: Any) -> Iterable[Any]:
+    if isinstance(value, (list, tuple, set)):
+        return list(value)[:10_000]
+    if isinstance(value, dict):
+        return list(value.values())[:10_000]
+    if isinstance(value, tf.Module) or type(value).__module__.split(".")[0] == "keras":
+        own = getattr(value, "variables", ())
+        return list(own) if isinstance(own, (list, tuple)) else ()
+    function = getattr(value, "python_function", None) or getattr(value, "__func__", value)
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return ()
+    names = getattr(function, "__globals__", {})
+    cells = [_content(cell) for cell in getattr(function, "__closure__", None) or ()]
+    owner = getattr(value, "__self__", None)
+    return [*(names[n] for n in code.co_names if n in names), *cells, owner]
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
+
+
+def _bytes(variable: Any) -> int:
+    return int(variable.dtype.size or 8) * int(np.prod(variable.shape.as_list() or [1]))
+
+
+def _name(variable: Any) -> str:
+    return str(getattr(variable, "path", "") or variable.name).partition(":")[0]
+
+
+class Silence:
+    """Takes the place of ``sys.stdout`` while a statement runs for the thousandth time."""
+
+    def __init__(self) -> None:
+        self.characters = 0
+        self._kept: Any = None
+
+    def __enter__(self) -> Silence:
+        self._kept, sys.stdout = sys.stdout, self
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        sys.stdout = self._kept
+
+    def write(self, text: str) -> int:
+        """Count what is printed, and let it go."""
+        self.characters += len(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kept, name)

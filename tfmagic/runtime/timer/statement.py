@@ -1,0 +1,188 @@
+"""A statement or a cell as something that can be run a thousand times.
+
+It becomes a function, as in ``timeit``: what it assigns is local to that function, what it
+reads comes from a copy of the user's namespace, so that nothing of theirs is bound anew.
+The body returns what it made, and the caller holds that until the device is done.
+
+A name that the statement both reads and assigns (``x = x + 1``) has its first value again
+at the beginning of each run: every run does the same work.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import copy
+import itertools
+import linecache
+import symtable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tfmagic.errors import OptionError
+
+__all__ = ["Statement", "Subject", "subject"]
+
+LOOP, BODY, VALUE = "_tfbench_loop", "_tfbench_body", "_tfbench_value"
+TIMES, TURN, FIRST = "_tfbench_times", "_tfbench_turn", "_tfbench_first_"
+CALL = "_tfbench_call"
+_counter = itertools.count()
+
+#: Runs the statement so many times; the last run's outcome, by name.
+Loop = Callable[[int], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Source code, and what can be known of it without running it.
+
+    ``reads`` are the names that it may read from outside, ``assigns`` those it binds.
+    Raises :class:`~tfmagic.errors.OptionError` where it is no Python, empty, or cannot
+    stand in a function.
+    """
+
+    source: str
+    filename: str = "<tfbench>"
+    flags: int = 0
+    tree: ast.Module = field(init=False, repr=False)
+    reads: frozenset[str] = field(init=False)
+    assigns: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        try:
+            tree = ast.parse(self.source, self.filename)
+            compile(tree, self.filename, "exec", self.flags, dont_inherit=True)
+            table = symtable.symtable(self.source, self.filename, "exec")
+            self._compiled(_in_loop(tree, ()))
+        except (SyntaxError, ValueError) as error:
+            detail = getattr(error, "msg", None) or str(error)
+            raise OptionError("bench.no_python", given=_short(self.source), detail=detail) from None
+        if not tree.body:
+            raise OptionError("bench.empty")
+        bound = tuple(s.get_name() for s in table.get_symbols() if _binds(s))
+        object.__setattr__(self, "tree", tree)
+        object.__setattr__(self, "reads", frozenset(_read(table)) | _changed(tree))
+        object.__setattr__(self, "assigns", bound)
+
+    def run(self, space: dict[str, Any]) -> None:
+        """Run it once, as it stands, in ``space``."""
+        exec(self._compiled(self.tree), space)
+
+    def loop(self, space: dict[str, Any]) -> Loop:
+        """The statement in a loop, reading its names from ``space``."""
+        again = tuple(n for n in self.assigns if n in self.reads and n in space)
+        space.update({FIRST + name: space[name] for name in again})
+        made: dict[str, Any] = {}
+        exec(self._compiled(_in_loop(self.tree, again)), space, made)
+        function = made[LOOP]
+        return lambda times: dict(function(itertools.repeat(None, times)))
+
+    def body(
+        self, space: dict[str, Any], arguments: Sequence[str], results: Sequence[str]
+    ) -> tuple[Callable[..., Any], Callable[[], None]]:
+        """One run as a function of ``arguments`` that gives the ``results``, to be traced.
+
+        AutoGraph finds its source until the second function is called.
+        """
+        text = ast.unparse(_as_body(self.tree, arguments, results)) + "\n"
+        filename = f"<tfbench {next(_counter)}>"
+        linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+        made: dict[str, Any] = {}
+        exec(compile(text, filename, "exec", self.flags, dont_inherit=True), space, made)
+
+        def forget() -> None:
+            linecache.cache.pop(filename, None)
+
+        return made[BODY], forget
+
+    def _compiled(self, tree: ast.Module) -> Any:
+        return compile(tree, self.filename, "exec", self.flags, dont_inherit=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is timed: a statement, its setup, and the namespace that they see."""
+
+    statement: Statement
+    setup: Statement | None
+    namespace: Mapping[str, Any]
+
+    def space(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        """A fresh copy of the namespace with ``more`` bound, and the setup run in it."""
+        space = {"__builtins__": builtins, **self.namespace, **more}
+        if self.setup is not None:
+            self.setup.run(space)
+        return space
+
+
+def subject(
+    statement: str | Callable[[], Any], setup: str, namespace: Mapping[str, Any]
+) -> Subject:
+    """What is timed, from source code or from a function without arguments."""
+    if callable(statement):
+        namespace = {**namespace, CALL: statement}
+        statement = f"{CALL}()"
+    return Subject(Statement(statement), Statement(setup) if setup.strip() else None, namespace)
+
+
+def _in_loop(tree: ast.Module, again: Sequence[str]) -> ast.Module:
+    """``def loop(times): for … in times: STATEMENT``, which returns what it holds at the end."""
+    whole = ast.parse(
+        f"def {LOOP}({TIMES}):\n {VALUE} = None\n for {TURN} in {TIMES}: 0\n return locals()"
+    )
+    function = whole.body[0]
+    assert isinstance(function, ast.FunctionDef)
+    turn = function.body[1]
+    assert isinstance(turn, ast.For)
+    rebound = (ast.parse(f"{name} = {FIRST}{name}").body[0] for name in again)
+    turn.body = [*rebound, *_with_value(copy.deepcopy(tree).body)] or turn.body
+    return ast.fix_missing_locations(whole)
+
+
+def _as_body(tree: ast.Module, arguments: Sequence[str], results: Sequence[str]) -> ast.Module:
+    """``def body(arguments): STATEMENT; return (results)``."""
+    given = ", ".join(arguments)
+    made = "".join(f"{name}, " for name in results)
+    whole = ast.parse(f"def {BODY}({given}):\n return ({made})")
+    function = whole.body[0]
+    assert isinstance(function, ast.FunctionDef)
+    function.body = [*_with_value(copy.deepcopy(tree).body), *function.body]
+    return ast.fix_missing_locations(whole)
+
+
+def _with_value(body: list[ast.stmt]) -> list[ast.stmt]:
+    """The same statements, the value of the last expression under a name."""
+    last = body[-1] if body else None
+    if not isinstance(last, ast.Expr):
+        return body
+    named = ast.Assign([ast.Name(VALUE, ast.Store())], last.value)
+    return [*body[:-1], ast.copy_location(named, last)]
+
+
+def _read(table: symtable.SymbolTable) -> Iterator[str]:
+    """Names that are read here, or as globals in a function or class inside."""
+    outermost = table.get_type() == "module"
+    for symbol in table.get_symbols():
+        if symbol.is_referenced() and (outermost or symbol.is_global()):
+            yield symbol.get_name()
+    for inside in table.get_children():
+        yield from _read(inside)
+
+
+def _changed(tree: ast.Module) -> set[str]:
+    """Names of ``name += …`` and ``del name``, which read what they bind."""
+    changed = {n.target.id for n in ast.walk(tree)
+               if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)}  # fmt: skip
+    deleted = {t.id for n in ast.walk(tree) if isinstance(n, ast.Delete)
+               for t in n.targets if isinstance(t, ast.Name)}  # fmt: skip
+    return changed | deleted
+
+
+def _binds(symbol: symtable.Symbol) -> bool:
+    return symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace()
+
+
+def _short(source: str) -> str:
+    line = source.strip().split("\n")[0]
+    return line if len(line) <= 80 else line[:79] + "…"
