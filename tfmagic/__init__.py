@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfmagic.api import bench, explain, graph, load, variables
+    from tfmagic.api import bench, device, devices, explain, graph, load, variables
     from tfmagic.model import Recording, Verdict
     from tfmagic.runtime.tape import Tape, record
     from tfmagic.runtime.twolayer import TwoLayer
@@ -25,6 +25,8 @@ _HOME = {
     "TwoLayer": "tfmagic.runtime.twolayer",
     "Verdict": "tfmagic.model",
     "bench": "tfmagic.api",
+    "device": "tfmagic.api",
+    "devices": "tfmagic.api",
     "explain": "tfmagic.api",
     "graph": "tfmagic.api",
     "load": "tfmagic.api",
@@ -39,6 +41,8 @@ __all__ = [
     "Verdict",
     "__version__",
     "bench",
+    "device",
+    "devices",
     "explain",
     "graph",
     "last",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from tfmagic.model import Verdict
     from tfmagic.model.inventory import Conversion
     from tfmagic.render.bench import BenchResult
+    from tfmagic.render.devices import DevicesView
     from tfmagic.render.inventory import InventoryView
     from tfmagic.render.report import GraphView
     from tfmagic.runtime.tape import Tape
@@ -141,3 +145,32 @@ def bench(
 
 def _name(function: Any) -> str:
     return f"{getattr(function, '__name__', type(function).__name__)}()"
+
+
+def devices(plot: bool = False) -> DevicesView:
+    """Every device: its name for ``tf.device``, hardware, memory and variables, and the policy.
+
+    The result's ``devices`` is plain data.  TensorFlow is imported, but not started: before it
+    has made its devices they are told as they will be.
+    """
+    from tfmagic.render.devices import DevicesView
+    from tfmagic.runtime.devices import devices as found
+
+    return DevicesView(found(), plot=plot)
+
+
+@contextmanager
+def device(name: str) -> Iterator[str]:
+    """``with tfmagic.device("GPU:0"):`` — ops inside are sent there; the full name is given.
+
+    Raises :class:`~tfmagic.errors.DeviceError`, which lists the devices, for one that does not
+    exist.  Afterwards what was before is restored, and a :class:`UserWarning` says which ops
+    ran elsewhere: an inner ``tf.device`` or the home of a variable overrides the block.
+    """
+    from tfmagic.runtime.overrides import Overrides
+    from tfmagic.runtime.placing import DeviceScope
+
+    with DeviceScope(name) as scope, Overrides(scope.name) as watch:
+        yield scope.name
+    if watch.found:
+        warnings.warn(watch.sentence(), stacklevel=3)

@@ -8,6 +8,8 @@
     ├── NoTargetError            nothing was found that could be differentiated
     ├── LoadError                a file or text that is no recording
     ├── RenderError              no engine could draw, or it ran out of its time
+    ├── DeviceError              a device that does not exist, or a setting that comes too late
+    ├── ClusterError             a worker that cannot be reached, or is gone
     ├── TensorFlowMissing        TensorFlow is not installed, or too old
     └── ReleasedError            a recording whose tensors were let go is asked for more
 
@@ -20,6 +22,8 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "ClusterError",
+    "DeviceError",
     "LoadError",
     "NoTargetError",
     "OptionError",
@@ -63,6 +67,14 @@ class LoadError(TfmagicError):
 
 class RenderError(TfmagicError):
     """No engine could draw, or it ran out of its time."""
+
+
+class DeviceError(TfmagicError):
+    """A device that does not exist, or a setting that comes too late."""
+
+
+class ClusterError(TfmagicError):
+    """A worker that cannot be reached, or is gone."""
 
 
 class TensorFlowMissing(TfmagicError):

@@ -92,7 +92,7 @@ def test_shape_is_tensorflows() -> None:
 
 def test_device_is_short_and_a_remote_one_is_named() -> None:
     assert device("/job:localhost/replica:0/task:0/device:CPU:0") == "CPU:0"
-    assert device("/job:worker/replica:0/task:0/device:GPU:1") == "worker/GPU:1"
+    assert device("/job:worker/replica:0/task:0/device:GPU:1") == "worker:0/GPU:1"
     assert device("") == ""
 
 

@@ -117,10 +117,14 @@ def shape(dims: tuple[int | None, ...] | None) -> str:
 
 
 def device(full_name: str) -> str:
-    """``/job:localhost/replica:0/task:0/device:CPU:0`` → ``CPU:0``; remote jobs stay named."""
-    _, _, short = full_name.rpartition("device:")
-    job = full_name.partition("/job:")[2].partition("/")[0]
-    return f"{job}/{short}" if job not in ("", "localhost") else short
+    """``/job:localhost/replica:0/task:0/device:CPU:0`` → ``CPU:0``; a worker stays named.
+
+    Of ``/job:worker/replica:0/task:1/device:GPU:0`` remains ``worker:1/GPU:0``.
+    """
+    short = full_name.rpartition("device:")[2]
+    parts = dict(p.split(":", 1) for p in full_name.split("/") if p.startswith(("job:", "task:")))
+    job = parts.get("job", "localhost")
+    return short if job == "localhost" else f"{job}:{parts.get('task', '0')}/{short}"
 
 
 def shorten(text: str, most: int) -> str:

@@ -40,6 +40,8 @@ def load(shell: Any) -> None:
     readable = Readable(shell)
     settings.observe(lambda change: readable.use(change["new"]), "display")
     readable.use(settings.display)
+    for family in families:
+        family.attach()
     Completion.attach(
         shell, {name: parser for each in families for name, parser in each.parsers.items()}
     )

@@ -39,6 +39,7 @@ class PrivateName:
 _FRAMEWORK, _EAGER = "tensorflow.python.framework.", "tensorflow.python.eager."
 _C = "tensorflow.python.pywrap_tfe"
 _RANDOM = "tensorflow.python.ops.stateful_random_ops"
+_SESSION = "tensorflow.python.client.pywrap_tf_session"
 
 NAMES = {
     "add_callback": PrivateName(_FRAMEWORK + "op_callbacks", "add_op_callback", "recording", True),
@@ -62,6 +63,8 @@ NAMES = {
     "gradient_registry": PrivateName(_FRAMEWORK + "ops", "_gradient_registry", "verdicts"),
     "async_wait": PrivateName(_EAGER + "context", "async_wait", "timing"),
     "generator": PrivateName(_RANDOM, "Generator", "random state"),
+    "list_devices": PrivateName(_C, "TFE_ContextListDevices", "memory limits"),
+    "device_sizes": PrivateName(_SESSION, "TF_DeviceListMemoryBytes", "memory limits"),
 }
 
 
@@ -221,6 +224,52 @@ def is_not_differentiable(op_type: str) -> bool:
         return registry is not None and registry.lookup(op_type) is None
     except LookupError:
         return False
+
+
+def started() -> bool:
+    """Whether TensorFlow has made its devices: before that, they can still be changed."""
+    return bool(getattr(context(), "_initialized", True))
+
+
+def device_scope() -> str:
+    """The full name of the device that this thread's ops are sent to; empty for none."""
+    return context().device_name or ""
+
+
+def open_scope() -> tuple[str, Any]:
+    """Name and parsed form of the device scope of this thread, to be restored."""
+    return context().device_name, context().device_spec
+
+
+def restore_scope(scope: tuple[str, Any]) -> None:
+    """Make :func:`open_scope`'s answer the scope again, whatever was opened since."""
+    context()._set_device(*scope)
+
+
+def local_task() -> str:
+    """Job, replica and task of this process, as device names begin."""
+    definition = context().get_server_def()
+    if definition is None:
+        return "/job:localhost/replica:0/task:0"
+    return f"/job:{definition.job_name}/replica:0/task:{definition.task_index}"
+
+
+def memory_limits() -> dict[str, int]:
+    """Full device name → bytes that TensorFlow may use there, where it is told.
+
+    For a CPU the figure is a constant that means nothing.
+    """
+    if _found["list_devices"] is None or _found["device_sizes"] is None or not started():
+        return {}
+    session = importlib.import_module(_SESSION)
+    held = _found["list_devices"](context()._handle)
+    try:
+        return {
+            session.TF_DeviceListName(held, i): int(_found["device_sizes"](held, i))
+            for i in range(session.TF_DeviceListCount(held))
+        }
+    finally:
+        session.TF_DeleteDeviceList(held)
 
 
 def op_definition(op_type: str) -> Any:

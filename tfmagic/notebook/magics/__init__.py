@@ -2,10 +2,17 @@
 
 from tfmagic.notebook.magics.base import Family
 from tfmagic.notebook.magics.bench import BenchMagics
+from tfmagic.notebook.magics.device import DeviceMagics
 from tfmagic.notebook.magics.graph import GraphMagics
 from tfmagic.notebook.magics.tape import TapeMagics
 from tfmagic.notebook.magics.variables import VariableMagics
 
-FAMILIES: tuple[type[Family], ...] = (TapeMagics, GraphMagics, VariableMagics, BenchMagics)
+FAMILIES: tuple[type[Family], ...] = (
+    TapeMagics,
+    GraphMagics,
+    VariableMagics,
+    BenchMagics,
+    DeviceMagics,
+)
 
 __all__ = ["FAMILIES", "Family"]

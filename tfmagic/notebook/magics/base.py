@@ -27,6 +27,9 @@ class Family(Magics):
         self.parsers: dict[str, Options] = {}
         self.takes_cells: dict[str, tuple[Options, Callable[[Any], None]]] = {}
 
+    def attach(self) -> None:
+        """Put further hooks into the shell, once those around recorded cells are there."""
+
     def detach(self) -> None:
         """Leave nothing behind when the extension is unloaded."""
 

@@ -1,0 +1,118 @@
+"""``%tfdevice`` and ``%%tfdevice``: where work runs."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Any
+
+from IPython.core.error import UsageError
+from IPython.core.magic import (
+    cell_magic,
+    line_magic,
+    magics_class,
+    no_var_expand,
+    output_can_be_silenced,
+)
+
+from tfmagic.errors import DeviceError, TfmagicError
+from tfmagic.language import say
+from tfmagic.notebook.body import run_body
+from tfmagic.notebook.cells import show_line
+from tfmagic.notebook.magics.base import Family
+from tfmagic.notebook.options import HelpShown, Options, identifier, usage_error
+from tfmagic.notebook.scopes import DeviceCells, cell_scope
+from tfmagic.notebook.view import show
+
+
+def device_options() -> Options:
+    """Options of ``%tfdevice``."""
+    parser = Options("%tfdevice")
+    add: Any = parser.add_argument
+    add("device", nargs="?", metavar="DEVICE", help="help.device_device")
+    add("--plot", action="store_true", help="help.device_plot")
+    add("-o", dest="output", metavar="NAME", help="help.output")
+    add("-q", dest="quiet", action="store_true", help="help.quiet")
+    return parser
+
+
+@magics_class
+class DeviceMagics(Family):
+    """``%tfdevice`` shows and chooses devices, ``%%tfdevice`` runs one cell on one."""
+
+    def __init__(self, *shared: Any) -> None:
+        super().__init__(*shared)
+        self.parsers = {"tfdevice": device_options()}
+        self.scopes = DeviceCells(self.shell, self.cells, self._cell_device)
+
+    def attach(self) -> None:
+        self.scopes.attach()
+
+    def detach(self) -> None:
+        self.scopes.detach()
+        placing = sys.modules.get("tfmagic.runtime.placing")
+        if placing is not None:
+            with contextlib.suppress(TfmagicError):
+                placing.set_default(None)
+
+    @line_magic("tfdevice")
+    @no_var_expand
+    def device_line(self, line: str) -> None:
+        """Show the devices, or choose the session's default."""
+        try:
+            options = self.parsers["tfdevice"].parse(line)
+            identifier(options.output, "-o")
+            self._do(options)
+        except HelpShown:
+            return
+        except TfmagicError as error:
+            raise usage_error(error) from None
+
+    @cell_magic("tfdevice")
+    @no_var_expand
+    @output_can_be_silenced
+    def device_cell(self, line: str, cell: str) -> Any:
+        """Run the cell with its ops sent to one device."""
+        __tracebackhide__ = True
+        try:
+            device = self._cell_device(line)
+            if not cell.strip():
+                raise UsageError(say("cells.empty", magic="%%tfdevice"))
+        except HelpShown:
+            return None
+        except TfmagicError as error:
+            raise usage_error(error) from None
+        with cell_scope(device):
+            return run_body(self.shell, cell)
+
+    def _cell_device(self, line: str) -> str:
+        """The full name of the device that a cell's first line names."""
+        device = self.parsers["tfdevice"].parse(line).device
+        if not device:
+            raise DeviceError("device.no_cell_device")
+        from tfmagic.runtime.placing import resolve
+
+        return resolve(device)
+
+    def _do(self, options: Any) -> None:
+        if options.device:
+            self._choose(options)
+        else:
+            self._table(options)
+
+    def _choose(self, options: Any) -> None:
+        from tfmagic.runtime import placing
+
+        name = placing.set_default(None if options.device.lower() == "auto" else options.device)
+        if not options.quiet:
+            given = placing.short(name)
+            show_line(say("device.set", device=given) if name else say("device.set_auto"))
+
+    def _table(self, options: Any) -> None:
+        from tfmagic.api import devices
+
+        view = devices(plot=options.plot)
+        if options.output:
+            self.shell.user_ns[options.output] = view
+        if not options.quiet:
+            show(view.mimebundle)

@@ -1,0 +1,122 @@
+"""Cells that run on a device of their own, and what is said of ops that ran elsewhere.
+
+As with ``%%tape``, the line ``%%tfdevice …`` is taken off the cell where that is possible,
+so that what IPython runs is the plain cell; the device's scope is opened before it and
+closed after it, whatever happens inside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tfmagic.errors import TfmagicError
+from tfmagic.notebook.cells import Cells, show_line
+from tfmagic.notebook.options import HelpShown
+
+__all__ = ["DeviceCells", "cell_scope"]
+
+
+@contextlib.contextmanager
+def cell_scope(device: str) -> Iterator[None]:
+    """Ops inside are sent to ``device``; afterwards it is said which of them ran elsewhere."""
+    from tfmagic.runtime.overrides import Overrides
+    from tfmagic.runtime.placing import DeviceScope
+
+    with DeviceScope(device) as scope, Overrides(scope.name) as watch:
+        yield
+    show_line(watch.sentence())
+
+
+class DeviceCells:
+    """The cells of one shell: which of them are sent to a device.
+
+    ``asked`` answers the device that a first line names, or raises.
+    """
+
+    def __init__(self, shell: Any, cells: Cells, asked: Callable[[str], str]) -> None:
+        self.shell = shell
+        self._cells = cells
+        self._asked = asked
+        self._running: list[contextlib.ExitStack] = []
+
+    def attach(self) -> None:
+        """Put our hooks into the shell, right before those of the recorded cells.
+
+        So ``%%tape`` may stand in the line under ``%%tfdevice``, and is taken off as well.
+        """
+        transforms = self.shell.input_transformers_cleanup
+        transforms.insert(transforms.index(self._cells.take_line_off), self.take_line_off)
+        self.shell.events.register("pre_run_cell", self.before)
+        self.shell.events.register("post_run_cell", self.after)
+
+    def detach(self) -> None:
+        """Take them out again, and close what is open."""
+        with contextlib.suppress(ValueError):
+            self.shell.input_transformers_cleanup.remove(self.take_line_off)
+        for event, hook in (("pre_run_cell", self.before), ("post_run_cell", self.after)):
+            with contextlib.suppress(ValueError):
+                self.shell.events.unregister(event, hook)
+        while self._running:
+            self._running.pop().close()
+
+    def take_line_off(self, lines: list[str]) -> list[str]:
+        """Input transformer: the cell without its line ``%%tfdevice DEVICE``.
+
+        Any that we cannot follow stays: it is refused, or run, as a magic.
+        """
+        return lines if self._running or not self._device(lines) else lines[1:]
+
+    def _device(self, lines: list[str]) -> str:
+        first = lines[0] if lines else ""
+        name, _, rest = first[2:].strip().partition(" ")
+        if not first.startswith("%%") or name != "tfdevice" or not "".join(lines[1:]).strip():
+            return ""
+        if "tensorflow" not in sys.modules or {"-h", "--help"} & set(rest.split()):
+            return ""
+        try:
+            return self._asked(rest)
+        except (TfmagicError, HelpShown):
+            return ""
+
+    def before(self, info: Any) -> None:
+        """``pre_run_cell``: open the scope that the cell asks for, or watch the default's."""
+        stack = contextlib.ExitStack()
+        if not self._running:
+            device = self._device(self._as_transformed(info.raw_cell))
+            if device:
+                stack.enter_context(cell_scope(device))
+            else:
+                stack.enter_context(_default_watched())
+        self._running.append(stack)
+
+    def _as_transformed(self, raw_cell: str) -> list[str]:
+        lines = raw_cell.splitlines(keepends=True)
+        for transform in self.shell.input_transformers_cleanup:
+            if transform == self.take_line_off:
+                break
+            lines = transform(lines)
+        return lines
+
+    def after(self, result: Any) -> None:
+        """``post_run_cell``: close it."""
+        if self._running:
+            self._running.pop().close()
+
+
+@contextlib.contextmanager
+def _default_watched() -> Iterator[None]:
+    """Say which ops of the cell did not run on the session's default device."""
+    placing = sys.modules.get("tfmagic.runtime.placing")
+    if placing is None or not placing.default():
+        yield
+        return
+    from tfmagic.runtime.overrides import Overrides
+
+    default = placing.default()
+    with Overrides(default) as watch:
+        yield
+    if placing.default() == default:  # else the cell itself has changed it
+        show_line(watch.sentence())
