@@ -135,7 +135,9 @@ def test_the_device_is_given_back_after_an_exception(split: Any, ending: str) ->
     assert split.run(WHERE).text.strip() == "'CPU:0'"
 
 
-@pytest.mark.parametrize("first, second", [("%%tfdevice CPU:2", "%%tape"), ("%%tape", "%%tfdevice CPU:2")])
+@pytest.mark.parametrize(
+    "first, second", [("%%tfdevice CPU:2", "%%tape"), ("%%tape", "%%tfdevice CPU:2")]
+)
 def test_a_recorded_cell_can_have_a_device(split: Any, first: str, second: str) -> None:
     ran = split.run(f"{first}\n{second}\ny = v * 2.0")
     assert not ran.error and "CPU:2" in ran.text

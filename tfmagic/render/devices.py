@@ -169,4 +169,6 @@ def _policy(policy: Policy) -> Iterator[str]:
 
 
 def _told(device: Device) -> str:
-    return f"{_name(device)}: {size(device.used or 0)} ({say('device.peak')} {size(device.peak or 0)})"
+    return (
+        f"{_name(device)}: {size(device.used or 0)} ({say('device.peak')} {size(device.peak or 0)})"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import platform
@@ -144,10 +145,8 @@ def _machine_memory() -> int | None:
             found.append(int(Path(path).read_text(encoding="ascii")))
         except (OSError, ValueError):  # no such group, or "max"
             continue
-    try:
+    with contextlib.suppress(ValueError, OSError, AttributeError):
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (ValueError, OSError, AttributeError):
-        pass
     return min(found, default=None)
 
 
