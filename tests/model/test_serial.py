@@ -30,6 +30,7 @@ from tfmagic.model import (
     from_json,
     to_json,
 )
+from tfmagic.model.heat import Heat
 from tfmagic.model.inventory import Change, Conversion, Holding, Inventory
 
 numbers = st.one_of(
@@ -176,8 +177,9 @@ def inventory(value: Any) -> Inventory:
     holding = Holding(
         "W_1", "variable", "Variable", 1, (2, None), "float32", "CPU:0", 16, True, 4,
         Value(data=value), (1, 0, 3), ("m.w",), ("b",), Change(0.5, True, True, "tensor", (3,)), "n",
+        Heat(((1.0,),), (2, 2), (0,)),
     )  # fmt: skip
-    return Inventory((holding,), "m", 1, 4, 16, "In [8]", ("gone",), 2)
+    return Inventory((holding,), "m", 1, 4, 16, "In [8]", ("gone",), 2, True)
 
 
 @given(data)

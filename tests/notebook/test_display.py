@@ -94,7 +94,9 @@ def test_the_magic_shows_the_same_card_with_what_changed(filled: Any) -> None:
     filled.run_line_magic("tfvars", "-q -o view_ W_1")
     view = filled.user_ns["view_"]
     assert view.inventory.holdings[0].heat.rows[0][0] == pytest.approx(0.41)
-    assert "‖Δ‖ = 0.5" in repr(view) and "‖Δ‖ = 0.5" in view.mimebundle()["text/html"]
+    html = view.mimebundle()["text/html"].replace("\N{NO-BREAK SPACE}", " ")
+    assert "‖Δ‖ = 0.5" in repr(view) and "‖Δ‖ = 0.5" in html
+    assert html.count("-0.21") == 2  # in its square and as the least, not once more
 
 
 def test_a_slice_and_what_is_not_finite_are_told() -> None:

@@ -20,7 +20,8 @@ __all__ = ["ValueView", "view_of"]
 
 def view_of(inventory: Inventory, notes: tuple[str, ...] = ()) -> InventoryView:
     """A card where one value was looked at, else the table."""
-    single = len(inventory.holdings) == 1 and inventory.holdings[0].value.stats is not None
+    held = inventory.holdings
+    single = inventory.alone and len(held) == 1 and held[0].value.stats is not None
     return (ValueView if single else InventoryView)(inventory, notes)
 
 
@@ -43,7 +44,7 @@ class ValueView(InventoryView):
         yield html.head(self._head())
         if self.held.heat is not None:
             yield heat.picture(self.held.heat)
-        yield html.table(self.table())
+        yield html.table(self.table(coloured=self.held.heat is not None))
         yield html.notes(self._notes())
 
     def _head(self) -> str:
@@ -59,12 +60,12 @@ class ValueView(InventoryView):
         ]
         return " · ".join(word for word in words if word)
 
-    def table(self) -> Table:
-        """The figures, in one row."""
+    def table(self, *, coloured: bool = False) -> Table:
+        """The figures, in one row; the value too, unless it stands in coloured squares."""
         stats = self.held.value.stats
         assert stats is not None
         about = "≈ " if stats.sampled else ""
-        lines = value_lines(self.held.value)
+        lines = () if coloured else value_lines(self.held.value)
         cells = [("report.value", visible("\n".join(lines), lines=True))] if lines else []
         if stats.count > 1:
             cells += self._figures(stats, about)

@@ -41,7 +41,7 @@ def inventory(subject: Any, title: str = "", since: Since | None = None) -> Inve
     what is read for it, and no tape notes it.
     """
     alone = kind_of(subject) not in ("", *CONTAINERS)
-    walker = _Walker(since, heat=alone)
+    walker = _Walker(since, alone=alone)
     tree = not isinstance(subject, Mapping)
     names = [(title or "value", subject)] if tree else subject.items()
     with unseen():
@@ -52,8 +52,8 @@ def inventory(subject: Any, title: str = "", since: Since | None = None) -> Inve
 
 
 class _Walker:
-    def __init__(self, since: Since | None, heat: bool) -> None:
-        self.since, self.heat = since, heat
+    def __init__(self, since: Since | None, alone: bool) -> None:
+        self.since, self.alone = since, alone
         self.rows: list[tuple[Holding, Any]] = []
         self.names: dict[int, list[str]] = {}
         self.memory: dict[int, dict[str, int]] = {}
@@ -150,7 +150,7 @@ class _Walker:
         size = inner.nbytes if isinstance(inner, np.ndarray) else count * inner.dtype.size
         row = replace(row, bytes=size, bins=_bins(flat))
         self._place(row, value, inner, flat)
-        if self.heat and flat.size == count:
+        if self.alone and flat.size == count:
             row = replace(row, heat=heat_of(flat.reshape(tuple(inner.shape))))
         if count <= WHOLE:
             return replace(row, value=describe(flat.reshape(tuple(inner.shape))))
@@ -183,6 +183,7 @@ class _Walker:
             since=self.since.cell if self.since is not None else "",
             gone=tuple(sorted(gone)),
             uncompared=self.uncompared,
+            alone=self.alone,
         )
 
     def _with_names(self, row: Holding, value: Any) -> Holding:
