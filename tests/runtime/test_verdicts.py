@@ -1,7 +1,18 @@
-"""Short cells, each with one thing wrong (or nothing), and the verdict it must get."""
+"""Short cells, each with one thing wrong (or nothing), and the verdict it must get.
+
+The cells stand in ``cells/wrong.txt`` and ``cells/fine.txt``, after a line ``#: code | name``;
+``raises`` says that the cell ends with an exception, ``# <-`` marks the guilty line.
+"""
 
 from __future__ import annotations
 
+import linecache
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,126 +21,150 @@ import tensorflow as tf
 
 import tfmagic
 import tfmagic.language
+from tfmagic.model import Recording, Verdict
+from tfmagic.model.verdict import CODES
 
-# Each cell ends with names y (target), x (source); its own tape has been asked.
-WRONG = {
-    "a constant": ("not_watched", "x = tf.constant(3.0)\nwith T() as t:\n    y = x * x\nt.gradient(y, x)"),
-    "not trainable": ("not_trainable", "x = tf.Variable(3.0, trainable=False)\nwith T() as t:\n    y = x * x\nt.gradient(y, x)"),
-    "rebound": ("rebound", "x = tf.Variable(3.0)\nx = x - 0.1 * 2.0\nwith T() as t:\n    y = x * x\nt.gradient(y, x)"),
-    "made later": ("made_later", "v = tf.Variable([3.0])\nwith T() as t:\n    y = v * v\n    x = v[0]\nt.gradient(y, x)"),
-    "integers": ("not_float", "x = tf.Variable(3)\nwith T() as t:\n    y = x * x\nt.gradient(y, x)"),
-    "unused": ("unused", "x = tf.Variable(3.0)\nv = tf.Variable(1.0)\nwith T() as t:\n    y = v * v\nt.gradient(y, x)"),
-    "through numpy": ("left_tensorflow", "x = tf.Variable(3.0)\nwith T() as t:\n    a = x * 2.0\n    b = tf.sin(a) + np.square(a.numpy())\n    y = tf.constant(b.numpy()) * 2.0\nt.gradient(y, x)"),
-    "stopped": ("stop_gradient", "x = tf.Variable(3.0)\nwith T() as t:\n    y = tf.stop_gradient(x * x) * 2.0\nt.gradient(y, x)"),
-    "cast to int": ("through_integer", "x = tf.Variable(3.7)\nwith T() as t:\n    y = tf.cast(tf.cast(x, tf.int32), tf.float32) * 2.0\nt.gradient(y, x)"),
-    "comparison": ("through_integer", "x = tf.Variable(3.7)\nwith T() as t:\n    y = tf.cast(x > 1.0, tf.float32) * 2.0\nt.gradient(y, x)"),
-    "argmax": ("through_integer", "x = tf.Variable([3.7, 1.0])\nwith T() as t:\n    y = tf.cast(tf.argmax(x), tf.float32) * 2.0\nt.gradient(y, x)"),
-    "round": ("no_gradient_op", "x = tf.Variable(3.7)\nwith T() as t:\n    y = tf.round(x) * 2.0\nt.gradient(y, x)"),
-    "assign": ("state", "x = tf.Variable(3.7)\nv = tf.Variable(0.0)\nwith T() as t:\n    v.assign(x * 2.0)\n    y = v * v\nt.gradient(y, x)"),
-    "before the tape": ("outside_tape", "x = tf.Variable(3.7)\na = x * 2.0\nwith T() as t:\n    y = a * a\nt.gradient(y, x)"),
-    "stop_recording": ("outside_tape", "x = tf.Variable(3.7)\nwith T() as t:\n    with t.stop_recording():\n        a = x * 2.0\n    y = a * x * 0.0 + a\n    y = a * 1.0\nt.gradient(y, x)"),
-    "dead relu": ("dead_relu", "x = tf.Variable([-1.0, -2.0])\nwith T() as t:\n    y = tf.reduce_sum(tf.nn.relu(x))\nt.gradient(y, x)"),
-    "clipped": ("clipped", "x = tf.Variable([5.0, 6.0])\nwith T() as t:\n    y = tf.reduce_sum(tf.minimum(x, 1.0))\nt.gradient(y, x)"),
-    "saturated": ("saturated", "x = tf.Variable([500.0])\nwith T() as t:\n    y = tf.reduce_sum(tf.sigmoid(x))\nt.gradient(y, x)"),
-    "sign": ("flat_op", "x = tf.Variable([5.0])\nwith T() as t:\n    y = tf.reduce_sum(tf.sign(x))\nt.gradient(y, x)"),
-    "times zero": ("zero_input", "x = tf.Variable([5.0])\nz = tf.constant([0.0])\nwith T() as t:\n    y = tf.reduce_sum(x * z)\nt.gradient(y, x)"),
-    "sqrt at zero": ("domain_edge", "x = tf.Variable([0.0])\nwith T() as t:\n    y = tf.reduce_sum(tf.sqrt(x))\nt.gradient(y, x)"),
-    "log of zero": ("domain_edge", "x = tf.Variable([0.0])\nwith T() as t:\n    y = tf.reduce_sum(tf.math.log(x))\nt.gradient(y, x)"),
-    "overflow": ("overflow", "x = tf.Variable([500.0])\nwith T() as t:\n    y = tf.reduce_sum(tf.exp(x))\nt.gradient(y, x)"),
-    "where": ("where_branch", "x = tf.Variable([0.0, 1.0])\nwith T() as t:\n    y = tf.reduce_sum(tf.where(x > 0.0, 1.0 / x, 0.0))\nt.gradient(y, x)"),
-    "used up":("tape_used_up","x = tf.Variable(3.0)\nwith T() as t:\n    y = x * x\nt.gradient(y, x)\ntry:\n    t.gradient(y, x)\nexcept RuntimeError:\n    pass"),
-    "unregistered":("no_gradient_registered","x = tf.Variable([3.0])\nwith T() as t:\n    y = tf.unique(x).y\ntry:\n    t.gradient(y, x)\nexcept LookupError:\n    pass"),
-    "custom none":("custom_gradient","@tf.custom_gradient\ndef c(a):\n    return a * 2.0, lambda u: None\nx = tf.Variable(3.0)\nwith T() as t:\n    y = c(x) * 3.0\nt.gradient(y, x)"),
-    "wrong object":("wrong_object","v = tf.Variable([3.0, 4.0])\nwith T() as t:\n    x = v[0]\n    y = v[0] * 2.0\nt.gradient(y, x)"),
-    "wrong identity":("wrong_object","v = tf.Variable([3.0, 4.0])\nwith T() as t:\n    x = tf.identity(v)\n    y = v * 2.0\nt.gradient(y, x)"),
-    "cancel":("cancelled","x = tf.Variable([3.0, 4.0])\nwith T() as t:\n    y = tf.reduce_sum(tf.nn.softmax(x))\nt.gradient(y, x)"),
-    "nan input":("nan_input","x = tf.Variable([3.0, float('nan')])\nwith T() as t:\n    y = tf.reduce_sum(x * x)\nt.gradient(y, x)"),
-    "norm":("domain_edge","x = tf.Variable([0.0, 0.0])\nwith T() as t:\n    y = tf.norm(x)\nt.gradient(y, x)"),
-    "acos":("domain_edge","x = tf.Variable([1.0])\nwith T() as t:\n    y = tf.acos(x)\nt.gradient(y, x)"),
-    "pow":("domain_edge","x = tf.Variable([-1.0])\nwith T() as t:\n    y = x ** 2.5\nt.gradient(y, x)"),
-    "std":("domain_edge","x = tf.Variable([1.0, 1.0])\nwith T() as t:\n    y = tf.math.reduce_std(x)\nt.gradient(y, x)"),
-    "disconnected":("disconnected","x = tf.Variable(1.0)\nv = tf.Variable(2.0)\nwith T() as t:\n    a = x * 2.0\n    y = v * 3.0\nt.gradient(y, x)"),
-    "numpy func":("left_tensorflow","x = tf.Variable(1.0)\nwith T() as t:\n    a = x * 2.0\n    y = tf.numpy_function(np.square, [a], tf.float32)\nt.gradient(y, x)"),
-    "float()":("left_tensorflow","x = tf.Variable(1.0)\nwith T() as t:\n    a = x * 2.0\n    y = tf.constant(float(a)) * 2.0\nt.gradient(y, x)"),
-    "np direct":("left_tensorflow","x = tf.Variable(1.0)\nwith T() as t:\n    a = tf.constant(np.sin(x))\n    y = a * 2.0\nt.gradient(y, x)"),
-    "new variable":("state","x = tf.Variable(1.0)\nwith T() as t:\n    v = tf.Variable(x * 2.0)\n    y = v * v\nt.gradient(y, x)"),
-    "reset":("outside_tape","x = tf.Variable(1.0)\nwith T() as t:\n    a = x * x\n    t.reset()\n    y = a * 2.0\nt.gradient(y, x)"),
-    "no watch accessed":("not_watched","x = tf.Variable(1.0)\nwith T(watch_accessed_variables=False) as t:\n    y = x * x\nt.gradient(y, x)"),
-    "watched late":("not_watched","x = tf.constant(1.0)\nwith T() as t:\n    y = x * x\n    t.watch(x)\nt.gradient(y, x)"),
-    "floor":("no_gradient_op","x = tf.Variable(1.5)\nwith T() as t:\n    y = tf.floor(x) * 2.0\nt.gradient(y, x)"),
-    "as_string":("through_integer","x = tf.Variable(1.5)\nwith T() as t:\n    y = tf.strings.to_number(tf.as_string(x))\nt.gradient(y, x)"),
-    "fp16":("underflow","x = tf.Variable(tf.constant([1e-3], tf.float16))\nwith T() as t:\n    y = tf.reduce_sum(x * tf.constant([1e-4], tf.float16)) * tf.constant(1e-4, tf.float16)\nt.gradient(y, x)"),
-    "relu6":("clipped","x = tf.Variable([7.0])\nwith T() as t:\n    y = tf.reduce_sum(tf.nn.relu6(x))\nt.gradient(y, x)"),
-    "clip":("clipped","x = tf.Variable([7.0])\nwith T() as t:\n    y = tf.reduce_sum(tf.clip_by_value(x, -1.0, 1.0))\nt.gradient(y, x)"),
-    "tanh":("saturated","x = tf.Variable([70.0])\nwith T() as t:\n    y = tf.reduce_sum(tf.tanh(x) ** 2)\nt.gradient(y, x)"),
-    "where log":("where_branch","x = tf.Variable([0.0, 1.0])\nwith T() as t:\n    y = tf.reduce_sum(tf.where(x > 0.0, tf.math.log(x), 0.0))\nt.gradient(y, x)"),
-    "string var":("not_float","x = tf.Variable('a')\nv = tf.Variable(1.0)\nwith T() as t:\n    y = v * 2.0\nt.gradient(y, x)"),
-    "bool const":("not_float","x = tf.constant(True)\nv = tf.Variable(1.0)\nwith T() as t:\n    y = v * tf.cast(x, tf.float32)\nt.gradient(y, x)"),
-}  # fmt: skip
-
-FINE = {
-    "plain": "x = tf.Variable(3.0)\nwith T() as t:\n    y = x * x\nt.gradient(y, x)",
-    "watched": "x = tf.constant(3.0)\nwith T() as t:\n    t.watch(x)\n    y = x * x\nt.gradient(y, x)",
-    "minimum": "x = tf.Variable(0.0)\nwith T() as t:\n    y = x * x\nt.gradient(y, x)",
-    "square at zero": "x = tf.Variable([0.0])\nwith T() as t:\n    y = tf.reduce_sum(tf.square(x))\nt.gradient(y, x)",
-    "where sqrt": "x = tf.Variable([0.5, 1.0])\nwith T() as t:\n    y = tf.reduce_sum(tf.where(x > 0.6, tf.sqrt(x), x))\nt.gradient(y, x)",
-    "some dead": "x = tf.Variable([-1.0, 2.0])\nwith T() as t:\n    y = tf.reduce_sum(tf.nn.relu(x))\nt.gradient(y, x)",
-    "function": "x = tf.Variable(2.0)\nf = tf.function(lambda: x * x)\nwith T() as t:\n    y = f()\nt.gradient(y, x)",
-    "embedding": "x = tf.Variable(tf.ones((3, 2)))\nwith T() as t:\n    y = tf.reduce_sum(tf.gather(x, [1]))\nt.gradient(y, x)",
-}  # fmt: skip
+HERE = Path(__file__).parent / "cells"
+HEAD = re.compile(r"^#: ", re.MULTILINE)
+_number = count()
 
 
-def judge(cell: str, name: str) -> tuple[tfmagic.Tape, dict[str, Any]]:
-    import linecache
+@dataclass(frozen=True)
+class Case:
+    """One cell of the tables."""
 
-    filename = f"<cell {name}>"
-    linecache.cache[filename] = (len(cell), None, cell.splitlines(keepends=True), filename)
-    space: dict[str, Any] = {"tf": tf, "np": np, "T": tf.GradientTape, "__name__": "__main__"}
+    code: str
+    name: str
+    raises: bool
+    source: str
+
+    @property
+    def guilty(self) -> int:
+        """The number of the marked line, 0 where none is marked."""
+        lines = enumerate(self.source.split("\n"), 1)
+        return next((number for number, line in lines if line.endswith("# <-")), 0)
+
+
+def table(name: str) -> Iterator[Case]:
+    for block in HEAD.split((HERE / name).read_text(encoding="utf-8"))[1:]:
+        head, _, source = block.partition("\n")
+        code, title, *marks = (part.strip() for part in head.split("|"))
+        yield Case(code, title, "raises" in marks, source.rstrip("\n"))
+
+
+WRONG, FINE = tuple(table("wrong.txt")), tuple(table("fine.txt"))
+
+
+def run(source: str) -> tuple[tfmagic.Tape, dict[str, Any], Exception | None]:
+    """The cell, run and recorded; its names; the exception that it ended with."""
+    filename = f"<cell {next(_number)}>"
+    lines = source.splitlines(keepends=True)
+    linecache.cache[filename] = (len(source), None, lines, filename)
+    space: dict[str, Any] = {"tf": tf, "np": np, "__name__": "__main__"}
     tape = tfmagic.Tape(lambda: space)
-    with tape:
-        exec(compile(cell, filename, "exec"), space)
-    return tape, space
+    try:
+        with tape:
+            exec(compile(source, filename, "exec"), space)
+    except Exception as error:
+        return tape, space, error
+    return tape, space, None
 
 
-@pytest.mark.parametrize("name", WRONG)
+def told(recording: Recording) -> Verdict:
+    """The verdict that a reader looks at: the last one that is not fine."""
+    troubled = [verdict for verdict in recording.verdicts if not verdict.fine]
+    return (troubled or list(recording.verdicts))[-1]
+
+
+def named(case: Case) -> str:
+    return f"{case.code}: {case.name}"
+
+
+@pytest.fixture(scope="module")
+def judged() -> dict[Case, tuple[Recording, Exception | None]]:
+    """Every wrong cell once; its recording is what the tests look at."""
+    return {
+        case: (tape.recording, error) for case in WRONG for tape, _, error in [run(case.source)]
+    }
+
+
+@pytest.mark.parametrize("case", WRONG, ids=named)
+def test_the_cause_is_named(case: Case, judged: Any) -> None:
+    recording, error = judged[case]
+    assert (error is not None) == case.raises, error
+    verdict = told(recording)
+    assert verdict.code == case.code, verdict.message
+    assert not case.guilty or verdict.line_number == case.guilty, verdict.message
+    assert not [gap for gap in recording.complete if gap.code == "fault"]
+    assert verdict.source and verdict.message and verdict.repair and "{" not in verdict.message
+
+
+@pytest.mark.parametrize("case", FINE, ids=named)
+def test_no_false_alarm(case: Case) -> None:
+    tape, _, error = run(case.source)
+    codes = {verdict.code for verdict in tape.recording.verdicts}
+    assert error is None
+    assert case.code in codes and codes <= {"ok", "expected"}, tape.recording.verdicts
+
+
+def test_the_tables_are_large_and_know_every_code(judged: Any) -> None:
+    hits = Counter(case.code for case in WRONG if told(judged[case][0]).code == case.code)
+    misses = [named(case) for case in WRONG if told(judged[case][0]).code != case.code]
+    print(f"{sum(hits.values())} of {len(WRONG)} causes named; misses: {misses}")
+    assert len(WRONG) >= 150 and len(FINE) >= 60
+    assert {*hits, *(case.code for case in FINE)} == set(CODES)
+
+
 @pytest.mark.parametrize("language", ["en", "ko"])
-def test_the_cause_is_named(name: str, language: str) -> None:
+def test_every_code_has_words(language: str) -> None:
     tfmagic.language.use(language)
-    code, cell = WRONG[name]
-    tape, space = judge(cell, name)
-    verdict = tape.recording.verdicts[-1]
-    assert verdict.code == code, verdict
-    assert verdict.message and verdict.repair and "{" not in verdict.message
-    assert verdict == tfmagic.explain(tape, space["y"], space["x"])
+    seen = set()
+    for case in {case.code: case for case in WRONG}.values():
+        verdict = told(run(case.source)[0].recording)
+        assert verdict.message and verdict.repair and "{" not in verdict.message
+        assert bool(re.search("[가-힣]", verdict.message)) == (language == "ko")
+        seen.add(verdict.code)
+    assert len(seen) >= 30
 
 
-@pytest.mark.parametrize("name", FINE)
-def test_no_false_alarm(name: str) -> None:
-    tape, space = judge(FINE[name], name)
-    assert tfmagic.explain(tape, space["y"], space["x"]).code == "ok"
-    assert len(tape.recording.gradients) == 1
+def test_a_recording_with_verdicts_goes_through_json(judged: Any) -> None:
+    for recording, _ in judged.values():
+        text = recording.to_json()
+        assert tfmagic.load(text).to_json() == text
 
 
-def test_moving_statistics_are_expected() -> None:
-    import keras
+# --- asked in other ways -------------------------------------------------------------------
 
-    layer = keras.layers.BatchNormalization()
-    layer.build((None, 3))
-    with tfmagic.record() as rec:
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(layer(tf.random.normal((8, 3)), training=True) ** 2)
-        tape.gradient(loss, layer.variables)
-    codes = [verdict.code for verdict in rec.recording.verdicts]
-    assert codes == ["ok", "ok", "expected", "expected"]
+
+def test_explain_tells_what_the_cell_was_told() -> None:
+    cell = "v = tf.Variable([3.0, 4.0])\nwith tf.GradientTape() as t:\n    x = v[0]\n    y = v[0] * 2.0\nt.gradient(y, x)"
+    tape, space, _ = run(cell)
+    verdict = tfmagic.explain(tape, space["y"], space["x"])
+    assert verdict == tape.recording.verdicts[-1]
+    assert verdict.code == "wrong_object"
+
+
+def test_explain_works_out_what_nobody_asked() -> None:
+    tape, space, _ = run("x = tf.Variable(3.7)\ny = tf.round(x * 1.0) * 2.0\nz = x ** 2")
+    assert tfmagic.explain(tape, space["y"], space["x"]).code == "no_gradient_op"
+    assert tfmagic.explain(tape, space["z"], space["x"]).code == "ok"
+
+
+def test_values_that_left_are_recorded() -> None:
+    tape, _, _ = run(
+        "x = tf.Variable(3.0)\na = x * 2.0\nif a > 1.0:\n    b = float(a) + a.numpy()\n"
+    )
+    exits = [(exit_.how, tape.recording.lines[exit_.line].number) for exit_ in tape.recording.exits]
+    assert exits == [("bool", 3), ("float", 4), ("numpy", 4)]
 
 
 def test_the_lessons_last_line_run_twice() -> None:
     cell = (
         "x = tf.Variable([[0.11]])\nlr = 0.05\nfor _ in range(2):\n"
-        "    with T() as t:\n        y = x * x\n    g = t.gradient(y, x)\n"
+        "    with tf.GradientTape() as t:\n        y = x * x\n    g = t.gradient(y, x)\n"
         "    if g is not None:\n        x = x - lr * g"
     )
-    tape, _ = judge(cell, "twice")
+    tape, _, _ = run(cell)
     first, second = tape.recording.verdicts
     assert first.code == "ok"
     assert second.code == "rebound" and second.line == "x = x - lr * g"

@@ -5,10 +5,11 @@ holds a live tensor, so a recording can be kept, sent and drawn anywhere.
 """
 
 from tfmagic.model.bench import Bench, Comparison, Machine, Timing
-from tfmagic.model.gradient import Gradient, GradientCall
+from tfmagic.model.gradient import Gradient, GradientCall, TapeEvent
 from tfmagic.model.graph import Cluster, Edge, Graph, Node
 from tfmagic.model.recording import (
     Cell,
+    Exit,
     Failure,
     Frame,
     Gap,
@@ -16,6 +17,7 @@ from tfmagic.model.recording import (
     Op,
     Recording,
     TensorInfo,
+    TracedFunction,
     VariableInfo,
 )
 from tfmagic.model.serial import FORMAT_VERSION, from_json, to_json
@@ -29,6 +31,7 @@ __all__ = [
     "Cluster",
     "Comparison",
     "Edge",
+    "Exit",
     "Failure",
     "Frame",
     "Gap",
@@ -41,8 +44,10 @@ __all__ = [
     "Op",
     "Recording",
     "Stats",
+    "TapeEvent",
     "TensorInfo",
     "Timing",
+    "TracedFunction",
     "Value",
     "VariableInfo",
     "Verdict",

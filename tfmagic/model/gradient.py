@@ -9,6 +9,22 @@ from tfmagic.model.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
+class TapeEvent:
+    """Something that was done to a ``GradientTape``.
+
+    ``kind`` is ``"enter"`` (it listens from here), ``"leave"`` (no more), ``"watch"`` or
+    ``"reset"``; ``op`` is the number of ops that had run by then, ``line`` the user's line.
+    ``tensors`` and ``variables`` are what a ``watch`` named.
+    """
+
+    kind: str
+    op: int
+    line: int | None = None
+    tensors: tuple[int, ...] = ()
+    variables: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Gradient:
     """The gradient of one target with respect to one source.
 
@@ -18,7 +34,8 @@ class Gradient:
     ``IndexedSlices`` ``rows`` are the distinct rows that were touched.
     ``tensor`` is the recorded tensor that holds the gradient, ``source_tensors`` the
     recorded tensors that stand for the source (every read of a variable), and
-    ``weight_norm`` the Euclidean norm of the source's own value.
+    ``weight_norm`` the Euclidean norm of the source's own value.  ``frozen`` is True for
+    a weight that its Keras layer does not train.
     """
 
     target: str
@@ -34,6 +51,7 @@ class Gradient:
     rows: tuple[int, ...] | None = None
     verdict: Verdict | None = None
     source_dtype: str = ""
+    frozen: bool = False
 
     @property
     def is_none(self) -> bool:
@@ -59,7 +77,8 @@ class GradientCall:
     ``target_tensors`` the recorded tensors behind them.  ``line`` indexes
     :attr:`Recording.lines` (None where no line of the user's made the call).
     ``error`` is the text of the exception where the call raised.  ``watches`` is False
-    for a tape with ``watch_accessed_variables=False``.
+    for a tape with ``watch_accessed_variables=False``.  ``events`` are what was done to the
+    tape before it was asked, in order; empty where that was not seen.
     """
 
     index: int
@@ -71,3 +90,4 @@ class GradientCall:
     error: str = ""
     cell: int = 0
     watches: bool = True
+    events: tuple[TapeEvent, ...] = ()

@@ -113,6 +113,34 @@ class Op:
 
 
 @dataclass(frozen=True, slots=True)
+class Exit:
+    """A place where a tensor's value went to Python: the tape cannot follow it there.
+
+    ``how`` is ``"numpy"``, ``"float"``, ``"int"``, ``"bool"`` …; ``op`` is the number of
+    ops that had run by then.
+    """
+
+    tensor: int
+    how: str
+    line: int
+    op: int
+
+
+@dataclass(frozen=True, slots=True)
+class TracedFunction:
+    """The Python behind calls of one ``tf.function``.
+
+    ``ops`` are the calls; ``mentions`` the global, enclosed and attribute names in its code
+    and in the user's functions that it calls; ``line`` is where its code begins.
+    """
+
+    name: str
+    ops: tuple[int, ...]
+    mentions: tuple[str, ...] = ()
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Something that was not seen: ``code`` for programs, ``message`` for people."""
 
@@ -140,7 +168,9 @@ class Recording:
     ``complete`` lists what was *not* seen, and why; it is empty when all was.
     ``tensor_gradients`` maps a forward tensor's id to the tensor that holds its
     gradient, for the last gradient call that reached it.  ``no_gradient`` are the types
-    of op in it that TensorFlow knows to have no gradient at all.
+    of op in it that TensorFlow knows to have no gradient at all.  ``exits`` are the places
+    where a value left TensorFlow; what numpy takes through a tensor's memory is not among
+    them.  ``functions`` say what the ``tf.function`` calls are made of.
     """
 
     ops: tuple[Op, ...] = ()
@@ -156,6 +186,8 @@ class Recording:
     seconds: float = 0.0
     versions: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = field(default=())
+    exits: tuple[Exit, ...] = ()
+    functions: tuple[TracedFunction, ...] = ()
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:

@@ -206,15 +206,31 @@ def _check_references(recording: Any) -> None:
         _within(ops, "op", *variable.assigned_by)
     for line in recording.lines:
         _within(cells, "cell", line.cell)
+    for exit_ in recording.exits:
+        _within(tensors, "tensor", exit_.tensor)
+        _within(lines, "line", exit_.line)
+    for function in recording.functions:
+        _within(ops, "op", *function.ops)
+        _within(lines, "line", function.line)
+    _check_gradients(recording)
+    _check_order(recording)
+
+
+def _check_gradients(recording: Any) -> None:
+    tensors, variables = len(recording.tensors), len(recording.variables)
+    lines = len(recording.lines)
     for call in recording.gradients:
         _within(tensors, "tensor", *call.target_tensors)
         _within(lines, "line", call.line)
+        for event in call.events:
+            _within(tensors, "tensor", *event.tensors)
+            _within(variables, "variable", *event.variables)
+            _within(lines, "line", event.line)
         for gradient in call.gradients:
             _within(tensors, "tensor", gradient.tensor, *gradient.source_tensors)
             _within(variables, "variable", gradient.variable)
     for pair in recording.tensor_gradients:
         _within(tensors, "tensor", *pair)
-    _check_order(recording)
 
 
 def _check_order(recording: Any) -> None:

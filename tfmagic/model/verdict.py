@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 
 NONE_SOURCE = (
@@ -50,7 +51,10 @@ class Verdict:
     user's code and ``line_number`` its 1-based number in its cell (0 where no line
     is to blame).  ``op`` is the index of the guilty op in the recording, or None.
     ``path`` names the tensors and ops from the source to where it breaks.
-    ``repair`` is code that works when pasted, empty where nothing needs repair.
+    ``repair`` is code that works when pasted over the lines ``replaces`` (first and last,
+    counted from 1) of cell ``cell``; it is empty where nothing needs repair, and
+    ``replaces`` is ``(0, 0)`` where the repair is advice rather than code.  ``ops`` are the
+    indices of the ops on the path.
     """
 
     code: str
@@ -63,8 +67,25 @@ class Verdict:
     message: str = ""
     repair: str = ""
     ops: tuple[int, ...] = ()
+    replaces: tuple[int, int] = (0, 0)
+    cell: int = 0
 
     @property
     def fine(self) -> bool:
         """Whether there is nothing to repair."""
         return self.code in ("ok", "expected")
+
+    def repaired(self, source: str) -> str:
+        """The ``source`` of the cell with the repair in place of the lines that it replaces.
+
+        The repair stands at the depth of the first of them.  Without code to put in, the
+        source comes back as it was.
+        """
+        first, last = self.replaces
+        if not first:
+            return source
+        lines = source.split("\n")
+        old = lines[first - 1]
+        margin = old[: len(old) - len(old.lstrip())]
+        new = textwrap.indent(self.repair, margin).split("\n") if self.repair else []
+        return "\n".join([*lines[: first - 1], *new, *lines[last:]])

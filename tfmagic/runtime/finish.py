@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from tfmagic.language import say
 from tfmagic.model import (
     Cell,
+    Exit,
     Failure,
     Frame,
     Gap,
@@ -21,19 +22,23 @@ from tfmagic.model import (
     Line,
     Op,
     Recording,
+    TapeEvent,
     TensorInfo,
+    TracedFunction,
     VariableInfo,
 )
 from tfmagic.model.value import UNKNOWN
 from tfmagic.runtime import private
 from tfmagic.runtime.linking import Linker
-from tfmagic.runtime.log import Answer, Call, Entry, Leaf, Log, Place
+from tfmagic.runtime.log import Answer, Call, Entry, Leaf, Log, Place, Traced
 from tfmagic.runtime.snapshot import Snapshot
 from tfmagic.runtime.source import call_arguments, source_of
 from tfmagic.runtime.structure import expression_at
 
 _FUNCTION = re.compile(r"__(inference|forward|backward)_(.+)_\d+$")
-_ASSIGNS = re.compile(r"Assign\w*VariableOp|Resource(?:Apply|SparseApply|Scatter)\w*")
+_ASSIGNS = re.compile(
+    r"Assign\w*VariableOp|Resource(?:Apply|SparseApply|Scatter|StridedSliceAssign)\w*"
+)
 _LONGEST_ATTR = 200
 
 
@@ -95,6 +100,7 @@ class Finisher:
         ops = self._ops(linker.links.forward)
         calls = tuple(self._call(call) for call in log.calls)
         failed = self._failure(failure)
+        exits, functions = self._exits(), self._functions()
         return Recording(
             ops=ops,
             tensors=tuple(self._tensor_info(key) for key in self._order),
@@ -109,6 +115,8 @@ class Finisher:
             seconds=seconds,
             versions=versions(),
             notes=tuple(notes),
+            exits=exits,
+            functions=functions,
         )
 
     # -- numbers ----------------------------------------------------------------
@@ -318,6 +326,42 @@ class Finisher:
             error=call.error,
             cell=call.cell,
             watches=call.watches,
+            events=tuple(self._event(event) for event in call.events),
+        )
+
+    def _event(self, event: Any) -> TapeEvent:
+        line, _ = self._place(event.place)
+        records = (self._log.variables.get(key) for key in event.keys)
+        return TapeEvent(
+            kind=event.kind,
+            op=event.at,
+            line=line,
+            tensors=self._ids(event.keys),
+            variables=tuple(record.index for record in records if record is not None),
+        )
+
+    # -- what is not an op --------------------------------------------------------
+
+    def _exits(self) -> tuple[Exit, ...]:
+        found: dict[Exit, None] = {}
+        for left in self._log.exits:
+            tensor, (line, _) = self._id(left.key), self._place(left.place)
+            if tensor is not None and line is not None:
+                found[Exit(tensor, left.how, line, left.at)] = None
+        return tuple(found)
+
+    def _functions(self) -> tuple[TracedFunction, ...]:
+        calls: dict[Traced, list[int]] = {}
+        for position, traced in self._log.traced.items():
+            calls.setdefault(traced, []).append(position)
+        return tuple(
+            TracedFunction(
+                name=traced.code.co_name,
+                ops=tuple(ops),
+                mentions=traced.mentions,
+                line=self._line(traced.code, traced.code.co_firstlineno).index,
+            )
+            for traced, ops in calls.items()
         )
 
     def _expressions(self, call: Call) -> tuple[Any, Any]:
@@ -362,6 +406,7 @@ class Finisher:
             weight_norm=weight if weight is None or math.isfinite(weight) else None,
             rows=answer.rows,
             source_dtype=leaf.dtype,
+            frozen=leaf.frozen,
         )
 
     def _source_tensors(self, call: Call, leaf: Leaf) -> tuple[int, ...]:

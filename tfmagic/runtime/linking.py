@@ -71,6 +71,7 @@ class Linker:
         if not meanings:
             return
         common = set.intersection(*meanings) or set.union(*meanings)
+        common -= {t for t in common if self._maker.get(t) in self._done}  # those are final
         for key in entry.outputs:
             self._meaning[key] |= common
             for tensor in common:

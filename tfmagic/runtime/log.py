@@ -107,12 +107,14 @@ class Leaf(NamedTuple):
 
     ``key`` is the id it was recorded under (a variable's is its handle's), ``kind``
     ``"variable"``, ``"tensor"`` or the name of the Python type of anything else.
+    ``frozen`` is a Keras weight that is not trained.
     """
 
     place: str
     key: int | None
     kind: str
     dtype: str = ""
+    frozen: bool = False
 
 
 class Answer(NamedTuple):
@@ -143,11 +145,28 @@ class Call:
     error: str = ""
     turns: list[Differentiated] = field(default_factory=list)
     watches: bool = True
+    events: tuple[Any, ...] = ()
     settled: bool = False
 
     def copy(self) -> Call:
         """The same call, to be settled on its own."""
         return replace(self)
+
+
+class Left(NamedTuple):
+    """A tensor, by its id, whose value went to Python after ``at`` entries."""
+
+    key: int
+    how: str
+    place: Place
+    at: int
+
+
+class Traced(NamedTuple):
+    """What the Python code behind a ``tf.function`` mentions, and where it begins."""
+
+    code: CodeType
+    mentions: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -180,6 +199,8 @@ class Log:
     foreign: int = 0
     faults: list[str] = field(default_factory=list)
     keep_handles: bool = False
+    exits: list[Left] = field(default_factory=list)
+    traced: dict[int, Traced] = field(default_factory=dict)
 
     def settle(self, upto: int | None = None, whole: int = 64) -> None:
         """Let go of the tensors of the entries before ``upto`` (all, by default).
@@ -261,7 +282,9 @@ class Log:
             key = None if handle is None else handle._id
             kind = "variable" if key is not None else type(value).__name__
             dtype = getattr(value, "dtype", "")
-            found.append(Leaf(place, key, kind, str(getattr(dtype, "name", dtype))))
+            own = value is not None and not isinstance(value, private.Variable)
+            frozen = own and key is not None and not getattr(value, "trainable", True)
+            found.append(Leaf(place, key, kind, str(getattr(dtype, "name", dtype)), frozen))
         return tuple(found)
 
     def _answer(self, value: Any, whole: int) -> Answer:

@@ -12,7 +12,7 @@ import contextlib
 import importlib
 import random
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,9 @@ NAMES = {
         "tensorflow.python.ops.resource_variable_ops", "BaseResourceVariable", "variables", True
     ),
     "op_defs": PrivateName(_FRAMEWORK + "op_def_registry", "get", "attributes"),
+    "tensor_methods": PrivateName(_FRAMEWORK + "ops", "_EagerTensorBase", "exits"),
+    "tape_push": PrivateName(_EAGER + "backprop", "GradientTape._push_tape", "tape events"),
+    "tape_pop": PrivateName(_EAGER + "backprop", "GradientTape._pop_tape", "tape events"),
     "gradient_registry": PrivateName(_FRAMEWORK + "ops", "_gradient_registry", "verdicts"),
     "async_wait": PrivateName(_EAGER + "context", "async_wait", "timing"),
     "generator": PrivateName(_RANDOM, "Generator", "random state"),
@@ -70,7 +73,10 @@ NAMES = {
 
 def _find(name: PrivateName) -> Any:
     try:
-        return getattr(importlib.import_module(name.module), name.attribute)
+        found: Any = importlib.import_module(name.module)
+        for part in name.attribute.split("."):
+            found = getattr(found, part)
+        return found
     except (ImportError, AttributeError):
         return None
 
@@ -101,6 +107,7 @@ def require() -> None:
 
 EagerTensor: Any = _found["eager_tensor"]
 Variable: Any = _found["variable"]
+GradientTape: Any = tf.GradientTape
 
 
 def view(tensor: Any) -> Any:
@@ -210,6 +217,33 @@ def record_operation(
 def watches_variables(tape: Any) -> bool:
     """Whether a ``GradientTape`` watches the variables it meets by itself."""
     return bool(getattr(tape, "_watch_accessed_variables", True))
+
+
+def tape_methods() -> dict[str, str]:
+    """Methods of a ``GradientTape`` → the event that a call of them is; none where this
+    release has not all of them."""
+    if _found["tape_push"] is None or _found["tape_pop"] is None:
+        return {}
+    return {"_push_tape": "enter", "_pop_tape": "leave", "watch": "watch", "reset": "reset"}
+
+
+def exit_methods(names: Iterable[str]) -> Iterator[tuple[Any, str]]:
+    """``(class, method)`` for those of the names that an eager tensor's own class defines."""
+    owner = _found["tensor_methods"]
+    for name in names:
+        if owner is not None and name in vars(owner):
+            yield owner, name
+
+
+def python_function(function: Any) -> Any:
+    """The user's own Python function behind a ``tf.function``, or None."""
+    found = getattr(function, "python_function", None)
+    for _ in range(8):
+        inner = getattr(found, "__wrapped__", None) or getattr(found, "func", None)
+        if inner is None:
+            break
+        found = inner
+    return found if hasattr(found, "__code__") else getattr(found, "__func__", None)
 
 
 def tape_is_open() -> bool:

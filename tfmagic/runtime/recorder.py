@@ -22,18 +22,22 @@ from types import CodeType, FrameType
 from typing import Any
 
 from tfmagic.runtime import private
+from tfmagic.runtime.exits import heard_exits, user_frame
 from tfmagic.runtime.log import (
     Call,
     CustomGradient,
     Differentiated,
+    Left,
     Log,
     Place,
     VariableRecord,
     handle_of,
     new_entry,
 )
+from tfmagic.runtime.mentions import Mentions
 from tfmagic.runtime.reads import find_handle_owner, match_reads
 from tfmagic.runtime.source import Assignments, UserFiles
+from tfmagic.runtime.tapes import Event, TapeEvents, heard_tapes, keys_in
 from tfmagic.runtime.threads import other_threads
 
 #: Bytes of tensors that are held while a cell runs, unless the settings say otherwise.
@@ -83,6 +87,8 @@ class Recorder:
         self.keep = keep
         self._files = UserFiles()
         self._assigned = Assignments()
+        self._mentions = Mentions(self._files)
+        self._tapes = TapeEvents()
         self._known: set[int] = set()
         self._lines: dict[int | str, tuple[CodeType | None, int]] = {}
         self._call: Call | None = None
@@ -137,6 +143,8 @@ class Recorder:
         module = private.record_module()
         heard = self._heard_custom(module.record_operation)
         undo.enter_context(private.replaced(module, "record_operation", heard))
+        undo.enter_context(heard_tapes(self._note_tape))
+        undo.enter_context(heard_exits(self._note_exit))
 
     # -- ops --------------------------------------------------------------------
 
@@ -167,6 +175,7 @@ class Recorder:
         if op_type.__class__ is bytes:
             op_type = op_type.decode()
         known, log = self._known, self.log
+        outputs = tuple(outputs)  # a list of theirs would be the user's, who may change it
         for tensor in inputs:
             if tensor._id not in known:
                 self._resolve(op_type, inputs, attrs, caller)
@@ -276,6 +285,9 @@ class Recorder:
             function = frame.f_locals.get("self") if frame.f_code.co_name == "_call_flat" else None
             if function is not None and hasattr(function, "captured_inputs"):
                 self.log.functions[position] = function
+                traced = self._mentions.around(frame)
+                if traced is not None:
+                    self.log.traced[position] = traced
                 for variable in function.variables:
                     handle = handle_of(variable)
                     if handle is not None:
@@ -309,6 +321,24 @@ class Recorder:
         if len(self.log.faults) < 20:
             self.log.faults.append(f"{type(error).__name__}: {error}"[:300])
 
+    # -- what is not an op --------------------------------------------------------
+
+    def _note_exit(self, tensor: Any, how: str, frame: FrameType) -> None:
+        if not self._mine() or self._call is not None:
+            return
+        with contextlib.suppress(Exception):
+            mine = user_frame(frame, self._files.__getitem__)
+            if mine is not None:
+                log = self.log
+                log.exits.append(Left(tensor._id, how, self.place(mine), len(log.entries)))
+
+    def _note_tape(self, tape: Any, kind: str, watched: Any, frame: FrameType) -> None:
+        if not self._mine():
+            return
+        with contextlib.suppress(Exception):
+            keys = keys_in(watched) if kind == "watch" else ()
+            self._tapes.add(tape, Event(kind, len(self.log.entries), self.place(frame), keys))
+
     # -- gradients --------------------------------------------------------------
 
     def _mine(self) -> bool:
@@ -323,6 +353,7 @@ class Recorder:
                 return original(tape, target, sources, *args, **kwargs)
             with self.calling("cell", target, sources, self.place(sys._getframe(1))) as call:
                 call.watches = private.watches_variables(tape)
+                call.events = self._tapes.of(tape)
                 answer = call.result = original(tape, target, sources, *args, **kwargs)
             if not self.keep:
                 self._let_go()

@@ -6,7 +6,6 @@ as often as it is asked, for any target and any sources.
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -295,6 +294,8 @@ def _copy(log: Log) -> Log:
         dropped=log.dropped,
         foreign=log.foreign,
         faults=list(log.faults),
+        exits=list(log.exits),
+        traced=dict(log.traced),
     )
     copy.keep_handles = True
     return copy
@@ -314,11 +315,9 @@ def record(*, budget: int = BUDGET) -> Tape:
     :class:`~tfmagic.errors.TensorFlowMissing` where TensorFlow cannot be recorded.
     """
     private.require()
-    frame = inspect.currentframe()
-    caller = frame.f_back if frame is not None else None
-    code = caller.f_code if caller is not None else None
+    caller = sys._getframe(1)  # our own frame in a local would be a circle
     scopes = _Scopes(caller)
-    return Tape(scopes, label=_file_label, budget=budget, boundary=code)
+    return Tape(scopes, label=_file_label, budget=budget, boundary=caller.f_code)
 
 
 class _Scopes:

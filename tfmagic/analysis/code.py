@@ -1,0 +1,248 @@
+"""The user's source as a tree that can be asked and edited without losing its form.
+
+Edits replace the very characters of an expression, so that comments, line breaks and
+everything beside it stay as the user wrote them.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
+from typing import TypeVar
+
+__all__ = ["Code", "Edits", "code_of", "dotted", "names_in", "stored"]
+
+_N = TypeVar("_N", bound=ast.AST)
+_ATOMS = (
+    ast.Name, ast.Call, ast.Attribute, ast.Subscript, ast.Constant, ast.List, ast.Tuple, ast.Dict
+)  # fmt: skip
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@lru_cache(maxsize=64)
+def code_of(source: str) -> Code:
+    """The tree of ``source``; one that does not parse is empty."""
+    return Code(source)
+
+
+class Code:
+    """One cell's source, parsed."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.lines = [line.encode() for line in source.split("\n")]
+        try:
+            self.tree: ast.Module = ast.parse(source)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            self.tree = ast.Module([], [])
+
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node, outer ones before inner ones, in the order of the source."""
+        found: list[ast.AST] = []
+
+        def walk(node: ast.AST) -> None:
+            found.append(node)
+            for child in ast.iter_child_nodes(node):
+                self._parents[child] = node
+                walk(child)
+
+        self._parents: dict[ast.AST, ast.AST] = {}
+        walk(self.tree)
+        return tuple(found)
+
+    def parent(self, node: ast.AST) -> ast.AST | None:
+        """The node around ``node``."""
+        assert self.nodes
+        return self._parents.get(node)
+
+    def around(self, node: ast.AST) -> Iterator[ast.AST]:
+        """The nodes around ``node``, innermost first."""
+        while (found := self.parent(node)) is not None:
+            yield found
+            node = found
+
+    def of(self, kind: type[_N], within: ast.AST | None = None) -> Iterator[_N]:
+        """Every node of this kind."""
+        nodes = self.nodes if within is None else ast.walk(within)
+        return (node for node in nodes if isinstance(node, kind))
+
+    # -- places -------------------------------------------------------------------
+
+    def statement(self, line: int) -> ast.stmt | None:
+        """The innermost statement that covers ``line`` (from 1)."""
+        best: ast.stmt | None = None
+        for node in self.of(ast.stmt):
+            if node.lineno <= line <= (node.end_lineno or node.lineno):
+                best = node
+        return best
+
+    def header(self, statement: ast.stmt) -> tuple[int, int]:
+        """First and last line of a statement without its body."""
+        body = getattr(statement, "body", None)
+        first = min([statement.lineno, *(d.lineno for d in _decorators(statement))])
+        if not isinstance(body, list) or not body:
+            return first, statement.end_lineno or statement.lineno
+        start = min([body[0].lineno, *(d.lineno for d in _decorators(body[0]))], default=first)
+        return first, max(first, start - 1) if start > statement.lineno else statement.lineno
+
+    def function(self, node: ast.AST) -> ast.AST:
+        """The function that ``node`` stands in, or the module."""
+        for outer in self.around(node):
+            if isinstance(outer, (*_FUNCTIONS, ast.Lambda, ast.Module)):
+                return outer
+        return self.tree
+
+    def block(self, statement: ast.stmt) -> list[ast.stmt]:
+        """The list of statements that ``statement`` is a member of."""
+        parent = self.parent(statement)
+        for name in ("body", "orelse", "finalbody", "handlers"):
+            members = getattr(parent, name, None)
+            if isinstance(members, list) and statement in members:
+                return members
+        return [statement]
+
+    def indent(self, line: int) -> str:
+        """The white space that ``line`` (from 1) begins with."""
+        text = self.lines[line - 1].decode()
+        return text[: len(text) - len(text.lstrip())]
+
+    # -- text ---------------------------------------------------------------------
+
+    def text(self, node: ast.AST) -> str:
+        """The user's own text of a node."""
+        found = ast.get_source_segment(self.source, node)
+        return ast.unparse(node) if found is None else found
+
+    def one_line(self, node: ast.AST) -> str:
+        """The text of a node on one line."""
+        found = self.text(node)
+        return found if "\n" not in found and "#" not in found else ast.unparse(node)
+
+    def factor(self, node: ast.AST) -> str:
+        """The text of a node as it can stand beside any operator."""
+        text = self.one_line(node)
+        return text if isinstance(node, _ATOMS) else f"({text})"
+
+    def span(self, node: ast.expr | ast.stmt) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Where a node begins and ends: line from 1, column in bytes."""
+        end = (node.end_lineno or node.lineno, node.end_col_offset or 0)
+        return (node.lineno, node.col_offset), end
+
+    # -- names --------------------------------------------------------------------
+
+    @cached_property
+    def aliases(self) -> dict[str, str]:
+        """What imports of this cell bind: ``{"np": "numpy", "relu": "tensorflow.nn.relu"}``."""
+        found = {}
+        for node in self.of(ast.Import):
+            for name in node.names:
+                found[name.asname or name.name.partition(".")[0]] = (
+                    name.name if name.asname else name.name.partition(".")[0]
+                )
+        for other in self.of(ast.ImportFrom):
+            for name in other.names:
+                found[name.asname or name.name] = f"{other.module}.{name.name}"
+        return found
+
+
+def _decorators(node: ast.AST) -> list[ast.expr]:
+    found: list[ast.expr] = getattr(node, "decorator_list", [])
+    return found
+
+
+def dotted(node: ast.AST) -> str:
+    """``tf.math.log`` of such an expression; what is no name and no attribute is ``?``."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return "?"
+
+
+def names_in(node: ast.AST) -> set[str]:
+    """The names that are read in ``node``."""
+    return {
+        part.id
+        for part in ast.walk(node)
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)
+    }
+
+
+def stored(node: ast.AST) -> set[str]:
+    """The plain names that ``node`` gives a value."""
+    found = {
+        part.id
+        for part in ast.walk(node)
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
+    }
+    if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
+        found.add(node.name)
+    return found
+
+
+class Edits:
+    """Replacements in one source; :meth:`result` gives the lines that they change."""
+
+    def __init__(self, code: Code) -> None:
+        self.code = code
+        self._done: list[tuple[tuple[int, int], tuple[int, int], str]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._done)
+
+    def replace(self, node: ast.expr | ast.stmt, text: str) -> None:
+        """``text`` in place of ``node``; what lies inside an earlier replacement is left."""
+        start, end = self.code.span(node)
+        self.cut(start, end, text)
+
+    def expression(self, node: ast.expr, text: str) -> None:
+        """``text`` in place of the expression ``node``, in parentheses where it needs them."""
+        needs = isinstance(
+            self.code.parent(node),
+            (ast.BinOp, ast.UnaryOp, ast.Compare, ast.Attribute, ast.Subscript, ast.BoolOp),
+        )
+        atom = _is_atom(text)
+        self.replace(node, f"({text})" if needs and not atom else text)
+
+    def cut(self, start: tuple[int, int], end: tuple[int, int], text: str) -> None:
+        """``text`` in place of what stands between two places."""
+        if not any(s <= start and end <= e for s, e, _ in self._done):
+            self._done = [d for d in self._done if not (start <= d[0] and d[1] <= end)]
+            self._done.append((start, end, text))
+
+    def rows(self, first: int, last: int, text: str) -> None:
+        """``text``, whole lines with their indentation, in place of lines ``first``–``last``."""
+        self.cut((first, 0), (last, len(self.code.lines[last - 1])), text)
+
+    def before(self, line: int, text: str) -> None:
+        """A line of its own before ``line``, at its depth."""
+        self._done.append(((line, 0), (line, 0), f"{self.code.indent(line)}{text}\n"))
+
+    def result(self) -> tuple[str, int, int]:
+        """The new text of the lines that change (at no depth), and which lines they are."""
+        first = min(start[0] for start, _, _ in self._done)
+        last = max(end[0] for _, end, _ in self._done)
+        text = b"\n".join(self.code.lines[first - 1 : last])
+        offsets, at = [], 0
+        for line in self.code.lines[first - 1 : last]:
+            offsets.append(at)
+            at += len(line) + 1
+        for start, end, new in sorted(self._done, reverse=True):
+            a = offsets[start[0] - first] + start[1]
+            b = offsets[end[0] - first] + end[1]
+            text = text[:a] + new.encode() + text[b:]
+        return _at_no_depth(text.decode(), self.code.indent(first)), first, last
+
+
+def _at_no_depth(text: str, margin: str) -> str:
+    """The lines of ``text`` without the white space that its first line stood after."""
+    return "\n".join(line.removeprefix(margin) for line in text.split("\n"))
+
+
+def _is_atom(text: str) -> bool:
+    try:
+        return isinstance(ast.parse(text, mode="eval").body, _ATOMS)
+    except SyntaxError:
+        return True

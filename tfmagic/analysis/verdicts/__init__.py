@@ -1,0 +1,123 @@
+"""Why a gradient is None, zero, NaN or fine.
+
+The rules look only at a recording: ``none`` for a gradient that is None, ``zero`` for one
+that died on its way, ``notfinite`` for NaN and infinity, ``warning`` for one that is there
+but shrank or grew too much.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from tfmagic.analysis.verdicts.none import NoneRules
+from tfmagic.analysis.verdicts.notfinite import NotFiniteRules
+from tfmagic.analysis.verdicts.warning import warning
+from tfmagic.analysis.verdicts.ways import Finding, Ways
+from tfmagic.analysis.verdicts.zero import ZeroRules
+from tfmagic.language import say
+from tfmagic.model import Gradient, GradientCall, Line, Recording, Verdict
+
+__all__ = ["judged"]
+
+
+def judged(recording: Recording) -> Recording:
+    """The same recording, each of its gradients with its verdict."""
+    if not recording.gradients:
+        return recording
+    judge = _Judge(recording)
+    calls = tuple(
+        replace(
+            call,
+            gradients=tuple(replace(g, verdict=judge.verdict(call, g)) for g in call.gradients),
+        )
+        for call in recording.gradients
+    )
+    return replace(recording, gradients=calls)
+
+
+class _Judge:
+    """The rules, over one recording."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._ways = Ways(recording)
+        self._none = NoneRules(self._ways)
+        self._zero = ZeroRules(self._ways)
+        self._not_finite = NotFiniteRules(self._ways)
+        self._warned: dict[tuple[int | None, str, str], Finding] = {}
+
+    def verdict(self, call: GradientCall, gradient: Gradient) -> Verdict:
+        """The verdict of one gradient of one call."""
+        finding = self._finding(call, gradient)
+        worded = finding.code not in ("ok", "expected")
+        path = self._path(call, gradient, finding) if worded else ()
+        line = self._line_of(finding)
+        values = {
+            "source": gradient.source,
+            "target": gradient.target,
+            "line": line.number if line else 0,
+            "text": line.text if line else "",
+            "op": self._recording.ops[finding.op].type if finding.op is not None else "",
+            **dict(finding.values),
+        }
+        return Verdict(
+            code=finding.code,
+            target=gradient.target,
+            source=gradient.source,
+            line=line.text if line and worded else "",
+            line_number=line.number if line and worded else 0,
+            op=finding.op,
+            path=tuple(self._recording.ops[i].type for i in path),
+            message=say(f"verdict.{finding.code}", **values),
+            repair=say(f"verdict.{finding.code}_repair", **values) if worded else "",
+            ops=path,
+        )
+
+    def _path(self, call: GradientCall, gradient: Gradient, finding: Finding) -> tuple[int, ...]:
+        """The ops from the source to where it breaks."""
+        if finding.way is not None:
+            return finding.way
+        return tuple(op.index for op in self._ways.way(call, gradient))
+
+    def _finding(self, call: GradientCall, gradient: Gradient) -> Finding:
+        if "no gradient" in call.error.lower() or "LookupError" in call.error:
+            return self._unregistered(call, gradient)
+        if "non-persistent" in call.error.lower():
+            return Finding("tape_used_up", line=call.line)
+        if gradient.value is None:
+            return self._none.finding(call, gradient)
+        stats = gradient.value.stats
+        if stats is None:
+            return Finding("ok")
+        if stats.nan or stats.inf:
+            return self._not_finite.finding(call, gradient)
+        if stats.count and stats.zeros == stats.seen:
+            return self._zero.finding(call, gradient)
+        return self._there(call, gradient)
+
+    def _unregistered(self, call: GradientCall, gradient: Gradient) -> Finding:
+        """The op that TensorFlow's message names, where it stands on the way."""
+        words = set(re.findall(r"\w+", call.error))
+        for op in reversed(self._ways.way(call, gradient)):
+            if op.type in words:
+                way = self._ways.to(gradient, op.outputs)
+                return Finding("no_gradient_registered", op=op.index, way=way)
+        return Finding("no_gradient_registered", line=call.line)
+
+    def _there(self, call: GradientCall, gradient: Gradient) -> Finding:
+        """A gradient that is there; the same line in a loop is warned of once."""
+        assert gradient.value is not None and gradient.value.stats is not None
+        key = (call.line, gradient.source, gradient.place)
+        known = self._warned.get(key)
+        if known is None:
+            known = warning(self._ways, call, gradient, gradient.value.stats)
+            if known.code != "ok":
+                self._warned[key] = known
+        return known
+
+    def _line_of(self, finding: Finding) -> Line | None:
+        line = finding.line
+        if line is None and finding.op is not None:
+            line = self._recording.ops[finding.op].line
+        return self._recording.lines[line] if isinstance(line, int) else line

@@ -1,0 +1,53 @@
+"""Where a ``tf.custom_gradient`` of the user's gives its gradient."""
+
+from __future__ import annotations
+
+import ast
+
+from tfmagic.analysis.code import Code, code_of, dotted
+from tfmagic.model import Cell, Line, Op, Recording
+
+__all__ = ["custom_function", "custom_line"]
+
+
+def custom_function(recording: Recording, op: Op) -> tuple[Cell, Code, ast.FunctionDef] | None:
+    """The function whose result the op gives, where its source is in the recording."""
+    name = op.own_gradient.rpartition(".")[2]
+    for cell in reversed(recording.cells):
+        code = code_of(cell.source)
+        for function in code.of(ast.FunctionDef):
+            marks = [dotted(d).rpartition(".")[2] for d in function.decorator_list]
+            if function.name == name and "custom_gradient" in marks:
+                return cell, code, function
+    return None
+
+
+def custom_line(recording: Recording, op: Op) -> Line | None:
+    """The line on which the user's function gives no gradient, or None where it is not seen."""
+    found = custom_function(recording, op)
+    if found is None:
+        return None
+    cell, _, function = found
+    node = _giving_nothing(function)
+    text = cell.source.split("\n")[node.lineno - 1].strip()
+    for line in recording.lines:
+        if (line.cell, line.number) == (cell.index, node.lineno):
+            return line
+    return Line(-1, cell.index, node.lineno, text)
+
+
+def _giving_nothing(function: ast.FunctionDef) -> ast.stmt | ast.expr:
+    """The inner function, lambda or return that answers None."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Lambda) and _is_none(node.body):
+            return node
+        if isinstance(node, ast.FunctionDef) and node is not function:
+            returns = [n for n in ast.walk(node) if isinstance(n, ast.Return)]
+            empty = [n for n in returns if n.value is None or _is_none(n.value)]
+            if empty or not returns:
+                return empty[0] if empty else node
+    return function
+
+
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None

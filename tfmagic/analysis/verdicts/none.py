@@ -1,0 +1,312 @@
+"""Why a gradient is None: what the source is, and how far its influence gets.
+
+The way is looked for from both ends.  Where a gradient could come back by the recorded
+ops, the tape that was asked did not hear them all; where none could, the first op that
+lets none through is to blame, or the place where the value left TensorFlow.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from tfmagic.analysis.code import code_of, dotted
+from tfmagic.analysis.verdicts.custom import custom_line
+from tfmagic.analysis.verdicts.rebinding import rebound
+from tfmagic.analysis.verdicts.taint import leaving, roots
+from tfmagic.analysis.verdicts.tapes import Heard, heard
+from tfmagic.analysis.verdicts.ways import (
+    FLOATS,
+    STATE,
+    STOPS,
+    Finding,
+    Reach,
+    Source,
+    Ways,
+)
+from tfmagic.model import Gradient, GradientCall, Line, Op
+
+__all__ = ["NoneRules"]
+
+_MOVING = re.compile(r"moving_(mean|variance)|seed_generator|iterations?$|learning_rate$")
+_SHAPES = {"Shape", "ShapeN", "Size", "Rank", "OnesLike", "ZerosLike"}
+
+
+class NoneRules:
+    """The rules for a gradient that is None, over one recording."""
+
+    def __init__(self, ways: Ways) -> None:
+        self._ways = ways
+        self._recording = ways.recording
+        self._apart_at: dict[tuple[int | None, str, str], Finding] = {}
+
+    def finding(self, call: GradientCall, gradient: Gradient) -> Finding:
+        """Why this gradient is None."""
+        source = self._ways.source(gradient)
+        if call.error and not call.target_tensors:
+            return self._no_tensor(call, gradient)
+        if gradient.frozen or _MOVING.search(source.label):
+            return Finding("expected")
+        if source.dtype and not source.dtype.startswith(FLOATS):
+            return Finding("not_float", line=source.line, values=(("dtype", source.dtype),))
+        if call.error and not source.known:
+            return Finding("not_watched", line=call.line)
+        found = None if source.is_variable else rebound(self._recording, call, gradient, source)
+        return found or self._on_the_way(call, gradient, source)
+
+    def _no_tensor(self, call: GradientCall, gradient: Gradient) -> Finding:
+        """The target is no tensor: its value was taken out of TensorFlow."""
+        reach = self._ways.reach(gradient, self._recording.ops)
+        return self._left(call, gradient, reach, bools=False) or Finding(
+            "left_tensorflow", line=call.line
+        )
+
+    def _on_the_way(self, call: GradientCall, gradient: Gradient, source: Source) -> Finding:
+        reach = self._ways.reach(gradient, self._ways.ancestors(call))
+        targets = set(call.target_tensors)
+        if targets & reach.free:
+            return self._unheard(call, gradient, source)
+        stops = [op for op in reach.stops if op.type not in _SHAPES] or list(reach.stops)
+        if stops and targets & reach.any:
+            stop = stops[0]
+            return Finding(
+                self._why_blocked(stop), op=stop.index, way=self._ways.to(gradient, stop.outputs)
+            )
+        return self._apart(call, gradient, source)
+
+    # -- a way there is, but not on this tape ---------------------------------------
+
+    def _unheard(self, call: GradientCall, gradient: Gradient, source: Source) -> Finding:
+        """A gradient could come back, and yet TensorFlow's answer is None."""
+        way = self._ways.way(call, gradient)
+        tape = heard(call)
+        if tape is not None:
+            found = self._off_tape(call, gradient, source, tape, way)
+            if found is not None:
+                return found
+        for op in way:
+            if op.own_gradient:
+                line = custom_line(self._recording, op)
+                return Finding("custom_gradient", op=op.index, line=line)
+        for op in way:
+            if op.function and tape is not None:
+                return Finding("no_gradient_op", op=op.index)
+        if not source.is_variable or not call.watches:
+            return Finding("not_watched", line=source.line)
+        return Finding("outside_tape" if source.trainable else "not_trainable", line=source.line)
+
+    def _off_tape(
+        self,
+        call: GradientCall,
+        gradient: Gradient,
+        source: Source,
+        tape: Heard,
+        way: tuple[Op, ...],
+    ) -> Finding | None:
+        """The op that the tape did not hear, or the source that it was not told of."""
+        told = tape.watch_of(gradient)
+        by_itself = source.is_variable and source.trainable and call.watches
+        if told is None and not by_itself and not self._comes_from_watched(call, source, tape):
+            if tape.reset is not None and self._told_before(call, gradient):
+                return Finding("outside_tape", line=tape.reset.line)
+            if source.is_variable and call.watches:
+                return Finding("not_trainable", line=tape.began.line)
+            return Finding("not_watched", line=tape.began.line)
+        own = self._ways.own(gradient)
+        used = [op.index for op in way if own.intersection(op.inputs)]
+        late = told is not None and not by_itself and used and min(used) < told.op
+        if told is not None and late and tape.listened(min(used)):
+            return Finding("not_watched", line=told.line)
+        reads = [op for op in way if op.type != "ReadVariableOp"]
+        missed = tape.missed(reads)
+        if not missed:
+            return None
+        paused = tape.reset is not None and missed[0].index < tape.reset.op
+        line = tape.reset.line if paused and tape.reset is not None else None
+        return Finding("outside_tape", op=missed[0].index, line=line)
+
+    def _told_before(self, call: GradientCall, gradient: Gradient) -> bool:
+        tensors = set(gradient.source_tensors)
+        return any(
+            e.kind == "watch" and (tensors & set(e.tensors) or gradient.variable in e.variables)
+            for e in call.events
+        )
+
+    def _comes_from_watched(self, call: GradientCall, source: Source, tape: Heard) -> bool:
+        """Whether the source was itself computed, on the tape, from something watched."""
+        if source.op is None or not tape.listened(source.op):
+            return False
+        recording, todo, seen = self._recording, [source.op], set()
+        watched = {t for event in tape.watched for t in event.tensors}
+        variables = {v for event in tape.watched for v in event.variables}
+        while todo:
+            op = recording.ops[todo.pop()]
+            if op.index in seen or not tape.listened(op.index):
+                continue
+            seen.add(op.index)
+            for tensor in op.inputs:
+                info = recording.tensors[tensor]
+                if tensor in watched or info.variable in variables:
+                    return True
+                read = None if info.variable is None else recording.variables[info.variable]
+                if read is not None and read.trainable and call.watches:
+                    return True
+                if info.op is not None:
+                    todo.append(info.op)
+        return False
+
+    def _why_blocked(self, op: Op) -> str:
+        outputs = [self._recording.tensors[t] for t in op.outputs]
+        if op.type in STOPS:
+            return "stop_gradient"
+        if STATE.fullmatch(op.type):
+            return "state"
+        if outputs and not outputs[0].dtype.startswith(FLOATS):
+            return "through_integer"
+        return "no_gradient_op"
+
+    # -- nothing recorded leads there -------------------------------------------------
+
+    def _apart(self, call: GradientCall, gradient: Gradient, source: Source) -> Finding:
+        """Nothing recorded leads from the source to the target.
+
+        All ops have to be looked through, so a line in a loop is judged once.
+        """
+        key = (call.line, gradient.source, gradient.place)
+        if key not in self._apart_at:
+            reach = self._ways.reach(gradient, self._recording.ops)
+            self._apart_at[key] = self._why_apart(call, gradient, source, reach)
+        return self._apart_at[key]
+
+    def _why_apart(
+        self, call: GradientCall, gradient: Gradient, source: Source, reach: Reach
+    ) -> Finding:
+        state = self._through_state(call, reach)
+        if state is not None:
+            inputs = self._recording.ops[state].inputs
+            return Finding("state", op=state, way=(*self._ways.to(gradient, inputs), state))
+        stored = [op for op in reach.stops if STATE.fullmatch(op.type)]
+        if stored and set(call.target_tensors) & reach.any:
+            return Finding("state", op=stored[0].index, way=(stored[0].index,))
+        frozen = self._frozen(call, gradient)
+        if frozen is not None:
+            return frozen
+        left = self._left(call, gradient, reach)
+        if left is not None:
+            return left
+        return self._not_the_one(call, gradient, source, reach)
+
+    def _not_the_one(
+        self, call: GradientCall, gradient: Gradient, source: Source, reach: Reach
+    ) -> Finding:
+        first = min((self._recording.tensors[t].op or 0 for t in call.target_tensors), default=0)
+        after = source.op is not None and source.op > first
+        if not reach.used:
+            if source.op is not None:
+                return Finding("made_later" if after else "wrong_object", op=source.op, way=())
+            copied = self._copied_from(call, gradient)
+            if copied is not None:
+                return Finding("wrong_object", op=copied, way=())
+            return Finding("unused", line=call.line, way=())
+        if after:
+            return Finding("made_later", op=source.op, way=())
+        return Finding("disconnected", line=call.line, way=())
+
+    def _copied_from(self, call: GradientCall, gradient: Gradient) -> int | None:
+        """The assignment by which the source got the value of what the target was made of."""
+        if gradient.variable is None:
+            return None
+        recording = self._recording
+        used = {
+            recording.tensors[t].variable for op in self._ways.ancestors(call) for t in op.inputs
+        } - {None}
+        for index in recording.variables[gradient.variable].assigned_by:
+            for op in self._sources_of(index):
+                if used & {recording.tensors[t].variable for t in recording.ops[op].inputs}:
+                    return index
+        return None
+
+    def _sources_of(self, index: int) -> set[int]:
+        """The forward ops that an op's inputs were computed by, itself among them."""
+        recording, todo, found = self._recording, [index], set()
+        while todo:
+            op = recording.ops[todo.pop()]
+            if op.index in found or op.kind == "backward":
+                continue
+            found.add(op.index)
+            todo.extend(maker for t in op.inputs if (maker := recording.tensors[t].op) is not None)
+        return found
+
+    def _through_state(self, call: GradientCall, reach: Reach) -> int | None:
+        """An assignment by which the source's influence went into a variable."""
+        needed = self._ways.ancestors(call)
+        for variable in self._recording.variables:
+            reads = set(variable.reads)
+            used = any(reads.intersection(op.inputs) for op in needed)
+            for index in variable.assigned_by:
+                if used and set(self._recording.ops[index].inputs) & reach.any:
+                    return index
+        return None
+
+    def _frozen(self, call: GradientCall, gradient: Gradient) -> Finding | None:
+        """A ``tf.function`` that names the source, and took in something else as it was traced."""
+        words = {_last_name(gradient.source), *roots(gradient)} - {"self", ""}
+        plain = {_last_name(gradient.source)} if "." in gradient.source else words
+        needed = {op.index for op in self._ways.ancestors(call)}
+        for function in self._recording.functions:
+            calls = needed.intersection(function.ops)
+            if calls and plain & set(function.mentions):
+                return Finding(
+                    "frozen_at_trace",
+                    op=max(calls),
+                    values=(("function", function.name),),
+                    way=(max(calls),),
+                )
+        return None
+
+    # -- exits --------------------------------------------------------------------------
+
+    def _left(
+        self, call: GradientCall, gradient: Gradient, reach: Reach, bools: bool = True
+    ) -> Finding | None:
+        """Where the source's value left TensorFlow, as it was heard or as the source says."""
+        recording = self._recording
+        until = self._end_of(call)
+        for exit_ in recording.exits:
+            heard_here = exit_.tensor in reach.any and exit_.op <= until
+            if heard_here and (exit_.how != "bool" or (bools and self._decided(call, exit_.line))):
+                way = self._ways.to(gradient, [exit_.tensor])
+                return Finding("left_tensorflow", line=exit_.line, way=way)
+        tensors = [recording.tensors[t] for t in reach.any]
+        names = roots(gradient) | {t.name for t in tensors if t.name.isidentifier()}
+        made = {recording.ops[t.op].line for t in tensors if t.op is not None}
+        lines = {line for line in made if line is not None}
+        found: Line | None = next(leaving(recording, call, names, lines), None)
+        return None if found is None else Finding("left_tensorflow", line=found, way=())
+
+    def _end_of(self, call: GradientCall) -> int:
+        """How many ops had run when the call was made."""
+        own = (op.index for op in self._recording.backward if op.call == call.index)
+        return next(own, len(self._recording.ops))
+
+    def _decided(self, call: GradientCall, line: int) -> bool:
+        """Whether what the target was made of stands under the condition on this line."""
+        at = self._recording.lines[line]
+        code = code_of(self._recording.cells[at.cell].source)
+        statement = code.statement(at.number)
+        if statement is None:
+            return False
+        under = range(at.number, (statement.end_lineno or at.number) + 1)
+        if not isinstance(statement, (ast.If, ast.While)):
+            return any(isinstance(n, ast.IfExp) for n in ast.walk(statement)) and bool(
+                {t for t in (dotted(x) for x in getattr(statement, "targets", [])) if t}
+            )
+        makers = (op.line for op in self._ways.ancestors(call) if op.line is not None)
+        places = (self._recording.lines[i] for i in makers)
+        return any(p.cell == at.cell and p.number in under for p in places)
+
+
+def _last_name(expression: str) -> str:
+    """``w`` of ``model.w`` and of ``model.w[0]``, ``params`` of ``params[0]``."""
+    plain = expression.partition("[")[0]
+    return plain.rpartition(".")[2].strip()

@@ -1,0 +1,73 @@
+"""Where the first NaN or infinity arose, forward or on the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tfmagic.analysis.verdicts.ways import Finding, Ways
+from tfmagic.model import Gradient, GradientCall, Op
+
+__all__ = ["NotFiniteRules"]
+
+_EDGED = {
+    "Sqrt", "Rsqrt", "Log", "Log1p", "Reciprocal", "RealDiv", "DivNoNan", "Pow", "Acos", "Asin",
+    "Acosh", "Atanh", "Xlogy", "Xdivy", "Inv", "Lgamma", "Digamma", "Atan2", "Erfinv", "Ndtri",
+    "Div", "FloorMod", "Polygamma", "Zeta", "MatrixInverse", "Cholesky", "Svd", "EuclideanNorm",
+    "LogMatrixDeterminant", "MatrixDeterminant", "SelfAdjointEigV2", "Qr", "ComplexAbs", "Angle",
+}  # fmt: skip
+_CHOICES = {"SelectV2", "Select"}
+
+
+class NotFiniteRules:
+    """The rules for a gradient with NaN or infinity in it."""
+
+    def __init__(self, ways: Ways) -> None:
+        self._ways = ways
+
+    def finding(self, call: GradientCall, gradient: Gradient) -> Finding:
+        """The op that is to blame, or the values that were bad from the beginning."""
+        ways = self._ways
+        way = ways.way(call, gradient)
+        for tensor in gradient.source_tensors:
+            stats = ways.stats(tensor)
+            if stats is not None and not stats.finite:
+                users = ways.recording.consumers.get(tensor, (None,))
+                return Finding("nan_input", op=users[0])
+        return self._forward(way) or self._backward(way) or Finding("overflow")
+
+    def _forward(self, way: Sequence[Op]) -> Finding | None:
+        """The first op that was given or gave a value that is not finite."""
+        for op in way:
+            inputs = [self._ways.stats(t) for t in op.inputs]
+            outputs = [self._ways.stats(t) for t in op.outputs]
+            if any(s and not s.finite for s in inputs):
+                return Finding("nan_input", op=op.index)
+            if any(s and not s.finite for s in outputs):
+                return self._named(op, way)
+        return None
+
+    def _backward(self, way: Sequence[Op]) -> Finding | None:
+        """The first op on the way back that made something not finite of finite gradients."""
+        ways = self._ways
+        for op in reversed(way):
+            coming, going = ways.gradients(op.outputs), ways.gradients(op.inputs)
+            if all(s.finite for s in coming) and not all(s.finite for s in going):
+                return self._named(op, way)
+        return None
+
+    def _named(self, op: Op, way: Sequence[Op]) -> Finding:
+        if self._thrown_away(op, way):
+            return Finding("where_branch", op=op.index)
+        return Finding("domain_edge" if op.type in _EDGED else "overflow", op=op.index)
+
+    def _thrown_away(self, op: Op, way: Sequence[Op]) -> bool:
+        """Whether a ``tf.where`` after the op threw some of its elements away: their
+        incoming gradient is zero, and the target is finite all the same."""
+        after = set(op.outputs)
+        chosen = False
+        for other in way:
+            if other.index > op.index and after.intersection(other.inputs):
+                after.update(other.outputs)
+                chosen = chosen or other.type in _CHOICES
+        coming = self._ways.gradients(op.outputs)
+        return chosen and (not coming or any(s.zeros or not s.finite for s in coming))

@@ -1,0 +1,119 @@
+"""Which lines hand a value to numpy or Python, read from the user's source.
+
+``np.sin(x)`` reads a tensor's memory, and no method of the tensor is asked: such an exit
+is only to be seen in the source, by the names that carry the value.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tfmagic.analysis.code import Code, code_of, dotted, names_in, stored
+from tfmagic.model import Cell, Gradient, GradientCall, Line, Recording
+
+__all__ = ["TF_NAMES", "is_numpy", "leaving", "roots"]
+
+TF_NAMES = ("tf", "tensorflow", "keras", "K", "layers", "tfp", "tfk", "tnp")
+_FOREIGN = ("numpy", "math", "scipy", "sklearn", "pandas", "cmath", "statistics", "torch", "jax")
+_METHODS = ("numpy", "item", "tolist", "predict", "predict_on_batch", "__array__", "eval")
+_BUILTINS = ("float", "int", "bool", "complex")
+_WORDS = re.compile(r"[^\W\d]\w*")
+#: Functions by whose name numpy is known where its import is not in sight.
+_NUMPY = frozenset(
+    {
+        "sin", "cos", "tan", "exp", "log", "sqrt", "square", "array", "asarray", "sum", "mean",
+        "dot", "matmul", "abs", "power", "maximum", "minimum", "tanh", "log10", "log2", "std",
+        "var", "prod", "clip", "concatenate", "stack", "reshape", "transpose", "max", "min",
+        "float32", "float64", "einsum", "outer", "where", "sign", "linalg", "arange", "multiply",
+        "add", "subtract", "divide",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    code: Code
+    cell: Cell
+
+
+def roots(gradient: Gradient) -> set[str]:
+    """The plain names in the user's expression for the source: ``model`` of ``model.w``."""
+    first = _WORDS.match(gradient.source)
+    return {first[0]} if first else set()
+
+
+def leaving(
+    recording: Recording, call: GradientCall, names: set[str], lines: set[int]
+) -> Iterator[Line]:
+    """Lines up to the call on which a value among ``names`` leaves TensorFlow.
+
+    ``lines`` are the recorded lines that computed with the source: what they assign
+    carries its value too.
+    """
+    asked = recording.lines[call.line] if call.line is not None else None
+    for cell in recording.cells:
+        code = code_of(cell.source)
+        last = asked.number if asked and asked.cell == cell.index else 0
+        numbers = {
+            recording.lines[i].number for i in lines if recording.lines[i].cell == cell.index
+        }
+        yield from _in_cell(_Look(code, cell), set(names), numbers, last)
+
+
+def _in_cell(look: _Look, names: set[str], numbers: set[int], last: int) -> Iterator[Line]:
+    code = look.code
+    for statement in code.of(ast.stmt):
+        if last and statement.lineno >= last:
+            continue
+        first, end = code.header(statement)
+        if numbers.intersection(range(first, end + 1)):
+            names |= stored(statement) if not hasattr(statement, "body") else set()
+        for call in _own_calls(code, statement):
+            if _leaves(code, call, names):
+                text = look.cell.source.split("\n")[call.lineno - 1].strip()
+                yield Line(-1, look.cell.index, call.lineno, text)
+                names |= stored(statement) if not hasattr(statement, "body") else set()
+
+
+def _own_calls(code: Code, statement: ast.stmt) -> Iterator[ast.Call]:
+    """The calls in a statement, those in the statements of its body aside."""
+    for node in ast.walk(statement):
+        if (
+            isinstance(node, ast.Call)
+            and next((n for n in code.around(node) if isinstance(n, ast.stmt)), None) is statement
+        ):
+            yield node
+
+
+def _leaves(code: Code, call: ast.Call, names: set[str]) -> bool:
+    if not names & names_in(call):
+        return False
+    function = call.func
+    if isinstance(function, ast.Attribute) and function.attr in _METHODS:
+        return bool(names & names_in(function.value)) or function.attr.startswith("predict")
+    name = dotted(function)
+    if name.endswith(("numpy_function", "py_func")):
+        return True
+    taken = set().union(*(names_in(a) for a in (*call.args, *(k.value for k in call.keywords))))
+    if not names & taken:
+        return False
+    return name in _BUILTINS or is_numpy(code, name)
+
+
+def is_numpy(code: Code, name: str) -> bool:
+    """Whether the function of this dotted name is numpy's, or of a library like it."""
+    root, _, rest = name.partition(".")
+    known = code.aliases.get(root)
+    if known is not None:
+        return known.split(".")[0] in _FOREIGN
+    if root in TF_NAMES or root == "?":
+        return False
+    if root in ("np", "numpy", "math", "scipy", "sklearn", "pd"):
+        return True
+    if any(root in stored(s) for s in code.of(ast.stmt)):
+        return False
+    return (rest.split(".")[0] if rest else root) in _NUMPY and root not in dir(builtins)
