@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tfmagic.render.bench import BenchResult
     from tfmagic.render.devices import DevicesView
     from tfmagic.render.inventory import InventoryView
+    from tfmagic.render.pair import Pair
     from tfmagic.render.report import GraphView
     from tfmagic.runtime.tape import Tape
 
@@ -65,21 +66,38 @@ def explain(record: Tape, target: Any, source: Any) -> Verdict:
     return verdict
 
 
-def graph(subject: Any, title: str = "", **options: Any) -> GraphView:
-    """The graph of a recording, a tape, a function or a Keras model.
+def graph(subject: Any, title: str = "", **options: Any) -> GraphView | Pair:
+    """The graph of a recording, a tape, a function, a Keras model or a file.
 
-    A function is called once, without arguments; a model on a batch of zeros.
-    ``options`` are those of :class:`~tfmagic.render.report.GraphView`: ``depth``,
-    ``flat``, ``backward``, ``limit``, ``budget`` (seconds), ``engine``.
+    A function is called once, without arguments; a ``tf.function`` is traced as well, and
+    both graphs are given; a model is called on a batch of zeros.  A file is named by its
+    path: a SavedModel folder, ``.keras``, ``.pb`` or ``.pbtxt``.
+    ``options`` are those of :class:`~tfmagic.render.report.GraphView`: ``depth``, ``flat``,
+    ``by``, ``focus``, ``only_gradient``, ``backward``, ``limit``, ``direction``, ``budget``
+    (seconds), ``engine``.
     """
     from tfmagic.render.report import GraphView
 
-    if not isinstance(subject, Recording):
-        from tfmagic.runtime.subject import drawable
+    if isinstance(subject, Recording):
+        return GraphView(subject, title, **options)
+    from tfmagic.runtime.subject import of_value
+    from tfmagic.runtime.traced import Subject
 
+    if not isinstance(subject, Subject):
         name = getattr(subject, "__name__", "") or getattr(subject, "name", "") or "graph"
-        subject, title = drawable(subject, str(name)), title or str(name)
-    return GraphView(subject, title, **options)
+        if isinstance(subject, (str, Path)):
+            subject, name = str(subject), Path(subject).name
+        subject, title = of_value(subject, str(name)), title or str(name)
+    if subject.traced is None:
+        return GraphView(subject.recording, title, **options)
+    from tfmagic.render.pair import Pair
+
+    options["limit"] = min(options.get("limit", 60), Pair.BOXES)
+    if options.get("direction", "auto") == "auto":
+        options["direction"] = "TB"
+    eager = GraphView(subject.recording, title, **options) if subject.recording else None
+    traced = GraphView(subject.traced, title, **options)
+    return Pair(eager, traced, subject.code, subject.note)
 
 
 def variables(subject: Any, sort: str = "", filter: str = "", title: str = "") -> InventoryView:

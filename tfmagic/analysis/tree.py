@@ -34,6 +34,7 @@ TURNS = 8
 _TITLE = 40
 _DEEPEST = 40  # folds around an op: a function that calls itself stops here
 _NO_FUNCTION = frozenset({"", "call", "__call__", "<lambda>", "<listcomp>", "<genexpr>"})
+_BRANCHES = ("then", "else")  # of one op too, for it matters which it is
 _DIGITS = re.compile(r"\d+")
 
 
@@ -148,7 +149,7 @@ class _Planter:
 
     def _enclosed(self, kind: str, what: Hashable, title: str, parts: list[Part]) -> Part:
         """A fold, unless it would hold a single op; a chain of scopes is one fold."""
-        if len(parts) == 1 and isinstance(parts[0], int):
+        if len(parts) == 1 and isinstance(parts[0], int) and what not in _BRANCHES:
             return parts[0]
         if len(parts) == 1 and isinstance(only := parts[0], Fold) and kind == only.kind == "scope":
             return replace(only, title=f"{title}/{only.title}", depth=only.depth + 1)

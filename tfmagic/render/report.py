@@ -111,6 +111,10 @@ class GraphView:
         """For notebooks: the tables, the picture, and its table twin."""
         return html.report(self._parts())
 
+    def body(self) -> Markup:
+        """The same without the element around it, to stand in another view."""
+        return Markup("\n").join(part for part in self._parts() if part)
+
     def mimebundle(self) -> dict[str, str]:
         """Text and HTML of it."""
         return {"text/plain": self.text(), "text/html": self.html()}

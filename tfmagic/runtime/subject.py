@@ -1,4 +1,4 @@
-"""What ``%tfgraph EXPR`` is given, run once and recorded: a function, a model, a call."""
+"""What ``%tfgraph EXPR`` is given, run once and recorded: a function, a model, a call, a file."""
 
 from __future__ import annotations
 
@@ -9,24 +9,37 @@ from typing import Any
 
 from tfmagic.errors import OptionError
 from tfmagic.model import Recording
+from tfmagic.runtime import saved
 from tfmagic.runtime.expression import evaluate
 from tfmagic.runtime.tape import Namespace, Tape
+from tfmagic.runtime.traced import Subject, concrete, is_concrete, is_function, of_function
 
 
-def recording_of(
-    expression: str, namespace: Namespace, label: Callable[[str], str] = str
-) -> Recording:
+def subject_of(expression: str, namespace: Namespace, label: Callable[[str], str] = str) -> Subject:
     """The recording that ``expression`` is, or that comes of running it.
 
     A recording or a tape is taken as it is, a call ``f(x)`` is run, a function is called
-    without arguments, a Keras model on a batch of zeros of its own input shape.  Raises
-    :class:`OptionError`, one line, for anything else.
+    without arguments, a Keras model on a batch of zeros of its own input shape.  A
+    ``tf.function`` is traced as well.  A SavedModel folder, ``.keras``, ``.pb`` or
+    ``.pbtxt`` file is read.  Raises :class:`OptionError` or
+    :class:`~tfmagic.errors.LoadError`, one line, for anything else.
     """
-    if _is_call(expression):
-        return _recorded(
-            lambda: evaluate(expression, namespace(), "%tfgraph"), expression, namespace, label
+    place = expression.strip("\"'")
+    if saved.is_saved(place) and place not in namespace():
+        return of_value(saved.read(place), expression, namespace, label)
+    call = _call(expression)
+    if call is None:
+        value = evaluate(expression, namespace(), "%tfgraph")
+        return of_value(value, expression, namespace, label)
+    function = _function(call, namespace)
+    if function is None:
+        return Subject(
+            _recorded(
+                lambda: evaluate(expression, namespace(), "%tfgraph"), expression, namespace, label
+            )
         )
-    return drawable(evaluate(expression, namespace(), "%tfgraph"), expression, namespace, label)
+    args, kwargs = _arguments(call, namespace)
+    return _traced(function, args, kwargs, expression, namespace, label)
 
 
 def drawable(
@@ -40,20 +53,91 @@ def drawable(
         return subject
     if isinstance(subject, Tape):
         return subject.recording
+    if is_concrete(subject):
+        return concrete(subject, namespace())
     inputs = _model_inputs(subject, name)
     if inputs is not None:
         return _recorded(lambda: subject(inputs), name, namespace, label)
+    if (signature := _signature(subject)) is not None:
+        return concrete(signature, namespace())
     if not callable(subject):
         raise OptionError("cells.not_drawable", given=name, type=type(subject).__name__)
     _check_arguments(subject, name)
     return _recorded(subject, name, namespace, label)
 
 
-def _is_call(expression: str) -> bool:
+def of_value(
+    value: Any,
+    name: str = "graph",
+    namespace: Namespace = dict,
+    label: Callable[[str], str] = str,
+) -> Subject:
+    """The same for a value that is there already; a text is the name of a file."""
+    if isinstance(value, str):
+        return of_value(saved.read(value), name, namespace, label)
+    if is_function(value):
+        if getattr(value, "input_signature", None) is not None:
+            return Subject(None, concrete(value.get_concrete_function(), namespace()))
+        _check_arguments(value, name)
+        return _traced(value, (), {}, name, namespace, label)
+    if is_concrete(value):
+        return Subject(None, concrete(value, namespace()))
+    return Subject(drawable(value, name, namespace, label))
+
+
+def _traced(
+    function: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    name: str,
+    namespace: Namespace,
+    label: Callable[[str], str],
+) -> Subject:
+    def run(python: Callable[[], Any]) -> Recording:
+        return _recorded(python, name, namespace, label)
+
+    return of_function(function, args, kwargs, run, namespace(), name)
+
+
+def _call(expression: str) -> ast.Call | None:
     try:
-        return isinstance(ast.parse(expression, mode="eval").body, ast.Call)
+        body = ast.parse(expression, mode="eval").body
     except SyntaxError:
-        return False
+        return None
+    return body if isinstance(body, ast.Call) else None
+
+
+def _function(call: ast.Call, namespace: Namespace) -> Any:
+    """The ``tf.function`` that a call calls; None for any other.
+
+    Only names and attributes are looked up: nothing is run twice.
+    """
+    if not isinstance(call.func, (ast.Name, ast.Attribute)):
+        return None
+    inner: ast.expr = call.func
+    while isinstance(inner, ast.Attribute):
+        inner = inner.value
+    if not isinstance(inner, ast.Name) or inner.id not in namespace():
+        return None
+    value = evaluate(ast.unparse(call.func), namespace(), "%tfgraph")
+    return value if is_function(value) else None
+
+
+def _arguments(call: ast.Call, namespace: Namespace) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The values of a call's arguments."""
+    collect = ast.Call(ast.Name("_tfmagic_arguments", ast.Load()), call.args, call.keywords)
+    names = {**namespace(), "_tfmagic_arguments": lambda *args, **kwargs: (args, kwargs)}
+    args, kwargs = evaluate(ast.unparse(collect), names, "%tfgraph")
+    return args, kwargs
+
+
+def _signature(subject: Any) -> Any:
+    """The signature of a SavedModel that was loaded; None for anything else."""
+    signatures = getattr(subject, "signatures", None)
+    if not signatures or not hasattr(signatures, "values"):
+        return None
+    found = list(signatures.values())
+    return signatures.get("serving_default", found[0]) if is_concrete(found[0]) else None
 
 
 def _recorded(

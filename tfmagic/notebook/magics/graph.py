@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import (
@@ -21,9 +21,6 @@ from tfmagic.notebook.cells import Session, show_line
 from tfmagic.notebook.magics.base import Family
 from tfmagic.notebook.options import HelpShown, Options, identifier, source_of, usage_error
 from tfmagic.notebook.view import show
-
-if TYPE_CHECKING:
-    from tfmagic.model import Recording
 
 
 def graph_options() -> Options:
@@ -75,8 +72,7 @@ class GraphMagics(Family):
         except TfmagicError as error:
             raise usage_error(error) from None
         try:
-            recording, title = self._drawable(options)
-            self._draw(options, recording, title)
+            self._draw(options, *self._drawable(options))
         except TfmagicError as error:
             raise usage_error(error) from None
 
@@ -85,16 +81,16 @@ class GraphMagics(Family):
         identifier(options.output, "-o")
         return options
 
-    def _drawable(self, options: Any) -> tuple[Recording, str]:
+    def _drawable(self, options: Any) -> tuple[Any, str]:
         expression = source_of(options.expression)
         if not expression:
             last = self.cells.last
             if last is None:
                 raise UsageError(say("cells.nothing_yet"))
             return last, ""
-        from tfmagic.runtime.subject import recording_of
+        from tfmagic.runtime.subject import subject_of
 
-        return recording_of(expression, lambda: self.shell.user_ns, self.cells.label), expression
+        return subject_of(expression, lambda: self.shell.user_ns, self.cells.label), expression
 
     def _show_graph(self, session: Session) -> None:
         options, tape = session.options, session.tape
@@ -106,11 +102,11 @@ class GraphMagics(Family):
         else:
             self._draw(options, tape.recording, "")
 
-    def _draw(self, options: Any, recording: Recording, title: str) -> None:
-        from tfmagic.render.report import GraphView
+    def _draw(self, options: Any, subject: Any, title: str) -> None:
+        from tfmagic.api import graph
 
-        view = GraphView(
-            recording,
+        view = graph(
+            subject,
             title,
             by=options.by,
             focus=options.focus,
