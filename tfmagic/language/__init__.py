@@ -15,14 +15,21 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["LANGUAGES", "catalogue", "current", "guess", "say", "use"]
+__all__ = ["LANGUAGES", "catalogue", "current", "guess", "hint", "say", "use"]
 
 LANGUAGES = ("en", "ko")
 _chosen: str | None = None
+_hinted: str | None = None
+
+
+def hint(language: str | None) -> None:
+    """Go by ``language``, the notebook's own, before the locale where none is chosen."""
+    global _hinted
+    _hinted = language
 
 
 def use(language: str | None) -> None:
-    """Speak ``language`` from now on; None or ``"auto"`` goes by the environment."""
+    """Speak ``language`` from now on; None or ``"auto"`` goes by :func:`guess`."""
     global _chosen
     if language in (None, "", "auto"):
         _chosen = None
@@ -38,7 +45,9 @@ def current() -> str:
 
 
 def guess() -> str:
-    """Korean where the locale's environment variables say so, else English."""
+    """The notebook's language; without one that of the locale, which is Korean or English."""
+    if _hinted is not None:
+        return _hinted
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
         value = os.environ.get(name, "")
         if value:

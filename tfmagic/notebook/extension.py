@@ -6,9 +6,11 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from tfmagic import language
 from tfmagic.notebook.cells import Cells
 from tfmagic.notebook.completion import Completion
 from tfmagic.notebook.display import Readable
+from tfmagic.notebook.document import language_of
 from tfmagic.notebook.magics import FAMILIES, Family
 from tfmagic.notebook.settings import TFMagic
 
@@ -30,6 +32,7 @@ def load(shell: Any) -> None:
     """Register the magics, the hooks around cells and the settings; twice does no harm."""
     if id(shell) in _loaded:
         return
+    language.hint(language_of(shell.user_ns))
     settings = TFMagic(parent=shell)
     cells = Cells(shell, settings)
     families = tuple(family(shell, settings, cells) for family in FAMILIES)
@@ -53,6 +56,7 @@ def unload(shell: Any) -> None:
     loaded = _loaded.pop(id(shell), None)
     if loaded is None:
         return
+    language.hint(None)
     loaded.cells.detach()
     loaded.readable.use(False)
     panels = sys.modules.get("tfmagic.notebook.panels.base")

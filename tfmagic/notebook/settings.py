@@ -16,7 +16,8 @@ class TFMagic(Configurable):
     lang = Enum(
         ("auto", *language.LANGUAGES),
         default_value="auto",
-        help="Language of every message: 'en', 'ko', or 'auto' to go by the locale.",
+        help="Language of every message: 'en', 'ko', or 'auto': what the notebook's metadata names "
+        "(tfmagic.lang), else the locale (LANG).",
     ).tag(config=True)
     budget = Float(
         2.0, min=0.0, help="Gigabytes of tensors that are held while a recorded cell runs."
