@@ -15,13 +15,8 @@ from tfmagic.errors import DeviceError
 from tfmagic.language import use
 from tfmagic.model.device import Device, Devices, Policy
 from tfmagic.render.devices import DevicesView
-from tfmagic.runtime import placing
+from tfmagic.runtime import placing, setup
 
-SPLIT = """
-import tensorflow as tf
-cpu, = tf.config.list_physical_devices("CPU")
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 3)
-"""
 WHERE = "(tf.ones([2]) + 1).device[-5:]"
 
 
@@ -33,8 +28,8 @@ def split(
     with new_kernel(tmp_path_factory.mktemp("kernel") / "log") as here:
         before = here.run("%tfdevice")
         assert "not started" in before.text and "CPU:0" in before.text
-        here.run(SPLIT)
-        assert "CPU:2" in here.run("%tfdevice").text
+        here.run("import tensorflow as tf\nimport tfmagic")
+        assert "CPU:2" in here.run("%tfdevice --split CPU=3 --threads 2,1").text
         here.run("from tensorflow.python.eager import context")
         assert here.run("context.context()._initialized").text.strip() == "False"
         here.run("v = tf.Variable(tf.zeros([512, 512]))")
@@ -53,7 +48,7 @@ def test_devices_that_share_cores_are_labelled(split: Any) -> None:
 def test_variables_are_counted_where_they_live(split: Any) -> None:
     code = "w = tf.Variable(tf.ones([256, 256]), name='w')\nd = tfmagic.devices().devices\n"
     show = "[(x.name[-5:], x.variables, x.variable_bytes) for x in d.devices]"
-    ran = split.run("import tfmagic\nwith tf.device('CPU:1'):\n    " + code + show)
+    ran = split.run("with tf.device('CPU:1'):\n    " + code + show)
     assert ran.text.strip() == "[('CPU:0', 1, 1048576), ('CPU:1', 1, 262144), ('CPU:2', 0, 0)]"
     split.run("del w, d")
 
@@ -166,6 +161,58 @@ def test_a_wrong_use_is_answered_in_one_line(split: Any, line: str, said: str) -
     assert said in ran.text
     assert "UsageError" in ran.text and "Traceback" not in ran.text
     assert "ran" not in split.run("sorted(set(globals()) & {'ran'})").text
+
+
+# --- settings ----------------------------------------------------------------------------
+
+
+def test_threads_are_set_and_told(split: Any) -> None:
+    assert "threads: 2 within an op, 1 between ops" in split.run("%tfdevice").text
+
+
+def test_a_setting_that_is_so_already_is_no_error(split: Any) -> None:
+    ran = split.run("%tfdevice --split CPU=3 --threads 2")
+    assert "It is so already" in ran.text and "UsageError" not in ran.text
+
+
+def test_a_setting_that_comes_too_late_gives_the_cell_to_begin_with(split: Any) -> None:
+    ran = split.run("%tfdevice --split CPU=4")
+    assert "--split CPU=4 comes too late" in ran.text
+    assert "%load_ext tfmagic\n%tfdevice --split CPU=4" in ran.text + ran.html
+
+
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        ("--split CPU", "write the device and a number"),
+        ("--split CPU=0", "from 1 to 64"),
+        ("--split CPU=many", "from 1 to 64"),
+        ("--split TPU=2", "There is no device 'TPU'"),
+        ("--limit CPU=4GB", "cannot limit the memory of a CPU"),
+        ("--limit GPU:0=4GB", "There is no device 'GPU:0'"),
+        ("--growth", "no GPU here"),
+        ("--threads two", "--threads two: write a number"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(shell: Any, line: str, said: str) -> None:
+    with capture_output() as out:
+        shell.run_cell(f"%tfdevice {line}")
+    assert said in out.stdout + out.stderr and "Traceback" not in out.stdout + out.stderr
+
+
+@pytest.mark.parametrize(
+    "given, megabytes",
+    [
+        ("4GB", 3814),
+        ("4GiB", 4096),
+        ("4gib", 4096),
+        ("512MiB", 512),
+        ("1.5 GiB", 1536),
+        ("1T", 953674),
+    ],
+)
+def test_sizes_are_read_in_their_units(given: str, megabytes: int) -> None:
+    assert setup._megabytes("GPU:0", given) == megabytes
 
 
 # --- names and scripts -------------------------------------------------------------------

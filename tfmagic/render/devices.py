@@ -13,7 +13,7 @@ from tfmagic.render.escape import clipped, visible
 from tfmagic.render.palette import INK
 from tfmagic.render.tables import Column, Row, Table
 
-__all__ = ["DevicesView"]
+__all__ = ["DevicesView", "restart_cell"]
 
 _CODES = ("not_started", "remote", "dead")
 _SHARED = {"CPU": "cores"}
@@ -89,6 +89,16 @@ class DevicesView:
 
     def _notes(self) -> list[str]:
         return [visible(note) for note in _notes(self.devices, self.plot and not self._measured())]
+
+
+def restart_cell(options: str) -> dict[str, str]:
+    """The first cell after a restart: the settings, while there is still time for them."""
+    cell = f"%load_ext tfmagic\n%tfdevice {visible(options)}"
+    parts = [html.notes([say("device.restart")]), html.code(cell)]
+    return {
+        "text/plain": f"{say('device.restart')}\n\n{cell}\n",
+        "text/html": html.report(parts),
+    }
 
 
 def _row(device: Device) -> Row:

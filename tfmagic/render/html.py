@@ -14,6 +14,7 @@ from tfmagic.render.tables import Column, Row, Table
 
 __all__ = [
     "alert",
+    "code",
     "details",
     "head",
     "image",
@@ -140,6 +141,11 @@ def image(svg: str, description: str, width: int) -> Markup:
         'style="max-width:max(100%,{}px);height:auto" '
         'src="data:image/svg+xml;base64,{}"></div>'
     ).format(description, width, least, data)
+
+
+def code(text: str) -> Markup:
+    """Code that works when pasted."""
+    return Markup("<pre><code>{}</code></pre>").format(text)
 
 
 def legend(entries: Iterable[tuple[str, str, str]], texts: Iterable[str]) -> Markup:

@@ -64,24 +64,15 @@ def _device(name: str, homes: dict[str, tuple[int, int]]) -> Device:
 def _policy() -> Policy:
     import tensorflow as tf
 
-    growing = (d for d in tf.config.list_physical_devices("GPU") if _grows(d))
+    growing = (d for d in tf.config.list_physical_devices("GPU") if placing.grows(d))
     return Policy(
         started=private.started(),
         soft=bool(tf.config.get_soft_device_placement()),
-        growth=tuple(placing.short(d.name) for d in growing),
+        growth=tuple(d.name.rpartition("device:")[2] for d in growing),
         jit=bool(tf.config.optimizer.get_jit()),
         intra_threads=tf.config.threading.get_intra_op_parallelism_threads(),
         inter_threads=tf.config.threading.get_inter_op_parallelism_threads(),
     )
-
-
-def _grows(physical: Any) -> bool:
-    import tensorflow as tf
-
-    try:
-        return bool(tf.config.experimental.get_memory_growth(physical))
-    except ValueError:  # a kind of device that does not know of it
-        return False
 
 
 # --- hardware ------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ __all__ = [
     "DeviceScope",
     "configured_limit",
     "default",
+    "grows",
     "hardware_of",
     "is_local",
     "kind_of",
@@ -153,6 +154,16 @@ def configured_limit(name: str, physical: Any) -> int | None:
     _, place, _ = _origin(name)
     megabytes = parts[place].memory_limit if place < len(parts) else None
     return None if megabytes is None else int(megabytes * 2**20)
+
+
+def grows(physical: Any) -> bool:
+    """Whether a device takes memory as it needs it, not all of it at once."""
+    import tensorflow as tf
+
+    try:
+        return bool(tf.config.experimental.get_memory_growth(physical))
+    except ValueError:  # a kind of device that does not know of it
+        return False
 
 
 def _origin(name: str) -> tuple[Any, int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import (
@@ -24,6 +24,9 @@ from tfmagic.notebook.options import HelpShown, Options, identifier, usage_error
 from tfmagic.notebook.scopes import DeviceCells, cell_scope
 from tfmagic.notebook.view import show
 
+if TYPE_CHECKING:
+    from tfmagic.runtime.setup import Setup
+
 
 def device_options() -> Options:
     """Options of ``%tfdevice``."""
@@ -31,6 +34,10 @@ def device_options() -> Options:
     add: Any = parser.add_argument
     add("device", nargs="?", metavar="DEVICE", help="help.device_device")
     add("--plot", action="store_true", help="help.device_plot")
+    add("--split", metavar="CPU=N", help="help.device_split")
+    add("--growth", action="store_true", help="help.device_growth")
+    add("--limit", metavar="GPU:0=SIZE", help="help.device_limit")
+    add("--threads", metavar="N[,N]", help="help.device_threads")
     add("-o", dest="output", metavar="NAME", help="help.output")
     add("-q", dest="quiet", action="store_true", help="help.quiet")
     return parser
@@ -95,10 +102,30 @@ class DeviceMagics(Family):
         return resolve(device)
 
     def _do(self, options: Any) -> None:
+        from tfmagic.runtime.setup import Setup
+
+        setup = Setup(
+            options.split or "", options.growth, options.limit or "", options.threads or ""
+        )
+        if setup:
+            self._configure(options, setup)
         if options.device:
             self._choose(options)
         else:
             self._table(options)
+
+    def _configure(self, options: Any, setup: Setup) -> None:
+        from tfmagic.render.devices import restart_cell
+        from tfmagic.runtime.setup import apply
+
+        try:
+            changed = apply(setup)
+        except DeviceError as error:
+            if error.key == "device.too_late":
+                show(lambda: restart_cell(setup.line()))
+            raise
+        if not changed and not options.quiet:
+            show_line(say("device.already_so", options=setup.line()))
 
     def _choose(self, options: Any) -> None:
         from tfmagic.runtime import placing
