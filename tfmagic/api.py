@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tfmagic.render.pair import Pair
     from tfmagic.render.report import GraphView
     from tfmagic.runtime.tape import Tape
+    from tfmagic.runtime.twolayer import TwoLayer
 
 
 def load(source: str | Path) -> Any:
@@ -192,3 +193,15 @@ def device(name: str) -> Iterator[str]:
         yield scope.name
     if watch.found:
         warnings.warn(watch.sentence(), stacklevel=3)
+
+
+def two_layer(model: Any = None, **options: Any) -> TwoLayer:
+    """The network of ``%tfstep``: the lesson's, a random one, or one of given numbers.
+
+    The options are those of :func:`tfmagic.runtime.stepper.two_layer`: ``X``, ``Y``, ``W_1``,
+    ``W_2``, ``b_1``, ``b_2``, ``sizes``, ``batch``, ``bias``, ``activation``, ``lr``, ``seed``,
+    ``train_bias``.
+    """
+    from tfmagic.runtime.stepper import two_layer as made
+
+    return made(model, **options)

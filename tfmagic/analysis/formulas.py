@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import product
-
-import numpy as np
+from dataclasses import replace
+from itertools import islice, product
 
 from tfmagic.analysis.hand import by_hand, slope
 from tfmagic.analysis.notation import number
 from tfmagic.model.step import Array, Factor, Formula, Network, Pass
 
-__all__ = ["forward", "gradient", "loss", "place", "symbol", "update"]
+__all__ = ["forward", "gradient", "loss", "place", "signed", "symbol", "update"]
 
 MOST_TERMS = 6
 
@@ -49,13 +48,13 @@ def forward(network: Network, name: str, row: int, sample: int = 0) -> tuple[For
         for i in range(W.shape[1])
     ]
     symbols = [text for text, _, _ in pairs[:MOST_TERMS]]
-    figures = [f"{_signed(w)}·{_signed(v)}" for _, w, v in pairs[:MOST_TERMS]]
+    figures = [f"{signed(w)}·{signed(v)}" for _, w, v in pairs[:MOST_TERMS]]
     if len(pairs) > MOST_TERMS:
         symbols.append("…")
         figures.append("…")
     if bias is not None:
         symbols.append(place(f"b_{layer + 1}", row))
-        figures.append(_signed(bias[row, 0]))
+        figures.append(signed(bias[row, 0]))
     total = float((hand.Z_1 if layer == 0 else hand.Z_2)[row, sample])
     steps = (" + ".join(symbols), " + ".join(figures), number(total))
     made = [_formula(_node(raw, row, sample, many), steps, total)]
@@ -72,13 +71,14 @@ def loss(network: Network) -> Formula:
     """½(Ŷ − Y)², summed over outputs and samples."""
     hand = by_hand(network)
     many = network.samples > 1
+    count = network.Y.size
     pairs = [
         (_node("Y_hat", k, n, many), _node("Y", k, n, many), hand.Y_hat[k, n], network.Y[k, n])
-        for k, n in product(*map(range, network.Y.shape))
+        for k, n in islice(product(*map(range, network.Y.shape)), MOST_TERMS)
     ]
-    symbols = [f"½({symbol(a)} − {b})²" for a, b, _, _ in pairs[:MOST_TERMS]]
-    figures = [f"½({number(a)} − {_signed(b)})²" for _, _, a, b in pairs[:MOST_TERMS]]
-    if len(pairs) > MOST_TERMS:
+    symbols = [f"½({symbol(a)} − {b})²" for a, b, _, _ in pairs]
+    figures = [f"½({number(a)} − {signed(b)})²" for _, _, a, b in pairs]
+    if count > MOST_TERMS:
         symbols.append("…")
         figures.append("…")
     steps = (" + ".join(symbols), " + ".join(figures), number(hand.loss))
@@ -88,20 +88,16 @@ def loss(network: Network) -> Formula:
 def gradient(network: Network, name: str, index: tuple[int, int]) -> Formula:
     """The chain rule for one weight, bias, input or target: a product for each way to the loss."""
     hand = by_hand(network)
-    ways = list(_ways(network, hand, name, index))
-    total = sum(float(np.prod([f.value for f in way])) for way in ways)
-    shown = tuple(ways[:MOST_TERMS])
-    many = network.samples > 1
-    what = _what(name, index, many)
-    rest = " + …" if len(ways) > MOST_TERMS else ""
+    shown = tuple(islice(_ways(network, hand, name, index), MOST_TERMS))
+    total, ways = _total(network, hand, name, index), _count(network, name)
+    what = _what(name, index, network.samples > 1)
+    rest = " + …" if ways > len(shown) else ""
     chain = " + ".join(" · ".join(f"∂{f.over}/∂{f.under}" for f in way) for way in shown) + rest
     symbols = " + ".join(" · ".join(f.symbol for f in way) for way in shown) + rest
-    figures = " + ".join(" · ".join(_signed(f.value) for f in way) for way in shown) + rest
-    if not ways:
-        chain = symbols = figures = "0"
-    steps = tuple(dict.fromkeys((chain, symbols, figures, number(total))))
+    figures = " + ".join(" · ".join(signed(f.value) for f in way) for way in shown) + rest
+    steps = (chain, symbols, figures, number(total))
     made = _formula(f"∂Loss/∂{symbol(what)}", steps, total)
-    return Formula(made.name, made.steps, total, made.latex, shown, max(0, len(ways) - MOST_TERMS))
+    return replace(made, terms=shown, more=ways - len(shown))
 
 
 def update(name: str, index: tuple[int, int], before: float, lr: float, slope_: float) -> Formula:
@@ -110,10 +106,28 @@ def update(name: str, index: tuple[int, int], before: float, lr: float, slope_: 
     after = before - lr * slope_
     steps = (
         f"{what} − lr · ∂Loss/∂{what}",
-        f"{number(before)} − {_signed(lr)} · {_signed(slope_)}",
+        f"{number(before)} − {signed(lr)} · {signed(slope_)}",
         number(after),
     )
     return _formula(f"{what}′", steps, after)
+
+
+def _total(network: Network, hand: Pass, name: str, index: tuple[int, int]) -> float:
+    if name == "X":
+        return float(network.W_1[:, index[0]] @ hand.dZ_1[:, index[1]])
+    if name == "Y":
+        return float(-hand.dY_hat[index])
+    return float(getattr(hand, f"d{name}")[index])
+
+
+def _count(network: Network, name: str) -> int:
+    """In how many ways a number reaches the loss."""
+    _, hidden, outputs = network.sizes
+    if name == "Y":
+        return 1
+    if name == "X":
+        return hidden * outputs
+    return network.samples * (outputs if name in ("W_1", "b_1") else 1)
 
 
 # --- the ways from a number to the loss ------------------------------------------------------
@@ -240,7 +254,8 @@ def _node(name: str, row: int, sample: int, many: bool) -> str:
     return place(name, row, sample) if many else place(name, row)
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """A number as it stands in a product: a negative one in brackets."""
     text = number(value)
     return f"({text})" if text.startswith("-") else text
 

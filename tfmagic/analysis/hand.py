@@ -14,7 +14,7 @@ import numpy as np
 
 from tfmagic.model.step import Array, Network, Pass
 
-__all__ = ["Agreement", "by_hand", "compare", "losses", "slope", "value"]
+__all__ = ["Agreement", "by_hand", "compare", "slope", "value"]
 
 #: What a difference may amount to, by the precision the tape worked in.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -69,17 +69,6 @@ def by_hand(network: Network) -> Pass:
             db_2=dZ_2.sum(1, keepdims=True) if "b_2" in given else None,
             db_1=dZ_1.sum(1, keepdims=True) if "b_1" in given else None,
         )
-
-
-def losses(network: Network, name: str, change: Array) -> Array:
-    """The loss for each of many values of one parameter: ``change`` is (many, rows, columns)."""
-    given: dict[str, Any] = {n: np.asarray(a, float) for n, a in network.parameters()}
-    given[name] = change
-    first, second = network.activation
-    with np.errstate(all="ignore"):
-        H_1 = value(first, given["W_1"] @ network.X + given.get("b_1", 0.0))
-        Y_hat = value(second, given["W_2"] @ H_1 + given.get("b_2", 0.0))
-        return np.asarray(np.sum((Y_hat - network.Y) ** 2, axis=(-2, -1)) / 2)
 
 
 # --- the comparison ------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from tfmagic.notebook.magics.base import Family
 from tfmagic.notebook.magics.bench import BenchMagics
 from tfmagic.notebook.magics.device import DeviceMagics
 from tfmagic.notebook.magics.graph import GraphMagics
+from tfmagic.notebook.magics.step import StepMagics
 from tfmagic.notebook.magics.tape import TapeMagics
 from tfmagic.notebook.magics.variables import VariableMagics
 
@@ -11,6 +12,7 @@ FAMILIES: tuple[type[Family], ...] = (
     TapeMagics,
     GraphMagics,
     VariableMagics,
+    StepMagics,
     BenchMagics,
     DeviceMagics,
 )

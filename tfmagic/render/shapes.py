@@ -1,0 +1,99 @@
+"""Matrices as rectangles in the order of their product, so that one sees which sides differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+from markupsafe import Markup
+
+from tfmagic.analysis.notation import shape
+from tfmagic.render import html
+from tfmagic.render.palette import MARK, QUIET, SANS
+
+__all__ = ["picture", "words"]
+
+ORDER = ("W_2", "W_1", "X")
+GOOD = "#2f855a"
+_SMALLEST, _LARGEST, _GAP = 26.0, 120.0, 58.0
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def words(shapes: Shapes) -> str:
+    """``Ŷ = W_2 (1, 3) ✗ W_1 (2, 2) · X (2, 1)``: ✗ stands where the sides differ."""
+    matrices = _matrices(shapes)
+    parts = [f"{matrices[0][0]} {shape(matrices[0][1])}"]
+    for (_, left), (name, right) in pairwise(matrices):
+        parts.append(f"{'·' if left[1] == right[0] else '✗'} {name} {shape(right)}")
+    return "Ŷ = " + " ".join(parts)
+
+
+def picture(shapes: Shapes, message: str) -> dict[str, str]:
+    """The message and the drawing, as ``text/plain`` and ``text/html``."""
+    text = words(shapes)
+    svg, width = _svg(shapes, text)
+    body = [html.alert(message), html.image(svg, text, width)]
+    return {"text/plain": f"{message}\n{text}", "text/html": html.report(body)}
+
+
+def _matrices(shapes: Shapes) -> list[tuple[str, tuple[int, int]]]:
+    """What stands in the product, a plain list as the column it would be."""
+    found = []
+    for name in ORDER:
+        dims = shapes.get(name, (1, 1))
+        rows = dims[0] if dims else 1
+        found.append((name, (rows, dims[1] if len(dims) > 1 else 1)))
+    return found
+
+
+def _svg(shapes: Shapes, title: str) -> tuple[str, int]:
+    matrices = _matrices(shapes)
+    most = max(max(dims) for _, dims in matrices)
+    unit = _LARGEST / max(most, 1)
+    x, middle, parts = 20.0, 90.0, []
+    end = 0.0
+    for i, (name, (rows, columns)) in enumerate(matrices):
+        high, wide = (max(_SMALLEST, unit * side) for side in (rows, columns))
+        fits = [True, True]  # its rows with the matrix before, its columns with the one after
+        if i:
+            fits[0] = matrices[i - 1][1][1] == rows
+            parts.append(_text(x - _GAP / 2, middle + 6, "·" if fits[0] else "✗", 20, fits[0]))
+        if i + 1 < len(matrices):
+            fits[1] = columns == matrices[i + 1][1][0]
+        parts.append(
+            Markup(
+                '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" fill="#dcebfb" '
+                'stroke="#2b6cb0" stroke-width="1.5"/>'
+            ).format(x, middle - high / 2, wide, high)
+        )
+        label = '<text x="{:.1f}" y="{:.1f}" {}>{}</text>'
+        style = Markup(
+            'text-anchor="middle" font-family="{}" font-size="12" font-weight="bold" fill="#1f2933"'
+        ).format(SANS)
+        parts.append(Markup(label).format(x + wide / 2, middle + 4, style, name))
+        parts.append(_text(x - 10, middle + 4, str(rows), 13, fits[0] if i else None))
+        parts.append(
+            _text(x + wide / 2, middle - high / 2 - 6, str(columns), 13, _last(i, matrices, fits))
+        )
+        end = x + wide
+        x = end + _GAP
+    width = round(end + 20)
+    svg = Markup(
+        '<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{0}" width="{1}" '
+        'height="180" viewBox="0 0 {1} 180"><title>{0}</title>{2}</svg>'
+    ).format(title, width, Markup("").join(parts))
+    return str(svg), width
+
+
+def _last(i: int, matrices: list[tuple[str, tuple[int, int]]], fits: list[bool]) -> bool | None:
+    return fits[1] if i + 1 < len(matrices) else None
+
+
+def _text(x: float, y: float, text: str, size: int, fits: bool | None) -> Markup:
+    """A number beside its side: green where it fits its neighbour, red where it does not."""
+    colour = QUIET if fits is None else GOOD if fits else MARK
+    return Markup(
+        '<text x="{:.1f}" y="{:.1f}" text-anchor="middle" font-family="{}" font-size="{}" '
+        'font-weight="bold" fill="{}">{}</text>'
+    ).format(x, y, SANS, size, colour, text)
