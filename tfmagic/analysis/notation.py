@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tfmagic.model import Value
+from tfmagic.model import Histogram, Value
 
 __all__ = [
     "UNKNOWN_SIGN",
+    "bars",
     "cells",
     "compact",
     "device",
     "duration",
+    "histogram",
     "named",
     "number",
     "percent",
@@ -25,6 +27,7 @@ __all__ = [
     "shape",
     "shorten",
     "size",
+    "spark",
     "timed",
     "value_lines",
 ]
@@ -182,6 +185,42 @@ def named(name: str, lines: tuple[str, ...]) -> tuple[str, ...]:
         return (f"{name} =", *lines)
     room = " " * (cells(name) + 3)
     return (f"{name} = {lines[0]}", *(room + line for line in lines[1:]))
+
+
+#: From least to most, for figures in a line of text.
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def bars(counts: Sequence[int]) -> str:
+    """A histogram as one line of text; an empty bin is a blank, any other is seen."""
+    most = max(counts, default=0)
+    return "".join(BARS[-(-7 * n // most)] if n else " " for n in counts) if most else ""
+
+
+def spark(values: Sequence[float | None]) -> str:
+    """A course of figures as one line of text, from the least (▁) to the greatest (█).
+
+    What is None or not finite is ``×``.
+    """
+    finite = [v for v in values if v is not None and math.isfinite(v)]
+    if not finite:
+        return "×" * len(values)
+    least, span = min(finite), max(finite) - min(finite)
+    return "".join(
+        "×"
+        if v is None or not math.isfinite(v)
+        else BARS[round(7 * (v - least) / span)]
+        if span
+        else BARS[3]
+        for v in values
+    )
+
+
+def histogram(found: Histogram | None) -> str:
+    """A gradient's histogram with its two ends."""
+    if found is None or not found.counts:
+        return ""
+    return f"{number(found.edges[0], 2)} {bars(found.counts)} {number(found.edges[-1], 2)}"
 
 
 def _count(data: Any) -> int:

@@ -5,6 +5,7 @@ holds a live tensor, so a recording can be kept, sent and drawn anywhere.
 """
 
 from tfmagic.model.bench import Bench, Comparison, Machine, Timing
+from tfmagic.model.derivative import Check, Hessian, Histogram, Jacobian
 from tfmagic.model.gradient import Gradient, GradientCall, TapeEvent
 from tfmagic.model.graph import Cluster, Edge, Graph, Node
 from tfmagic.model.recording import (
@@ -28,6 +29,7 @@ __all__ = [
     "FORMAT_VERSION",
     "Bench",
     "Cell",
+    "Check",
     "Cluster",
     "Comparison",
     "Edge",
@@ -38,6 +40,9 @@ __all__ = [
     "Gradient",
     "GradientCall",
     "Graph",
+    "Hessian",
+    "Histogram",
+    "Jacobian",
     "Line",
     "Machine",
     "Node",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tfmagic.model.derivative import Check, Histogram
 from tfmagic.model.value import Value
 from tfmagic.model.verdict import Verdict
 
@@ -36,6 +37,8 @@ class Gradient:
     recorded tensors that stand for the source (every read of a variable), and
     ``weight_norm`` the Euclidean norm of the source's own value.  ``frozen`` is True for
     a weight that its Keras layer does not train.
+    ``check`` and ``histogram``
+    are there where they were asked for.
     """
 
     target: str
@@ -52,6 +55,8 @@ class Gradient:
     verdict: Verdict | None = None
     source_dtype: str = ""
     frozen: bool = False
+    check: Check | None = None
+    histogram: Histogram | None = None
 
     @property
     def is_none(self) -> bool:

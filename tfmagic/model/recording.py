@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from tfmagic.model.derivative import Hessian, Jacobian
 from tfmagic.model.gradient import GradientCall
 from tfmagic.model.value import UNKNOWN, Value
 from tfmagic.model.verdict import Verdict
@@ -171,6 +172,8 @@ class Recording:
     of op in it that TensorFlow knows to have no gradient at all.  ``exits`` are the places
     where a value left TensorFlow; what numpy takes through a tensor's memory is not among
     them.  ``functions`` say what the ``tf.function`` calls are made of.
+    ``jacobians`` and ``hessians``
+    are there where they were asked for.
     """
 
     ops: tuple[Op, ...] = ()
@@ -188,6 +191,8 @@ class Recording:
     notes: tuple[str, ...] = field(default=())
     exits: tuple[Exit, ...] = ()
     functions: tuple[TracedFunction, ...] = ()
+    jacobians: tuple[Jacobian, ...] = ()
+    hessians: tuple[Hessian, ...] = ()
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:

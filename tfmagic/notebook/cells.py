@@ -201,18 +201,22 @@ class Cells:
             session.note = _one_line(error)
 
     def _tape_for(self, session: Session) -> Tape:
+        from tfmagic.notebook.wishes import depth
         from tfmagic.runtime.tape import Tape
 
         if self.telling and self.story is not None:
             session.story = True
             self.story.next_cell()
             return self.story
-        wanted = ("name", "target", "wrt", "watch")
+        asked = ("name", "target", "wrt", "watch")
         tape = Tape(
             lambda: self.shell.user_ns,
             label=self.label,
             budget=self.settings.budget_bytes,
-            keep=self.telling or any(getattr(session.options, w, None) for w in wanted),
+            keep=self.telling
+            or any(getattr(session.options, w, None) for w in asked)
+            or bool(depth(session.options)),
+            eager=getattr(session.options, "eager", False),
         )
         if self.telling:
             session.story = True
@@ -258,7 +262,7 @@ class Cells:
             self._keep(session, tape)
 
     def _differentiate(self, session: Session, tape: Tape, value: Any) -> None:
-        from tfmagic.notebook.wishes import wish
+        from tfmagic.notebook.wishes import depth, wish
 
         options = session.options
         asked = getattr(options, "target", None) or getattr(options, "wrt", None)
@@ -267,6 +271,7 @@ class Cells:
             return
         try:
             tape.infer(wish(options, self.shell.user_ns), value)
+            tape.deepen(depth(options))
         except TfmagicError as error:
             if asked or not session.story:
                 tape.note(str(error))

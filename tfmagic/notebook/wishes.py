@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfmagic.notebook.options import expression_names
+from tfmagic.runtime.deeper import Depth
 from tfmagic.runtime.expression import evaluate
 from tfmagic.runtime.tape import Wish
 
@@ -23,6 +24,17 @@ def wish(options: Any, namespace: Mapping[str, Any]) -> Wish:
         target_name=getattr(options, "target", None) or "",
         source_names=expression_names(getattr(options, "wrt", None) or ""),
         extra=_weights(_value(options, "watch", namespace)),
+        any_size=getattr(options, "jacobian", False),
+    )
+
+
+def depth(options: Any) -> Depth:
+    """What the options ask of each gradient beyond its value."""
+    return Depth(
+        check=getattr(options, "check", False),
+        hist=getattr(options, "hist", False),
+        jacobian=getattr(options, "jacobian", False),
+        order=getattr(options, "order", 1),
     )
 
 

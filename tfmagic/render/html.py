@@ -74,6 +74,8 @@ def notes(texts: Iterable[str]) -> Markup:
 
 def table(data: Table) -> Markup:
     """A table with its caption, header cells in scope, and its notes."""
+    if not data.columns:  # nothing to set out in columns, only to say
+        return Markup('<p class="tfmagic-head">{}</p>').format(data.caption) + notes(data.notes)
     header = Markup("").join(
         Markup('<th scope="col"{}>{}</th>').format(_align(column), column.title)
         for column in data.columns

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tfmagic.analysis.notation import UNKNOWN_SIGN, device, number, shape, size, value_lines
+from tfmagic.analysis.notation import UNKNOWN_SIGN, bars, device, number, shape, size, value_lines
 from tfmagic.language import say
 from tfmagic.model.inventory import Change, Conversion, Holding, Inventory
 from tfmagic.render import html, text
 from tfmagic.render.escape import clipped, visible
 from tfmagic.render.tables import Column, Row, Table
 
-__all__ = ["ConversionView", "InventoryView", "bars_of", "change_of", "remarks"]
+__all__ = ["ConversionView", "InventoryView", "change_of", "remarks"]
 
-BARS = "▁▂▃▄▅▆▇█"
 MOST = 200
 _HOLDERS = ("module", "model", "layer", "optimizer", "metric")
 
@@ -89,7 +88,7 @@ def _row(held: Holding, compared: bool) -> Row:
         UNKNOWN_SIGN if held.bytes is None else size(held.bytes),
         UNKNOWN_SIGN if held.trainable is None else _yes(held.trainable),
         _value(held),
-        bars_of(held.bins) or UNKNOWN_SIGN,
+        bars(held.bins) or UNKNOWN_SIGN,
     ]
     if compared:
         cells.append(change_of(held.change))
@@ -115,12 +114,6 @@ def _value(held: Holding) -> str:
     about = "≈ " if stats.sampled else ""
     span = f"{number(stats.min, 4)} … {number(stats.max, 4)}"
     return f"{about}{span}, μ = {number(stats.mean, 4)}"
-
-
-def bars_of(bins: tuple[int, ...]) -> str:
-    """A histogram in eight characters; empty where there is none."""
-    most = max(bins, default=0)
-    return "".join(BARS[-(-7 * n // most)] if n else " " for n in bins) if most else ""
 
 
 def change_of(change: Change | None) -> str:

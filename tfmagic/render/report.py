@@ -13,6 +13,7 @@ from tfmagic.analysis.graph import Sketch
 from tfmagic.language import say
 from tfmagic.model import Graph, Recording
 from tfmagic.render import files, html, tables, text
+from tfmagic.render.derivatives import derivatives
 from tfmagic.render.drawing import Drawing
 from tfmagic.render.escape import visible
 from tfmagic.render.summary import failure, not_seen, summary
@@ -202,10 +203,12 @@ class Report(GraphView):
     ) -> None:
         super().__init__(recording, title, **{"marked": _guilty(recording), **options})
         self._wanted = graph
+        self._recording = recording
         self._table = tables.gradients(recording)
 
     def _tables(self) -> tuple[Table, ...]:
-        return (self._table,) if self._table is not None else ()
+        first = (self._table,) if self._table is not None else ()
+        return (*first, *derivatives(self._recording))
 
     def _has_picture(self) -> bool:
         return self._wanted and super()._has_picture()

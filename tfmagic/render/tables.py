@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import compress
 
 from tfmagic.analysis.notation import (
     UNKNOWN_SIGN,
     device,
+    histogram,
     number,
     percent,
     shape,
@@ -16,64 +17,14 @@ from tfmagic.analysis.notation import (
 )
 from tfmagic.language import say
 from tfmagic.model import Gradient, GradientCall, Graph, Node, Recording, Stats, Verdict
+from tfmagic.render.derivatives import check_cell, check_note, check_notes
 from tfmagic.render.escape import clipped, visible
+from tfmagic.render.grid import Column, Row, Table
 
 __all__ = ["Column", "Row", "Table", "boxes", "gradients", "variables"]
 
 LONGEST_CELL = 120
 LONGEST_NOTE = 600
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A heading; ``align`` is ``"left"`` or ``"right"``, ``code`` a fixed-width font.
-
-    A narrow terminal does without the ``spare`` columns, 1 before 2.
-    """
-
-    title: str
-    align: str = "left"
-    code: bool = False
-    spare: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Cells, in the order of the columns; a cell may have several lines.
-
-    ``tone`` is ``""``, ``"good"``, ``"warn"`` or ``"bad"``.  ``note`` is said beneath,
-    and ``code`` is code that works when pasted.
-    """
-
-    cells: tuple[str, ...]
-    tone: str = ""
-    note: str = ""
-    code: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A caption, columns and rows; ``more`` rows were left out, ``notes`` say the rest.
-
-    ``heading`` is the column whose cells name their row.
-    """
-
-    caption: str
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-    notes: tuple[str, ...] = ()
-    more: int = 0
-    heading: int = 0
-
-    def head(self, most: int) -> Table:
-        """The first ``most`` rows, those that tell of trouble before the others."""
-        if len(self.rows) <= most:
-            return self
-        troubled = [i for i, row in enumerate(self.rows) if row.tone in ("bad", "warn")]
-        quiet = [i for i, row in enumerate(self.rows) if row.tone not in ("bad", "warn")]
-        kept = sorted((troubled + quiet)[:most])
-        rows = tuple(self.rows[i] for i in kept)
-        return replace(self, rows=rows, more=self.more + len(self.rows) - most)
 
 
 # --- gradients -----------------------------------------------------------------------------
@@ -93,7 +44,8 @@ def gradients(recording: Recording) -> Table | None:
     columns = tuple(compress(_gradient_columns(), keep))
     inferred = all(call.origin == "inferred" for call, _, _ in turns)
     caption = say("report.gradients_inferred" if inferred else "report.gradients")
-    notes = tuple(_turn_notes(recording, turns))
+    found = [gradient for _, gradient, _ in turns if gradient is not None]
+    notes = (*_turn_notes(recording, turns), *check_notes(found))
     return Table(caption, columns, lean, notes, heading=columns.index(_source_column()))
 
 
@@ -147,6 +99,8 @@ def _gradient_columns() -> tuple[Column, ...]:
         Column(say("report.zeros"), "right", spare=3),
         Column("NaN/Inf", "right"),
         Column(say("report.ratio"), "right"),
+        Column(say("derivative.histogram"), code=True, spare=5),
+        Column(say("check.column")),
         Column(say("report.verdict"), code=True),
     )
 
@@ -160,7 +114,7 @@ def _columns_worth(rows: Sequence[Row], several: bool) -> list[bool]:
 
     The line is told where ``several`` lines asked for gradients.
     """
-    optional = {4, 11}
+    optional = {4, 11, 12, 13}
     found = [
         i not in optional or any(row.cells[i] not in (UNKNOWN_SIGN, "…") for row in rows)
         for i in range(len(rows[0].cells))
@@ -174,7 +128,7 @@ def _gradient_rows(
     where = _where(recording, call)
     if gradient is None:
         if call.error:
-            blank = (UNKNOWN_SIGN,) * 9
+            blank = (UNKNOWN_SIGN,) * 11
             cells = (where, _cell(", ".join(call.targets)), *blank, say("report.failed"))
             yield Row(cells, "bad", _note(call.error))
         return
@@ -188,12 +142,20 @@ def _gradient_rows(
             _value(gradient),
             *_figures(gradient.value.stats if gradient.value else None),
             number(gradient.ratio, 3),
+            histogram(gradient.histogram) or UNKNOWN_SIGN,
+            check_cell(gradient.check),
             verdict.code if verdict else UNKNOWN_SIGN,
         ),
         tone=_tone(gradient, verdict),
-        note=_note(verdict.message) if verdict and verdict.code != "ok" else "",
+        note=_notes_of(gradient),
         code=visible(verdict.repair, lines=True) if verdict else "",
     )
+
+
+def _notes_of(gradient: Gradient) -> str:
+    verdict = gradient.verdict
+    said = _note(verdict.message) if verdict and verdict.code != "ok" else ""
+    return "\n".join(part for part in (said, check_note(gradient)) if part)
 
 
 def _where(recording: Recording, call: GradientCall) -> str:
@@ -235,6 +197,8 @@ def _figures(stats: Stats | None) -> tuple[str, ...]:
 
 
 def _tone(gradient: Gradient, verdict: Verdict | None) -> str:
+    if gradient.check is not None and gradient.check.agrees is False:
+        return "bad"
     if verdict is not None:
         if verdict.code == "ok":
             return "good"

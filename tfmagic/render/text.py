@@ -96,6 +96,9 @@ def _name(table: Table, row: Row) -> str:
 
 def _draw(console: Console, table: Table) -> None:
     """The table; of one with no room even for its main columns each row as a small list."""
+    if not table.columns:
+        _say(console, table.caption, "bold")
+        return
     needed = [_needed(table, i) for i in range(len(table.columns))]
     shown = _that_fit(table, needed, console.width)
     least = sum(min(needed[i], _least(table.columns[i])) + _GAP for i in shown)

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from markupsafe import Markup
 
-from tfmagic.analysis.notation import device, number, percent, shape, size, value_lines
+from tfmagic.analysis.notation import bars, device, number, percent, shape, size, value_lines
 from tfmagic.language import say
 from tfmagic.model import Stats
 from tfmagic.model.inventory import Holding, Inventory
 from tfmagic.render import heat, html, text
 from tfmagic.render.escape import clipped, visible
-from tfmagic.render.inventory import InventoryView, bars_of, change_of, remarks
+from tfmagic.render.inventory import InventoryView, change_of, remarks
 from tfmagic.render.tables import Column, Row, Table
 
 __all__ = ["ValueView", "view_of"]
@@ -85,7 +85,7 @@ class ValueView(InventoryView):
             ("report.zeros", about + percent(stats.zeros, stats.seen)),
         ]
         if self.held.bins:
-            cells.append(("vars.histogram", bars_of(self.held.bins)))
+            cells.append(("vars.histogram", bars(self.held.bins)))
         return cells
 
     def _notes(self) -> list[str]:

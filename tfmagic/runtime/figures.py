@@ -9,7 +9,7 @@ import numpy as np
 
 from tfmagic.model import Stats, Value
 
-__all__ = ["as_real", "describe", "figures", "of_sample", "sample", "squared_norm"]
+__all__ = ["as_real", "describe", "described", "figures", "of_sample", "sample", "squared_norm"]
 
 #: This many elements, in evenly spaced runs, stand for a large tensor.
 SAMPLE, RUNS = 1_024, 16
@@ -81,6 +81,13 @@ def describe(array: np.ndarray[Any, Any]) -> Value:
     if array.dtype.kind not in "fiubc":
         array = array.astype(np.float32)
     return Value(data=_nested(array.tolist()), stats=found)
+
+
+def described(array: np.ndarray[Any, Any], most: int) -> Value:
+    """As :func:`describe` up to ``most`` elements, the figures alone of a larger array."""
+    if array.size <= most:
+        return describe(array)
+    return Value(stats=figures(as_real(array.reshape(-1)), array.size))
 
 
 def _nested(value: Any) -> Any:

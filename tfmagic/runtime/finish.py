@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from tfmagic.model import (
     Gap,
     Gradient,
     GradientCall,
+    Jacobian,
     Line,
     Op,
     Recording,
@@ -30,15 +31,12 @@ from tfmagic.model import (
 from tfmagic.model.value import UNKNOWN
 from tfmagic.runtime import private
 from tfmagic.runtime.linking import Linker
-from tfmagic.runtime.log import Answer, Call, Entry, Leaf, Log, Place, Traced
+from tfmagic.runtime.log import FUNCTION, Answer, Call, Entry, Leaf, Log, Place, Traced
 from tfmagic.runtime.snapshot import Snapshot
 from tfmagic.runtime.source import call_arguments, source_of
+from tfmagic.runtime.state import ASSIGNS
 from tfmagic.runtime.structure import expression_at
 
-_FUNCTION = re.compile(r"__(inference|forward|backward)_(.+)_\d+$")
-_ASSIGNS = re.compile(
-    r"Assign\w*VariableOp|Resource(?:Apply|SparseApply|Scatter|StridedSliceAssign)\w*"
-)
 _LONGEST_ATTR = 200
 
 
@@ -114,6 +112,8 @@ class Finisher:
             no_gradient=no_gradient({entry.type for entry in log.entries}),
             seconds=seconds,
             versions=versions(),
+            jacobians=tuple(_named(*found, calls) for found in log.jacobians),
+            hessians=tuple(_named(*found, calls) for found in log.hessians),
             notes=tuple(notes),
             exits=exits,
             functions=functions,
@@ -156,7 +156,7 @@ class Finisher:
                 continue
             if entry.type == "ReadVariableOp":
                 self._read_of[entry.outputs[0]] = owners[0].index
-            elif _ASSIGNS.match(entry.type):
+            elif ASSIGNS.match(entry.type):
                 self._assigned.setdefault(owners[0].index, []).append(position)
         self._note_reads()
 
@@ -205,7 +205,7 @@ class Finisher:
         before: float | None = None
         for position, entry in enumerate(self._log.entries):
             line, stack = self._place(entry.place)
-            function = _FUNCTION.match(entry.type)
+            function = FUNCTION.match(entry.type)
             outputs = self._ids(entry.outputs)
             device = self._log.snapshot(entry.outputs[0]).device if entry.outputs else ""
             ops.append(
@@ -319,8 +319,8 @@ class Finisher:
             targets=names,
             target_tensors=tuple(t for t in known if t is not None),
             gradients=tuple(
-                self._gradient(call, " + ".join(names), leaf, answer, sources)
-                for leaf, answer in zip(call.sources, answers, strict=True)
+                self._gradient(call, " + ".join(names), leaf, answer, sources, position)
+                for position, (leaf, answer) in enumerate(zip(call.sources, answers, strict=True))
             ),
             line=line,
             error=call.error,
@@ -384,7 +384,13 @@ class Finisher:
         )
 
     def _gradient(
-        self, call: Call, target: str, leaf: Leaf, answer: Answer, expression: Any
+        self,
+        call: Call,
+        target: str,
+        leaf: Leaf,
+        answer: Answer,
+        expression: Any,
+        position: int,
     ) -> Gradient:
         snapshot = self._snapshot(answer.key)
         record = self._log.variables.get(leaf.key) if leaf.key is not None else None
@@ -407,6 +413,8 @@ class Finisher:
             rows=answer.rows,
             source_dtype=leaf.dtype,
             frozen=leaf.frozen,
+            check=_at(call.checks, position),
+            histogram=_at(call.histograms, position),
         )
 
     def _source_tensors(self, call: Call, leaf: Leaf) -> tuple[int, ...]:
@@ -434,6 +442,20 @@ class Finisher:
         mine = [place for place in failed.places if place[0].co_filename in self._cells]
         line = self._line(*mine[-1]).index if mine else None
         return Failure(failed.type, failed.message, line)
+
+
+def _named(index: int, places: tuple[int, ...], found: Any, calls: Sequence[GradientCall]) -> Any:
+    """A Jacobian or Hessian with the user's names for its target and sources."""
+    call = calls[index]
+    target, *sources = places
+    names = tuple(call.gradients[place].source for place in sources)
+    if isinstance(found, Jacobian):
+        return replace(found, target=call.targets[target], source=names[0])
+    return replace(found, target=call.targets[target], sources=names)
+
+
+def _at(found: Sequence[Any], position: int) -> Any:
+    return found[position] if position < len(found) else None
 
 
 def _function_name(code: CodeType) -> str:
@@ -490,9 +512,9 @@ def gaps(log: Log) -> tuple[Gap, ...]:
     found = []
     if log.foreign:
         found.append(_gap("threads", log.foreign))
-    functions = [e for e in log.entries if _FUNCTION.match(e.type) and e.call < 0]
+    functions = [e for e in log.entries if FUNCTION.match(e.type) and e.call < 0]
     if functions:
-        named = dict.fromkeys(str(_FUNCTION.match(e.type)[2]) for e in functions)  # type: ignore[index]
+        named = dict.fromkeys(str(FUNCTION.match(e.type)[2]) for e in functions)  # type: ignore[index]
         found.append(_gap("functions", len(functions), names=", ".join(list(named)[:5])))
     opaque = [e for e in log.entries if e.type in ("EagerPyFunc", "PyFunc", "PyFuncStateless")]
     if opaque:

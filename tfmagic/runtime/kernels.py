@@ -20,7 +20,14 @@ def run_op(entry: Entry, inputs: Sequence[Any], widener: Widener | None = None) 
     """What the op of ``entry`` gives on ``inputs``, in its own attributes and precision."""
     if widener is not None:
         return widener.run(entry, inputs)
-    return private.execute(entry.type, len(entry.outputs), inputs, entry.attrs)
+    return private.execute(entry.type, len(entry.outputs), inputs, _given(entry.attrs))
+
+
+def _given(attrs: Sequence[Any] | None) -> tuple[Any, ...]:
+    """The attributes that have a value: None stands for an op's own default."""
+    attrs = attrs or ()
+    pairs = zip(attrs[::2], attrs[1::2], strict=True)
+    return tuple(part for pair in pairs if pair[1] is not None for part in pair)
 
 
 class Widener:
@@ -41,15 +48,23 @@ class Widener:
         if entry.type not in self.narrow and private.op_definition(entry.type) is not None:
             wide, attrs = [self.wide(t) for t in inputs], wide_attrs(entry)
             try:
-                return private.execute(entry.type, len(entry.outputs), wide, attrs)
+                return self._all_wide(
+                    entry, private.execute(entry.type, len(entry.outputs), wide, attrs)
+                )
             except Exception:  # no such kernel: the attribute or the device does not take it
                 self.narrow.add(entry.type)
         elif private.op_definition(entry.type) is None:
             self.narrow.add("tf.function")
         found = private.execute(
-            entry.type, len(entry.outputs), self._as_recorded(entry, inputs), entry.attrs
+            entry.type, len(entry.outputs), self._as_recorded(entry, inputs), _given(entry.attrs)
         )
         return [self.wide(t) for t in found]
+
+    def _all_wide(self, entry: Entry, outputs: Sequence[Any]) -> Sequence[Any]:
+        """Some kernels take float64 and answer in float32 all the same."""
+        if any(t.dtype.name in _WIDER for t in outputs):
+            self.narrow.add(entry.type)
+        return [self.wide(t) for t in outputs]
 
     def _as_recorded(self, entry: Entry, inputs: Sequence[Any]) -> list[Any]:
         import tensorflow as tf
@@ -70,7 +85,7 @@ def wide_attrs(entry: Entry) -> tuple[Any, ...]:
         return value if name is None else tf.dtypes.as_dtype(name).as_datatype_enum
 
     found = []
-    attrs = entry.attrs or ()
+    attrs = _given(entry.attrs)
     for name, value in zip(attrs[::2], attrs[1::2], strict=True):
         text = name.decode() if isinstance(name, bytes) else name
         if kinds.get(text) == "type":

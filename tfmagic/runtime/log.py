@@ -7,6 +7,7 @@ lets the tensor go; after it nothing here is alive.
 
 from __future__ import annotations
 
+import re
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,10 +15,13 @@ from functools import partial
 from types import CodeType
 from typing import Any, NamedTuple
 
+from tfmagic.model.derivative import Check, Hessian, Histogram, Jacobian
 from tfmagic.runtime import private
 from tfmagic.runtime.snapshot import Snapshot, Taken, take
 from tfmagic.runtime.structure import leaves
 
+#: The type of op that a call of a ``tf.function`` is; its second group is the function's name.
+FUNCTION = re.compile(r"__(inference|forward|backward)_(.+)_\d+$")
 #: A place in the user's code: innermost first, up to the cell itself.
 Place = tuple[tuple[CodeType, int], ...]
 
@@ -130,7 +134,9 @@ class Call:
     """One ``gradient(target, sources)`` as it was made, and what it answered.
 
     ``target``, ``sources`` and ``result`` are the user's live structures, and become
-    tuples of :class:`Leaf` and :class:`Answer` when the log is settled.
+    tuples of :class:`Leaf` and :class:`Answer` when the log is settled.  ``weights`` are its
+    ``output_gradients``; ``checks`` and ``histograms``, one for each source, are there where
+    they were asked for.
     """
 
     index: int
@@ -147,6 +153,9 @@ class Call:
     watches: bool = True
     events: tuple[Any, ...] = ()
     settled: bool = False
+    weights: Any = None
+    checks: tuple[Check, ...] = ()
+    histograms: tuple[Histogram | None, ...] = ()
 
     def copy(self) -> Call:
         """The same call, to be settled on its own."""
@@ -182,7 +191,11 @@ class CustomGradient:
 
 @dataclass(slots=True)
 class Log:
-    """All that was heard; grows while the recorder listens."""
+    """All that was heard; grows while the recorder listens.
+
+    ``jacobians`` and ``hessians`` stand with their call, and the places of the target and
+    of the sources in it.
+    """
 
     entries: list[Entry] = field(default_factory=list)
     variables: dict[int, VariableRecord] = field(default_factory=dict)
@@ -201,6 +214,8 @@ class Log:
     keep_handles: bool = False
     exits: list[Left] = field(default_factory=list)
     traced: dict[int, Traced] = field(default_factory=dict)
+    jacobians: list[tuple[int, tuple[int, ...], Jacobian]] = field(default_factory=list)
+    hessians: list[tuple[int, tuple[int, ...], Hessian]] = field(default_factory=list)
 
     def settle(self, upto: int | None = None, whole: int = 64) -> None:
         """Let go of the tensors of the entries before ``upto`` (all, by default).
@@ -267,6 +282,7 @@ class Log:
         call.target = self.leaves_of(call.target)
         call.sources = self.leaves_of(call.sources)
         call.result = tuple(answers) if len(answers) == len(call.sources) else ()
+        call.weights = None
         call.settled = True
 
     def leaves_of(self, structure: Any) -> tuple[Leaf, ...]:

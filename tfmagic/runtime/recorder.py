@@ -65,7 +65,8 @@ class Recorder:
 
     It may be started and stopped many times; everything lands in one :attr:`log`.
     ``boundary`` is the code object where the way to an op ends (the function that
-    entered ``tfmagic.record()``); a cell's own frame always ends it.
+    entered ``tfmagic.record()``); a cell's own frame always ends it.  With ``eager`` a
+    ``tf.function`` runs its Python, so that what is inside is heard.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Recorder:
         whole: int = 64,
         everything: bool = False,
         keep: bool = True,
+        eager: bool = False,
     ) -> None:
         self.log = Log()
         self.budget = budget
@@ -85,6 +87,7 @@ class Recorder:
         self.seconds = 0.0
         self.everything = everything
         self.keep = keep
+        self.eager = eager
         self._files = UserFiles()
         self._assigned = Assignments()
         self._mentions = Mentions(self._files)
@@ -118,6 +121,8 @@ class Recorder:
         undo.callback(private.remove_callback, self._on_op)
         undo.enter_context(other_threads(self.log))
         self._listen_to_gradients()
+        if self.eager:
+            undo.callback(_functions_eagerly())
         undo.callback(_calmer_collector())
         self._started = perf_counter()
 
@@ -354,6 +359,7 @@ class Recorder:
             with self.calling("cell", target, sources, self.place(sys._getframe(1))) as call:
                 call.watches = private.watches_variables(tape)
                 call.events = self._tapes.of(tape)
+                call.weights = args[0] if args else kwargs.get("output_gradients")
                 answer = call.result = original(tape, target, sources, *args, **kwargs)
             if not self.keep:
                 self._let_go()
@@ -463,6 +469,20 @@ def _id(tensor: Any) -> int | None:
     values = getattr(tensor, "values", None)  # IndexedSlices are known by their values
     found: int | None = getattr(values if values is not None else tensor, "_id", None)
     return found
+
+
+def _functions_eagerly() -> Callable[[], None]:
+    """Have every ``tf.function`` run its Python op by op; answers the way back."""
+    import tensorflow as tf
+
+    if tf.config.functions_run_eagerly():
+        return lambda: None
+    tf.config.run_functions_eagerly(True)
+
+    def back() -> None:
+        tf.config.run_functions_eagerly(False)
+
+    return back
 
 
 def _calmer_collector() -> Callable[[], None]:

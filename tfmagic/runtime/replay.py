@@ -171,8 +171,8 @@ class Replay:
         self, steps: list[int], kept: dict[int, Kept], targets: set[int]
     ) -> tuple[list[int], dict[int, Kept]]:
         """Only what the targets depend on; an assignment is needed by every read after it."""
-        wanted, chosen, held = set(targets), [], {}
-        for position in sorted([*steps, *kept], reverse=True):
+        wanted, chosen, held, again = set(targets), [], {}, set(steps)
+        for position in range(len(self._log.entries) - 1, -1, -1):
             entry = self._log.entries[position]
             assigns = self._follow and bool(ASSIGNS.match(entry.type))
             outputs = entry.outputs if entry.settled else [t._id for t in entry.outputs]
@@ -181,7 +181,7 @@ class Replay:
             wanted.update(entry.inputs if entry.settled else [t._id for t in entry.inputs])
             if position in kept:
                 held[position] = kept[position]
-            else:
+            elif position in again:
                 chosen.append(position)
         return chosen[::-1], dict(sorted(held.items()))
 

@@ -9,7 +9,9 @@ from typing import Any
 from tfmagic.runtime import private
 
 #: Ops that change a variable; its handle is their first input.
-ASSIGNS = re.compile(r"Assign\w*VariableOp|Resource(?:Apply|SparseApply|Scatter)\w*")
+ASSIGNS = re.compile(
+    r"Assign\w*VariableOp|Resource(?:Apply|SparseApply|Scatter|StridedSliceAssign)\w*"
+)
 #: Those whose new value a replay can work out itself.
 FOLLOWED = frozenset(
     {

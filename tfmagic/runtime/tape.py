@@ -14,13 +14,16 @@ from typing import Any
 
 from tfmagic.analysis.verdicts import judged
 from tfmagic.errors import NoTargetError, OptionError, ReleasedError
+from tfmagic.language import say
 from tfmagic.model import Recording
 from tfmagic.runtime import private
+from tfmagic.runtime.deeper import Depth, deepen
 from tfmagic.runtime.differentiate import aside, gradient, tape_for
 from tfmagic.runtime.finish import Failed, Finisher
 from tfmagic.runtime.log import Log
 from tfmagic.runtime.names import key_of, walk
 from tfmagic.runtime.recorder import BUDGET, Recorder
+from tfmagic.runtime.second import product
 from tfmagic.runtime.structure import leaves
 
 Namespace = Callable[[], Mapping[str, Any]]
@@ -35,6 +38,7 @@ class Wish:
     target_name: str = ""
     source_names: tuple[str, ...] = ()
     extra: Any = None
+    any_size: bool = False
 
 
 class Tape:
@@ -55,16 +59,17 @@ class Tape:
         boundary: CodeType | None = None,
         everything: bool = False,
         keep: bool = True,
+        eager: bool = False,
     ) -> None:
         self._namespace = namespace
         self._label = label
         self._recorder = Recorder(
-            budget=budget, boundary=boundary, everything=everything, keep=keep
+            budget=budget, boundary=boundary, everything=everything, keep=keep, eager=eager
         )
         self._recording: Recording | None = None
         self._failure: Failed | None = None
         self._released = False
-        self._notes: list[str] = []
+        self._notes: list[str] = [say("tape.eager")] if eager else []
 
     # -- the run ----------------------------------------------------------------
 
@@ -177,6 +182,15 @@ class Tape:
 
         return aside(work)
 
+    def hvp(self, target: Any, sources: Any, vector: Any) -> Any:
+        """The Hessian of ``target`` by ``sources``, times ``vector``, at the price of a gradient.
+
+        ``vector`` has the structure and shapes of ``sources``, and so has the answer.
+        """
+        if self._released:
+            raise ReleasedError("tape.released")
+        return aside(lambda: product(self.log, target, sources, vector))
+
     def _recorded_gradient(
         self, origin: str, target: Any, sources: Any, output_gradients: Any, unconnected: str
     ) -> Any:
@@ -186,6 +200,7 @@ class Tape:
         recorder.start()
         try:
             with recorder.calling(origin, target, sources, place) as call:
+                call.weights = output_gradients
                 call.result = gradient(
                     self.log,
                     target,
@@ -230,6 +245,12 @@ class Tape:
         origin = "asked" if asked else "inferred"
         aside(lambda: self._recorded_gradient(origin, target, sources, None, "none"))
 
+    def deepen(self, wanted: Depth) -> None:
+        """Check, spread out and differentiate once more what this cell asked of a tape."""
+        if wanted:
+            self._recording = None
+            aside(lambda: deepen(self.log, self._recorder.cell, wanted))
+
     def _check_sources(self, sources: Any, wish: Wish) -> None:
         for place, source in leaves(sources):
             if key_of(source) is None:
@@ -240,7 +261,7 @@ class Tape:
         if wish.target is not None:
             self._check_target(wish)
             return wish.target
-        found = self._last_scalar(result)
+        found = self._last_float(result, wish.any_size)
         if found is None:
             raise NoTargetError("tape.no_target")
         return found
@@ -256,8 +277,8 @@ class Tape:
             if key not in made:
                 raise OptionError("tape.target_not_here", given=wish.target_name)
 
-    def _last_scalar(self, result: Any) -> Any:
-        """The last float of size 1 that got a name in this run, or that it ended with."""
+    def _last_float(self, result: Any, any_size: bool) -> Any:
+        """The last float (of size 1) that got a name in this run, or that it ended with."""
         log = self.log
         named = set(log.names)
         if key_of(result) is not None:
@@ -266,7 +287,9 @@ class Tape:
             if entry.call >= 0 or entry.cell != self._recorder.cell:
                 continue
             for tensor in entry.outputs:
-                if tensor._id in named and tensor.dtype.is_floating and tensor._num_elements() == 1:
+                if tensor._id not in named or not tensor.dtype.is_floating:
+                    continue
+                if any_size or tensor._num_elements() == 1:
                     return tensor
         return None
 
@@ -296,12 +319,14 @@ def _copy(log: Log) -> Log:
         faults=list(log.faults),
         exits=list(log.exits),
         traced=dict(log.traced),
+        jacobians=log.jacobians,
+        hessians=log.hessians,
     )
     copy.keep_handles = True
     return copy
 
 
-def record(*, budget: int = BUDGET) -> Tape:
+def record(*, budget: int = BUDGET, eager: bool = False) -> Tape:
     """Record what the ``with`` block runs.
 
     ::
@@ -311,13 +336,14 @@ def record(*, budget: int = BUDGET) -> Tape:
         rec.recording.ops            # what ran, as plain data
         rec.gradient(loss, w)        # worked out afterwards, as often as you like
 
-    ``budget`` is the number of bytes of tensors held while the block runs.  Raises
+    ``budget`` is the number of bytes of tensors held while the block runs.  With ``eager``
+    each ``tf.function`` runs its Python at every call, and what is inside is seen.  Raises
     :class:`~tfmagic.errors.TensorFlowMissing` where TensorFlow cannot be recorded.
     """
     private.require()
     caller = sys._getframe(1)  # our own frame in a local would be a circle
     scopes = _Scopes(caller)
-    return Tape(scopes, label=_file_label, budget=budget, boundary=caller.f_code)
+    return Tape(scopes, label=_file_label, budget=budget, boundary=caller.f_code, eager=eager)
 
 
 class _Scopes:
