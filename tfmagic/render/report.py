@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from markupsafe import Markup
 
 from tfmagic.analysis import reach
 from tfmagic.analysis.graph import Sketch
+from tfmagic.analysis.history import History, histories
 from tfmagic.language import say
 from tfmagic.model import Graph, Recording
-from tfmagic.render import files, html, tables, text
+from tfmagic.render import files, history, html, tables, text
 from tfmagic.render.derivatives import derivatives
 from tfmagic.render.drawing import Drawing
 from tfmagic.render.escape import visible
@@ -205,10 +207,22 @@ class Report(GraphView):
         self._wanted = graph
         self._recording = recording
         self._table = tables.gradients(recording)
+        self._courses = histories(recording)
 
     def _tables(self) -> tuple[Table, ...]:
         first = (self._table,) if self._table is not None else ()
-        return (*first, *derivatives(self._recording))
+        courses = (history.table(self._recording, course) for course in self._courses)
+        return (*first, *courses, *derivatives(self._recording))
+
+    def _parts(self) -> Iterator[Markup]:
+        plots = [_plot(course) for course in self._courses]
+        tables_and_picture = super()._parts()
+        head = list(islice(tables_and_picture, self._before_plots()))
+        yield from (*head, *plots, *tables_and_picture)
+
+    def _before_plots(self) -> int:
+        """The head, the alert and the tables stand above the plots."""
+        return bool(self._head()) + bool(self._alert()) + len(self._tables())
 
     def _has_picture(self) -> bool:
         return self._wanted and super()._has_picture()
@@ -232,6 +246,14 @@ def _guilty(recording: Recording) -> tuple[int | str, ...]:
         if not verdict.fine and verdict.ops:
             found.update(dict.fromkeys((*verdict.ops, verdict.source)))
     return tuple(found)
+
+
+def _plot(course: History) -> Markup:
+    """The course of a loop as a picture; nothing where it cannot be drawn."""
+    try:
+        return html.image(history.plot(course), history.plot_description(course), 720)
+    except Exception as error:  # the table beside it says the same
+        return html.notes([say("report.no_picture", detail=visible(str(error)[:200]))])
 
 
 def _folded(table: Table) -> Markup:
