@@ -90,7 +90,7 @@ def test_a_long_course_keeps_its_trouble() -> None:
 
 @pytest.mark.parametrize(
     "values, text",
-    [([1, 2, 3], "▁▄█"), ([2, 2], "▄▄"), ([None, 1.0], "×▄"), ([], ""), ([math.inf], "×")],
+    [([1, 2, 3], "▁▅█"), ([2, 2], "▄▄"), ([None, 1.0], "×▄"), ([], ""), ([math.inf], "×")],
 )
 def test_a_line_of_figures(values: list[float | None], text: str) -> None:
     assert spark(values) == text

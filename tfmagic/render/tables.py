@@ -100,7 +100,7 @@ def _gradient_columns() -> tuple[Column, ...]:
         Column("NaN/Inf", "right"),
         Column(say("report.ratio"), "right"),
         Column(say("derivative.histogram"), code=True, spare=5),
-        Column(say("check.column")),
+        Column(say("check.column"), code=True),
         Column(say("report.verdict"), code=True),
     )
 

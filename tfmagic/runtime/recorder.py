@@ -259,6 +259,7 @@ class Recorder:
         """Say of each input that no op made where it came from: a variable, or before."""
         known, log = self._known, self.log
         unknown = [t for t in inputs if t._id not in known]
+        function = op_type[:2] == "__"
         for tensor in unknown:
             if tensor._datatype_enum() == _RESOURCE:
                 owner = find_handle_owner(tensor, caller)
@@ -266,7 +267,8 @@ class Recorder:
                 if owner is not None:
                     known.add(tensor._id)
             else:
-                known.add(tensor._id)
+                if not function:  # a variable handed to one is known by the op that reads it
+                    known.add(tensor._id)
                 log.held += tensor._num_elements() * _ITEM_SIZE[tensor._datatype_enum()]
         for tensor, variable in match_reads(inputs, unknown, attrs, caller):
             handle = handle_of(variable)
@@ -356,7 +358,9 @@ class Recorder:
         def gradient(tape: Any, target: Any, sources: Any, *args: Any, **kwargs: Any) -> Any:
             if not self._mine() or self._call is not None:
                 return original(tape, target, sources, *args, **kwargs)
-            with self.calling("cell", target, sources, self.place(sys._getframe(1))) as call:
+            caller = sys._getframe(1)
+            self._name_as_there(caller, target)
+            with self.calling("cell", target, sources, self.place(caller)) as call:
                 call.watches = private.watches_variables(tape)
                 call.events = self._tapes.of(tape)
                 call.weights = args[0] if args else kwargs.get("output_gradients")
@@ -366,6 +370,15 @@ class Recorder:
             return answer
 
         return gradient
+
+    def _name_as_there(self, frame: FrameType, target: Any) -> None:
+        """A target without a name of the user's is called as in the code that differentiates
+        it: Keras's own training step calls it ``loss``."""
+        if target.__class__ is private.EagerTensor and target._id not in self.log.names:
+            for name, value in frame.f_locals.items():
+                if value is target and not name.startswith("_"):
+                    self.log.names[target._id] = name
+                    return
 
     @contextlib.contextmanager
     def calling(self, origin: str, target: Any, sources: Any, place: Place = ()) -> Any:
