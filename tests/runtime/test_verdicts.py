@@ -1,7 +1,8 @@
 """Short cells, each with one thing wrong (or nothing), and the verdict it must get.
 
 The cells stand in ``cells/wrong.txt`` and ``cells/fine.txt``, after a line ``#: code | name``;
-``raises`` says that the cell ends with an exception, ``# <-`` marks the guilty line.
+``raises`` says that the cell ends with an exception, ``advice`` that no code can repair it,
+``# <-`` marks the guilty line.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import tensorflow as tf
 import tfmagic
 import tfmagic.language
 from tfmagic.model import Recording, Verdict
-from tfmagic.model.verdict import CODES
+from tfmagic.model.verdict import CODES, ZERO
 
 HERE = Path(__file__).parent / "cells"
 HEAD = re.compile(r"^#: ", re.MULTILINE)
@@ -36,6 +37,7 @@ class Case:
     code: str
     name: str
     raises: bool
+    advice: bool
     source: str
 
     @property
@@ -49,7 +51,7 @@ def table(name: str) -> Iterator[Case]:
     for block in HEAD.split((HERE / name).read_text(encoding="utf-8"))[1:]:
         head, _, source = block.partition("\n")
         code, title, *marks = (part.strip() for part in head.split("|"))
-        yield Case(code, title, "raises" in marks, source.rstrip("\n"))
+        yield Case(code, title, "raises" in marks, "advice" in marks, source.rstrip("\n"))
 
 
 WRONG, FINE = tuple(table("wrong.txt")), tuple(table("fine.txt"))
@@ -97,6 +99,25 @@ def test_the_cause_is_named(case: Case, judged: Any) -> None:
     assert not case.guilty or verdict.line_number == case.guilty, verdict.message
     assert not [gap for gap in recording.complete if gap.code == "fault"]
     assert verdict.source and verdict.message and verdict.repair and "{" not in verdict.message
+
+
+@pytest.mark.parametrize("case", WRONG, ids=named)
+def test_the_repair_repairs(case: Case, judged: Any) -> None:
+    """Pasted over the lines that it names, the gradient is there: not None, not all zero
+    where it was, finite."""
+    verdict = told(judged[case][0])
+    if case.advice:
+        assert verdict.replaces == (0, 0) and verdict.repaired(case.source) == case.source
+        return
+    mended = verdict.repaired(case.source)
+    recording = run(mended)[0].recording
+    assert recording.gradients[-1].error == "", mended
+    for gradient in recording.gradients[-1].gradients:
+        assert gradient.value is not None, (mended, gradient.source)
+        stats = gradient.value.stats
+        assert stats is not None and stats.finite, (mended, gradient)
+        if verdict.code in ZERO and gradient.source == verdict.source:
+            assert stats.zeros < stats.seen, (mended, gradient)
 
 
 @pytest.mark.parametrize("case", FINE, ids=named)

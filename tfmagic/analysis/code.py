@@ -7,9 +7,12 @@ everything beside it stay as the user wrote them.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from typing import TypeVar
+
+from tfmagic.model.verdict import margin_of
 
 __all__ = ["Code", "Edits", "code_of", "dotted", "names_in", "stored"]
 
@@ -115,6 +118,18 @@ class Code:
         found = ast.get_source_segment(self.source, node)
         return ast.unparse(node) if found is None else found
 
+    def with_parts(self, node: ast.expr, parts: Sequence[tuple[ast.expr, str]]) -> str:
+        """The text of ``node``, with new text for some of its parts."""
+        (first, column), (last, end) = self.span(node)
+        rows = self.lines[first - 1 : last]
+        rows[-1] = rows[-1][:end]
+        starts = list(accumulate((len(row) + 1 for row in rows), initial=0))
+        text = b"\n".join(rows)
+        for part, new in sorted(parts, key=lambda p: self.span(p[0]), reverse=True):
+            (a, b), (c, d) = self.span(part)
+            text = text[: starts[a - first] + b] + new.encode() + text[starts[c - first] + d :]
+        return text[column:].decode()
+
     def one_line(self, node: ast.AST) -> str:
         """The text of a node on one line."""
         found = self.text(node)
@@ -131,6 +146,11 @@ class Code:
         return (node.lineno, node.col_offset), end
 
     # -- names --------------------------------------------------------------------
+
+    @cached_property
+    def tensorflow(self) -> str:
+        """What TensorFlow is called here."""
+        return next((name for name, of in self.aliases.items() if of == "tensorflow"), "tf")
 
     @cached_property
     def aliases(self) -> dict[str, str]:
@@ -197,15 +217,6 @@ class Edits:
         start, end = self.code.span(node)
         self.cut(start, end, text)
 
-    def expression(self, node: ast.expr, text: str) -> None:
-        """``text`` in place of the expression ``node``, in parentheses where it needs them."""
-        needs = isinstance(
-            self.code.parent(node),
-            (ast.BinOp, ast.UnaryOp, ast.Compare, ast.Attribute, ast.Subscript, ast.BoolOp),
-        )
-        atom = _is_atom(text)
-        self.replace(node, f"({text})" if needs and not atom else text)
-
     def cut(self, start: tuple[int, int], end: tuple[int, int], text: str) -> None:
         """``text`` in place of what stands between two places."""
         if not any(s <= start and end <= e for s, e, _ in self._done):
@@ -233,16 +244,5 @@ class Edits:
             a = offsets[start[0] - first] + start[1]
             b = offsets[end[0] - first] + end[1]
             text = text[:a] + new.encode() + text[b:]
-        return _at_no_depth(text.decode(), self.code.indent(first)), first, last
-
-
-def _at_no_depth(text: str, margin: str) -> str:
-    """The lines of ``text`` without the white space that its first line stood after."""
-    return "\n".join(line.removeprefix(margin) for line in text.split("\n"))
-
-
-def _is_atom(text: str) -> bool:
-    try:
-        return isinstance(ast.parse(text, mode="eval").body, _ATOMS)
-    except SyntaxError:
-        return True
+        margin = margin_of([row.decode() for row in self.code.lines[first - 1 : last]])
+        return "\n".join(row.removeprefix(margin) for row in text.decode().split("\n")), first, last

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 NONE_SOURCE = (
@@ -78,14 +79,19 @@ class Verdict:
     def repaired(self, source: str) -> str:
         """The ``source`` of the cell with the repair in place of the lines that it replaces.
 
-        The repair stands at the depth of the first of them.  Without code to put in, the
-        source comes back as it was.
+        The repair stands at the depth of those lines.  Without code to put in, the source
+        comes back as it was.
         """
         first, last = self.replaces
         if not first:
             return source
         lines = source.split("\n")
-        old = lines[first - 1]
-        margin = old[: len(old) - len(old.lstrip())]
+        margin = margin_of(lines[first - 1 : last])
         new = textwrap.indent(self.repair, margin).split("\n") if self.repair else []
         return "\n".join([*lines[: first - 1], *new, *lines[last:]])
+
+
+def margin_of(lines: Sequence[str]) -> str:
+    """The white space that all ``lines`` begin with, blank ones aside."""
+    margins = [line[: len(line) - len(line.lstrip())] for line in lines if line.strip()]
+    return min(margins, key=len, default="")

@@ -25,13 +25,14 @@ class Row:
     """Cells, in the order of the columns; a cell may have several lines.
 
     ``tone`` is ``""``, ``"good"``, ``"warn"`` or ``"bad"``.  ``note`` is said beneath,
-    and ``code`` is code that works when pasted.
+    and ``code`` is code that works when pasted over what ``over`` names.
     """
 
     cells: tuple[str, ...]
     tone: str = ""
     note: str = ""
     code: str = ""
+    over: str = ""
 
 
 @dataclass(frozen=True, slots=True)

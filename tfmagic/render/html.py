@@ -107,9 +107,8 @@ def _why(row: Row) -> Markup:
     said = Markup("{}").format(row.note)
     if not row.code:
         return said
-    return said + Markup("<br>{}: <pre><code>{}</code></pre>").format(
-        say("report.repair"), row.code
-    )
+    heading = say("report.instead", over=row.over) if row.over else say("report.repair")
+    return said + Markup("<br>{}: <pre><code>{}</code></pre>").format(heading, row.code)
 
 
 def _cell(column: Column, text: str, *, heading: bool) -> Markup:

@@ -149,6 +149,7 @@ def _gradient_rows(
         tone=_tone(gradient, verdict),
         note=_notes_of(gradient),
         code=visible(verdict.repair, lines=True) if verdict else "",
+        over=_over(recording, verdict) if verdict else "",
     )
 
 
@@ -156,6 +157,18 @@ def _notes_of(gradient: Gradient) -> str:
     verdict = gradient.verdict
     said = _note(verdict.message) if verdict and verdict.code != "ok" else ""
     return "\n".join(part for part in (said, check_note(gradient)) if part)
+
+
+def _over(recording: Recording, verdict: Verdict) -> str:
+    """What a repair takes the place of: ``line 3``, ``lines 3–5``; empty for mere advice."""
+    first, last = verdict.replaces
+    if not first:
+        return ""
+    numbers = str(first) if first == last else f"{first}–{last}"
+    text = say("report.over", n=last - first + 1, numbers=numbers)
+    if len(recording.cells) < 2:
+        return text
+    return f"{_cell(recording.cells[verdict.cell].label, 40)} · {text}"
 
 
 def _where(recording: Recording, call: GradientCall) -> str:

@@ -82,7 +82,8 @@ def _below(console: Console, table: Table) -> None:
         if row.note or row.code:
             _say(console, f"  {_name(table, row)}: {row.note}".rstrip(), _TONES.get(row.tone, ""))
         if row.code:
-            _say(console, f"    {say('report.repair')}:")
+            heading = say("report.instead", over=row.over) if row.over else say("report.repair")
+            _say(console, f"    {heading}:")
             _say(console, "\n".join(f"      {line}" for line in row.code.split("\n")))
     if table.more:
         _say(console, f"  {say('report.more_rows', n=table.more)}")

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from tfmagic.analysis.repair import Repair, Scene, repair
 from tfmagic.analysis.verdicts.none import NoneRules
 from tfmagic.analysis.verdicts.notfinite import NotFiniteRules
 from tfmagic.analysis.verdicts.warning import warning
-from tfmagic.analysis.verdicts.ways import Finding, Ways
 from tfmagic.analysis.verdicts.zero import ZeroRules
+from tfmagic.analysis.ways import Finding, Ways
 from tfmagic.language import say
 from tfmagic.model import Gradient, GradientCall, Line, Recording, Verdict
 
@@ -45,6 +46,7 @@ class _Judge:
         self._none = NoneRules(self._ways)
         self._zero = ZeroRules(self._ways)
         self._not_finite = NotFiniteRules(self._ways)
+        self._repairs: dict[tuple[int | None, str, str, str], Repair | None] = {}
         self._warned: dict[tuple[int | None, str, str], Finding] = {}
 
     def verdict(self, call: GradientCall, gradient: Gradient) -> Verdict:
@@ -61,6 +63,8 @@ class _Judge:
             "op": self._recording.ops[finding.op].type if finding.op is not None else "",
             **dict(finding.values),
         }
+        mended = self._repair(call, gradient, finding, line) if worded else None
+        advice = say(f"verdict.{finding.code}_repair", **values) if worded else ""
         return Verdict(
             code=finding.code,
             target=gradient.target,
@@ -70,9 +74,21 @@ class _Judge:
             op=finding.op,
             path=tuple(self._recording.ops[i].type for i in path),
             message=say(f"verdict.{finding.code}", **values),
-            repair=say(f"verdict.{finding.code}_repair", **values) if worded else "",
+            repair=advice if mended is None else mended.text,
             ops=path,
+            replaces=(0, 0) if mended is None else (mended.first, mended.last),
+            cell=0 if mended is None else mended.cell,
         )
+
+    def _repair(
+        self, call: GradientCall, gradient: Gradient, finding: Finding, line: Line | None
+    ) -> Repair | None:
+        """The repair, worked out once for each line of a loop."""
+        key = (call.line, gradient.source, gradient.place, finding.code)
+        if key not in self._repairs:
+            scene = Scene(self._ways, call, gradient, finding, line)
+            self._repairs[key] = repair(scene)
+        return self._repairs[key]
 
     def _path(self, call: GradientCall, gradient: Gradient, finding: Finding) -> tuple[int, ...]:
         """The ops from the source to where it breaks."""
@@ -93,7 +109,7 @@ class _Judge:
         if stats.nan or stats.inf:
             return self._not_finite.finding(call, gradient)
         if stats.count and stats.zeros == stats.seen:
-            return self._zero.finding(call, gradient)
+            return self._not_finite.before(call, gradient) or self._zero.finding(call, gradient)
         return self._there(call, gradient)
 
     def _unregistered(self, call: GradientCall, gradient: Gradient) -> Finding:

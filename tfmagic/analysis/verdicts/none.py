@@ -11,11 +11,11 @@ import ast
 import re
 
 from tfmagic.analysis.code import code_of, dotted
-from tfmagic.analysis.verdicts.custom import custom_line
-from tfmagic.analysis.verdicts.rebinding import rebound
-from tfmagic.analysis.verdicts.taint import leaving, roots
-from tfmagic.analysis.verdicts.tapes import Heard, heard
-from tfmagic.analysis.verdicts.ways import (
+from tfmagic.analysis.custom import custom_line
+from tfmagic.analysis.rebinding import rebound
+from tfmagic.analysis.taint import leaving, roots
+from tfmagic.analysis.tapes import Heard, heard
+from tfmagic.analysis.ways import (
     FLOATS,
     STATE,
     STOPS,
@@ -221,21 +221,10 @@ class NoneRules:
             recording.tensors[t].variable for op in self._ways.ancestors(call) for t in op.inputs
         } - {None}
         for index in recording.variables[gradient.variable].assigned_by:
-            for op in self._sources_of(index):
+            for op in self._ways.to_op(index):
                 if used & {recording.tensors[t].variable for t in recording.ops[op].inputs}:
                     return index
         return None
-
-    def _sources_of(self, index: int) -> set[int]:
-        """The forward ops that an op's inputs were computed by, itself among them."""
-        recording, todo, found = self._recording, [index], set()
-        while todo:
-            op = recording.ops[todo.pop()]
-            if op.index in found or op.kind == "backward":
-                continue
-            found.add(op.index)
-            todo.extend(maker for t in op.inputs if (maker := recording.tensors[t].op) is not None)
-        return found
 
     def _through_state(self, call: GradientCall, reach: Reach) -> int | None:
         """An assignment by which the source's influence went into a variable."""

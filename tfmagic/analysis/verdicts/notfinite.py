@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tfmagic.analysis.verdicts.ways import Finding, Ways
+from tfmagic.analysis.ways import Finding, Ways
 from tfmagic.model import Gradient, GradientCall, Op
 
 __all__ = ["NotFiniteRules"]
@@ -34,6 +34,11 @@ class NotFiniteRules:
                 users = ways.recording.consumers.get(tensor, (None,))
                 return Finding("nan_input", op=users[0])
         return self._forward(way) or self._backward(way) or Finding("overflow")
+
+    def before(self, call: GradientCall, gradient: Gradient) -> Finding | None:
+        """An op on the way that overflowed: a gradient of zero may come of it."""
+        found = self._forward(self._ways.way(call, gradient))
+        return found if found is not None and found.code == "overflow" else None
 
     def _forward(self, way: Sequence[Op]) -> Finding | None:
         """The first op that was given or gave a value that is not finite."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tfmagic.analysis.notation import number
-from tfmagic.analysis.verdicts.ways import Finding, Ways, largest
+from tfmagic.analysis.ways import Finding, Ways, largest
 from tfmagic.model import Gradient, GradientCall, Stats
 
 __all__ = ["warning"]

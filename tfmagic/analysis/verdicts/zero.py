@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tfmagic.analysis.verdicts.ways import FLOATS, Finding, Ways, all_zero, largest, some
+from tfmagic.analysis.ways import FLOATS, Finding, Ways, all_zero, largest, some
 from tfmagic.model import Gradient, GradientCall, Op, Stats
 
 __all__ = ["ZeroRules"]

@@ -164,6 +164,17 @@ class Ways:
             op.index for op in ops if op.kind == "forward" and moving.intersection(op.inputs)
         )
 
+    def to_op(self, index: int) -> tuple[int, ...]:
+        """Indices of the forward ops that an op's inputs were computed by, itself among them."""
+        recording, todo, found = self.recording, [index], set()
+        while todo:
+            op = recording.ops[todo.pop()]
+            if op.index in found or op.kind == "backward":
+                continue
+            found.add(op.index)
+            todo.extend(maker for t in op.inputs if (maker := recording.tensors[t].op) is not None)
+        return tuple(sorted(found))
+
     # -- values ---------------------------------------------------------------------
 
     def stats(self, tensor: int) -> Stats | None:

@@ -1,0 +1,277 @@
+"""Repairs for values and slopes that are not finite."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+
+from tfmagic.analysis.code import Code, Edits, dotted, names_in
+from tfmagic.analysis.repair.rewrite import Rule, called, grouped
+from tfmagic.analysis.repair.scene import Repair, Scene
+from tfmagic.analysis.repair.slopes import names_of
+
+__all__ = ["away_from_the_edge", "inner_where", "only_finite", "within_range"]
+
+Text = Callable[[ast.expr], str]
+_TINY = {"float16": "1e-4", "bfloat16": "1e-12", "float32": "1e-12", "float64": "1e-24"}
+_LARGEST_EXPONENT = {"float16": "10.0", "bfloat16": "80.0", "float32": "80.0", "float64": "700.0"}
+_BELOW_ONE = {"float16": "0.999", "bfloat16": "0.99", "float64": "1.0 - 1e-12"}
+
+
+def _dtype(scene: Scene) -> str:
+    op = scene.op
+    known = [scene.recording.tensors[t].dtype for t in (*op.inputs, *op.outputs)] if op else []
+    return next((d for d in known if d.startswith(("float", "bfloat"))), "float32")
+
+
+def _home(scene: Scene) -> Code:
+    assert scene.line is not None
+    return scene.code(scene.line.cell)
+
+
+def away_from_the_edge(scene: Scene) -> Repair | None:
+    """The input held where the function has a finite slope."""
+    if scene.op is None or scene.line is None:
+        return None
+    return scene.by_rule(_edge_rule(scene, _home(scene)))
+
+
+def _edge_rule(scene: Scene, code: Code) -> Rule:
+    tf, dtype = code.tensorflow, _dtype(scene)
+    tiny, below = _TINY.get(dtype, "1e-12"), _BELOW_ONE.get(dtype, "1.0 - 1e-6")
+
+    def rule(node: ast.expr, text: Text) -> str | None:
+        for form in (_root_of_squares, _power, _quotient):
+            new = form(code, node, text, tf, tiny)
+            if new is not None:
+                return new
+        call = called(code, node, ["sqrt", "rsqrt", "log", "reciprocal", "lgamma", "digamma"])
+        if call is not None and call.args:
+            return _with_first(code, call, f"{tf}.maximum({text(call.args[0])}, {tiny})", text)
+        call = called(code, node, ["log1p"])
+        if call is not None and call.args:
+            return _with_first(code, call, f"{tf}.maximum({text(call.args[0])}, -{below})", text)
+        call = called(code, node, ["acos", "asin", "atanh", "arccos", "arcsin", "erfinv"])
+        if call is not None and call.args:
+            inner = f"{tf}.clip_by_value({text(call.args[0])}, -({below}), {below})"
+            return _with_first(code, call, inner, text)
+        call = called(code, node, ["acosh"])
+        if call is not None and call.args:
+            return _with_first(code, call, f"{tf}.maximum({text(call.args[0])}, 1.0 + 1e-6)", text)
+        call = called(code, node, ["xlogy", "xdivy"])
+        if call is not None and len(call.args) == 2:
+            second = f"{tf}.maximum({text(call.args[1])}, {tiny})"
+            return f"{code.one_line(call.func)}({text(call.args[0])}, {second})"
+        return None
+
+    return rule
+
+
+def _with_first(code: Code, call: ast.Call, first: str, text: Text) -> str:
+    words = [first, *(text(a) for a in call.args[1:])]
+    words += [f"{k.arg}={text(k.value)}" for k in call.keywords]
+    return f"{code.one_line(call.func)}({', '.join(words)})"
+
+
+def _root_of_squares(code: Code, node: ast.expr, text: Text, tf: str, tiny: str) -> str | None:
+    """A norm or standard deviation, written as the root of what may be zero."""
+    call = called(code, node, ["norm", "reduce_euclidean_norm", "reduce_std"])
+    if call is None or not call.args:
+        return None
+    rest = [f"{k.arg}={text(k.value)}" for k in call.keywords if k.arg in ("axis", "keepdims")]
+    inner = text(call.args[0])
+    if called(code, node, ["reduce_std"]):
+        rest = [*(text(a) for a in call.args[1:]), *rest]
+        under = f"{tf}.math.reduce_variance({', '.join([inner, *rest])})"
+    else:
+        under = f"{tf}.reduce_sum({', '.join([f'{tf}.square({inner})', *rest])})"
+    return f"{tf}.sqrt({tf}.maximum({under}, {tiny}))"
+
+
+def _power(code: Code, node: ast.expr, text: Text, tf: str, tiny: str) -> str | None:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+        return f"{tf}.maximum({text(node.left)}, {tiny}) ** {grouped(text(node.right))}"
+    call = called(code, node, ["pow"])
+    if call is None or len(call.args) != 2:
+        return None
+    base = f"{tf}.maximum({text(call.args[0])}, {tiny})"
+    return f"{code.one_line(call.func)}({base}, {text(call.args[1])})"
+
+
+def _quotient(code: Code, node: ast.expr, text: Text, tf: str, tiny: str) -> str | None:
+    pair: list[ast.expr] = []
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        pair = [node.left, node.right]
+    elif (call := called(code, node, ["divide", "truediv", "div"])) is not None:
+        pair = list(call.args[:2])
+    if len(pair) != 2 or isinstance(pair[1], ast.Constant):
+        return None
+    return f"{tf}.math.divide_no_nan({text(pair[0])}, {text(pair[1])})"
+
+
+# -- overflow -----------------------------------------------------------------------------------
+
+
+def within_range(scene: Scene) -> Repair | None:
+    """A form that stays within the dtype: log-sum-exp, softplus, a bounded exponent."""
+    if scene.op is None or scene.line is None:
+        return None
+    code = _home(scene)
+    return scene.by_rule(_stable_rule(scene, code)) or scene.by_rule(_wider_rule(scene, code))
+
+
+def _stable_rule(scene: Scene, code: Code) -> Rule:
+    tf = code.tensorflow
+    most = _LARGEST_EXPONENT.get(_dtype(scene), "80.0")
+
+    def rule(node: ast.expr, text: Text) -> str | None:
+        log = called(code, node, ["log"])
+        if log is not None and log.args:
+            return _log_of_exp(code, log.args[0], text, tf)
+        call = called(code, node, ["exp", "expm1", "sinh", "cosh"])
+        if call is not None and call.args:
+            return f"{code.one_line(call.func)}({tf}.minimum({text(call.args[0])}, {most}))"
+        return None
+
+    return rule
+
+
+def _log_of_exp(code: Code, inner: ast.expr, text: Text, tf: str) -> str | None:
+    total = called(code, inner, ["reduce_sum"])
+    if total is not None and total.args:
+        exponential = called(code, total.args[0], ["exp"])
+        if exponential is not None and exponential.args:
+            rest = [f"{k.arg}={text(k.value)}" for k in total.keywords]
+            return f"{tf}.reduce_logsumexp({', '.join([text(exponential.args[0]), *rest])})"
+    if isinstance(inner, ast.BinOp) and isinstance(inner.op, ast.Add):
+        for one, other in ((inner.left, inner.right), (inner.right, inner.left)):
+            exponential = called(code, other, ["exp"])
+            if isinstance(one, ast.Constant) and one.value == 1 and exponential is not None:
+                return f"{tf}.math.softplus({text(exponential.args[0])})"
+    return None
+
+
+def _wider_rule(scene: Scene, code: Code) -> Rule:
+    """What carries the source, in a dtype with more room."""
+    tf = code.tensorflow
+    wide = "float32" if _dtype(scene) in ("float16", "bfloat16") else "float64"
+
+    def rule(node: ast.expr, text: Text) -> str | None:
+        if isinstance(node, ast.Name) and node.id in scene.carriers and _is_value(code, node):
+            return f"{tf}.cast({node.id}, {tf}.{wide})"
+        return None
+
+    return rule
+
+
+def _is_value(code: Code, node: ast.Name) -> bool:
+    """Whether the name stands for a value here: it is not called, assigned or looked into."""
+    parent = code.parent(node)
+    called_ = isinstance(parent, ast.Call) and parent.func is node
+    return isinstance(node.ctx, ast.Load) and not called_ and not isinstance(parent, ast.Attribute)
+
+
+# -- where_branch ---------------------------------------------------------------------------------
+
+
+def inner_where(scene: Scene) -> Repair | None:
+    """A harmless input for the function where the branch is not taken."""
+    if scene.op is None or scene.line is None:
+        return None
+    choice = _choice(scene)
+    if choice is None:
+        return away_from_the_edge(scene) or within_range(scene)
+    condition, taken = choice
+    return scene.by_rule(_safe_rule(scene, _home(scene), condition, taken))
+
+
+def _choice(scene: Scene) -> tuple[str, bool] | None:
+    """The condition of the ``tf.where`` after the guilty op, and whether its value is what is
+    taken where that is true."""
+    assert scene.op is not None
+    after = set(scene.op.outputs)
+    for op in scene.ways.way(scene.call, scene.gradient):
+        if op.index <= scene.op.index or not after.intersection(op.inputs):
+            continue
+        if op.type in ("SelectV2", "Select"):
+            for _, code, statement in scene.statements(op):
+                for node in ast.walk(statement):
+                    call = called(code, node, ["where", "where_v2"])
+                    if call is not None and len(call.args) == 3:
+                        return code.one_line(call.args[0]), op.inputs[1] in after
+        after.update(op.outputs)
+    return None
+
+
+def _safe_rule(scene: Scene, code: Code, condition: str, taken: bool) -> Rule:
+    tf = code.tensorflow
+    assert scene.op is not None
+    names = {*names_of(scene.op.type), "log", "exp", "sqrt", "pow", "reciprocal", "divide"}
+
+    def safe(inner: str) -> str:
+        one = f"{tf}.ones_like({inner})"
+        pair = f"{inner}, {one}" if taken else f"{one}, {inner}"
+        return f"{tf}.where({condition}, {pair})"
+
+    def rule(node: ast.expr, text: Text) -> str | None:
+        choice = called(code, node, ["where", "where_v2"])
+        if choice is not None and len(choice.args) == 3:  # its condition stays as it is
+            words = [code.one_line(choice.args[0]), *(text(a) for a in choice.args[1:])]
+            return f"{code.one_line(choice.func)}({', '.join(words)})"
+        if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Div, ast.Pow)):
+            base = node.right if isinstance(node.op, ast.Div) else node.left
+            if not scene.mentions(base):
+                return None
+            left, right = text(node.left), text(node.right)
+            if isinstance(node.op, ast.Div):
+                return f"{grouped(left)} / {safe(right)}"
+            return f"{safe(left)} ** {grouped(right)}"
+        call = called(code, node, names)
+        if call is None or not call.args:
+            return None
+        place = 1 if dotted(call.func).endswith("divide") and len(call.args) > 1 else 0
+        words = [safe(text(a)) if i == place else text(a) for i, a in enumerate(call.args)]
+        words += [f"{k.arg}={text(k.value)}" for k in call.keywords]
+        return f"{code.one_line(call.func)}({', '.join(words)})"
+
+    return rule
+
+
+# -- nan_input ------------------------------------------------------------------------------------
+
+
+def only_finite(scene: Scene) -> Repair | None:
+    """Zeros where the values are not finite, before the tape listens."""
+    name = _culprit(scene)
+    if not name or scene.block is None:
+        return None
+    cell, code, block = scene.block
+    tf = code.tensorflow
+    line = code.header(block)[0]
+    variable = name in {v.name for v in scene.recording.variables}
+    clean = f"{tf}.where({tf}.math.is_finite({name}), {name}, {tf}.zeros_like({name}))"
+    edits = Edits(code)
+    edits.before(line, f"{name}.assign({clean})" if variable else f"{name} = {clean}")
+    return scene.repair(cell, edits)
+
+
+def _culprit(scene: Scene) -> str:
+    """The name of the first value that is not finite."""
+    recording = scene.recording
+    for tensor in scene.gradient.source_tensors:
+        stats = scene.ways.stats(tensor)
+        if stats is not None and not stats.finite:
+            return scene.source
+    for tensor in scene.op.inputs if scene.op is not None else ():
+        stats = scene.ways.stats(tensor)
+        if stats is not None and not stats.finite and recording.tensors[tensor].name:
+            return recording.tensors[tensor].name
+    for _, code, statement in scene.guilty():
+        modules = {*code.aliases, code.tensorflow, "np", "keras"}
+        functions = {
+            dotted(n.func).partition(".")[0] for n in ast.walk(statement) if isinstance(n, ast.Call)
+        }
+        names = names_in(statement) - scene.carriers - modules - functions
+        if len(names) == 1:
+            return names.pop()
+    return ""

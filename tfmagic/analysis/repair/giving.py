@@ -1,0 +1,441 @@
+"""Repairs of the statement that gives a name its value."""
+
+from __future__ import annotations
+
+import ast
+
+from tfmagic.analysis.code import Code, Edits, dotted, names_in
+from tfmagic.analysis.custom import custom_function
+from tfmagic.analysis.rebinding import assigned, same_place
+from tfmagic.analysis.repair.asking import ask_watched
+from tfmagic.analysis.repair.rewrite import called, grouped, rewrite
+from tfmagic.analysis.repair.scene import Repair, Scene
+
+__all__ = ["as_float", "assign", "inner_tape", "keep_value", "not_zero", "trace_again"]
+
+_MAKERS = ("Variable", "constant", "convert_to_tensor")
+_INDEXED = {"GatherV2", "ResourceGather", "GatherNd", "OneHot", "StridedSlice", "Gather"}
+
+
+# -- rebound ------------------------------------------------------------------------------------
+
+
+def assign(scene: Scene) -> Repair | None:
+    """``W.assign_sub(…)`` where ``W = W - …`` put a tensor in the Variable's place."""
+    for cell, code, statement in scene.guilty():
+        pairs = [
+            (target, value)
+            for target, value in assigned(statement)
+            if same_place(code, target, scene.source)
+        ]
+        if not pairs:
+            continue
+        edits = Edits(code)
+        edits.replace(statement, _assignments(scene, code, statement, pairs[0]))
+        if scene.finding.op is None and scene.block is not None and scene.block[0] == cell:
+            tf, line = code.tensorflow, code.header(scene.block[2])[0]
+            edits.before(line, f"{scene.source} = {tf}.Variable({scene.source})")
+        return scene.repair(cell, edits)
+    return None
+
+
+def _assignments(
+    scene: Scene, code: Code, statement: ast.stmt, mine: tuple[ast.expr, ast.expr]
+) -> str:
+    if isinstance(statement, ast.AugAssign):
+        method = {ast.Sub: "assign_sub", ast.Add: "assign_add"}.get(type(statement.op))
+        target, value = (code.one_line(part) for part in mine)
+        if method:
+            return f"{target}.{method}({value})"
+        new = ast.unparse(ast.BinOp(mine[0], statement.op, mine[1]))
+        return f"{target}.assign({new})"
+    pairs = list(assigned(statement))
+    margin = "\n" + code.indent(statement.lineno)
+    if len(pairs) > 1 and len({id(v) for _, v in pairs}) < len(pairs):  # one call gives them all
+        assert isinstance(statement, ast.Assign)
+        targets, value = code.one_line(statement.targets[0]), code.one_line(pairs[0][1])
+        return f"{targets} = ({code.tensorflow}.Variable(v) for v in {value})"
+    return margin.join(_assignment(scene, code, target, value) for target, value in pairs)
+
+
+def _assignment(scene: Scene, code: Code, target: ast.expr, value: ast.expr) -> str:
+    text = code.one_line(target)
+    if dotted(target) not in {dotted(n) for n in ast.walk(value)} and not isinstance(
+        target, ast.Subscript
+    ):
+        return f"{text} = {code.one_line(value)}"
+    if isinstance(value, ast.ListComp) and len(value.generators) == 1:
+        loop = _loop(code, text, value)
+        if loop:
+            return loop
+    step = _step(code, text, value)
+    if step:
+        return step
+    if _same_form(scene):
+        return f"{text}.assign({code.one_line(value)})"
+    return f"{text} = {code.tensorflow}.Variable({code.one_line(value)})"
+
+
+def _step(code: Code, text: str, value: ast.expr) -> str:
+    """``W - e`` as ``W.assign_sub(e)``; an empty text where it is nothing like that."""
+    if not isinstance(value, ast.BinOp):
+        return ""
+    left, right = code.one_line(value.left), code.one_line(value.right)
+    if isinstance(value.op, ast.Sub) and left == text:
+        return f"{text}.assign_sub({right})"
+    if isinstance(value.op, ast.Add) and text in (left, right):
+        return f"{text}.assign_add({right if left == text else left})"
+    return ""
+
+
+def _loop(code: Code, text: str, value: ast.ListComp) -> str:
+    """``[p - e for p, g in zip(W, grads)]`` as a loop that changes each Variable."""
+    generator = value.generators[0]
+    item = _item_of(code, text, generator)
+    if not item:
+        return ""
+    step = _step(code, item, value.elt) or f"{item}.assign({code.one_line(value.elt)})"
+    over = f"{code.one_line(generator.target)} in {code.one_line(generator.iter)}"
+    margin = "\n" + code.indent(value.lineno) + "    "
+    conditions = "".join(f"if {code.one_line(test)}: " for test in generator.ifs[:1])
+    return (
+        f"for {over.removeprefix('(')}:{margin}{conditions}{step}".replace(") in ", " in ", 1)
+        if (over.startswith("("))
+        else f"for {over}:{margin}{conditions}{step}"
+    )
+
+
+def _item_of(code: Code, text: str, generator: ast.comprehension) -> str:
+    """What the items of ``text`` are called in a comprehension."""
+    target, over = generator.target, generator.iter
+    if code.one_line(over) == text:
+        return code.one_line(target)
+    zipped = called(code, over, ["zip"])
+    if zipped is not None and isinstance(target, ast.Tuple):
+        for part, argument in zip(target.elts, zipped.args, strict=False):
+            if code.one_line(argument) == text:
+                return code.one_line(part)
+    return ""
+
+
+def _same_form(scene: Scene) -> bool:
+    """Whether the tensor has the shape and dtype of a Variable that it was computed from."""
+    recording = scene.recording
+    if scene.op is None or not scene.op.outputs:
+        return False
+    made = recording.tensors[scene.op.outputs[0]]
+    before = {
+        (recording.tensors[t].shape, recording.tensors[t].dtype)
+        for op in scene.ways.to_op(scene.op.index)
+        for t in recording.ops[op].inputs
+        if recording.tensors[t].variable is not None
+    }
+    return (made.shape, made.dtype) in before
+
+
+# -- not_float ----------------------------------------------------------------------------------
+
+
+def as_float(scene: Scene) -> Repair | None:
+    """The source as a floating Variable, where it was given its value."""
+    dtype = scene.gradient.source_dtype
+    if dtype == "string" or _is_index(scene):
+        return ask_watched(scene)
+    root = scene.source
+    found = scene.definition(root) if root.isidentifier() else None
+    if found is None:
+        return _cast_before(scene)
+    cell, code, statement = found
+    assert statement.value is not None
+    edits = Edits(code)
+    watched = scene.heard is not None and scene.heard.watch_of(scene.gradient) is not None
+    edits.replace(statement.value, _floated(code, statement.value, watched))
+    return scene.repair(cell, edits)
+
+
+def _is_index(scene: Scene) -> bool:
+    """Whether the source says which rows are meant: that cannot be moved a little."""
+    own = scene.ways.own(scene.gradient)
+    recording = scene.recording
+    return any(op.type in _INDEXED and own & set(op.inputs[1:]) for op in recording.forward) or any(
+        op.type in ("OneHot",) and own & set(op.inputs[:1]) for op in recording.forward
+    )
+
+
+def _floated(code: Code, value: ast.expr, watched: bool) -> str:
+    tf = code.tensorflow
+    maker = called(code, value, _MAKERS)
+    if maker is None or not maker.args:
+        text = f"{tf}.cast({code.one_line(value)}, {tf}.float32)"
+        return text if watched else f"{tf}.Variable({text})"
+    first = maker.args[0]
+    plain = _literal(first)
+    argument = plain or f"{tf}.cast({code.one_line(first)}, {tf}.float32)"
+    rest = [
+        f"{k.arg}={code.one_line(k.value)}" for k in maker.keywords if k.arg not in ("dtype", None)
+    ]
+    function = code.one_line(maker.func) if watched else f"{tf}.Variable"
+    return f"{function}({', '.join([argument, *rest])})"
+
+
+def _literal(node: ast.expr) -> str:
+    """Whole numbers written out, as floating ones; empty for anything else."""
+    try:
+        value = ast.literal_eval(node)
+    except (ValueError, SyntaxError, TypeError):
+        return ""
+    return repr(new) if (new := _as_floats(value)) is not None else ""
+
+
+def _as_floats(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        parts = [_as_floats(part) for part in value]
+        return None if None in parts else type(value)(parts)
+    if isinstance(value, (int, float)):
+        return float(value)
+    return None
+
+
+def _cast_before(scene: Scene) -> Repair | None:
+    if scene.block is None:
+        return None
+    cell, code, block = scene.block
+    tf = code.tensorflow
+    edits = Edits(code)
+    line = code.header(block)[0]
+    edits.before(line, f"{scene.source} = {tf}.Variable({tf}.cast({scene.source}, {tf}.float32))")
+    return scene.repair(cell, edits)
+
+
+# -- state --------------------------------------------------------------------------------------
+
+
+def keep_value(scene: Scene) -> Repair | None:
+    """The value itself under the name, where it was stored in a variable."""
+    for cell, code, statement in scene.guilty():
+        edits = Edits(code)
+        if _unstored(code, statement, edits):
+            _others_of(code, statement, edits)
+            return scene.repair(cell, edits)
+    return None
+
+
+def _unstored(code: Code, statement: ast.stmt, edits: Edits) -> bool:
+    if isinstance(statement, ast.For):
+        return _unstacked(code, statement, edits)
+    if isinstance(statement, ast.Assign):
+        maker = called(code, statement.value, ["Variable"])
+        if maker is not None and maker.args:
+            edits.replace(statement.value, code.one_line(maker.args[0]))
+            return True
+    text = _plain_assignment(code, statement)
+    if text:
+        edits.replace(statement, text)
+    return bool(text)
+
+
+def _plain_assignment(code: Code, statement: ast.stmt) -> str:
+    """``v = E`` for ``v.assign(E)``; an empty text for anything else."""
+    call = statement.value if isinstance(statement, (ast.Expr, ast.Assign)) else None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute) or not call.args:
+        return ""
+    sign = {"assign": "", "assign_add": "+", "assign_sub": "-"}.get(call.func.attr)
+    if sign is None:
+        return ""
+    target, value = call.func.value, code.one_line(call.args[0])
+    text = code.one_line(target)
+    if isinstance(target, ast.Subscript):
+        if sign or not isinstance(target.slice, ast.Constant):
+            return ""
+        whole, tf = code.one_line(target.value), code.tensorflow
+        at = code.one_line(target.slice)
+        return f"{whole} = {tf}.tensor_scatter_nd_update({whole}, [[{at}]], [{value}])"
+    new = f"{text} {sign} {grouped(value)}" if sign else value
+    inside = code.function(statement)
+    if isinstance(target, ast.Name) and isinstance(inside, ast.FunctionDef):
+        names = {a.arg for a in inside.args.args}
+        if target.id not in names and target.id not in _bound(inside):
+            return f"global {text}\n{code.indent(statement.lineno)}{text} = {new}"
+    return f"{text} = {new}"
+
+
+def _bound(function: ast.FunctionDef) -> set[str]:
+    return {
+        n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+    }
+
+
+def _others_of(code: Code, statement: ast.stmt, edits: Edits) -> None:
+    """The other assignments of the same variable in the same block: it is none any more."""
+    text = _plain_assignment(code, statement)
+    name = text.partition(" = ")[0] if text else ""
+    if not name and isinstance(statement, ast.Assign):
+        name = code.one_line(statement.targets[0])
+    for other in code.block(statement):
+        if other is not statement and other.lineno > statement.lineno:
+            new = _plain_assignment(code, other)
+            if new.startswith(f"{name} = "):
+                edits.replace(other, new)
+
+
+def _unstacked(code: Code, statement: ast.For, edits: Edits) -> bool:
+    """A loop over the tensor itself, where it went over a dataset of it."""
+    made = called(code, statement.iter, ["from_tensor_slices"])
+    if made is None or not made.args:
+        return False
+    edits.replace(statement.iter, f"{code.tensorflow}.unstack({code.one_line(made.args[0])})")
+    return True
+
+
+# -- zero_input -----------------------------------------------------------------------------------
+
+
+def not_zero(scene: Scene) -> Repair | None:
+    """A random beginning where a factor of zero lets nothing through."""
+    return _random_start(scene) or _without_zero(scene)
+
+
+def _random_start(scene: Scene) -> Repair | None:
+    recording = scene.recording
+    if scene.op is None:
+        return None
+    for tensor in scene.op.inputs:
+        info = recording.tensors[tensor]
+        stats = info.value.stats
+        if stats is None or not stats.count or stats.zeros < stats.seen:
+            continue
+        if not info.dtype.startswith(("float", "bfloat")):
+            continue
+        name = info.name
+        found = scene.definition(name) if name.isidentifier() else None
+        if found is not None:
+            return _redefined(scene, found, info.shape or (), info.dtype)
+        if info.variable is not None and name:
+            return _assigned_before(scene, name)
+        named = [n for n in _statement_names(scene) if (d := scene.definition(n)) and _zeros(d[2])]
+        if named:
+            again = scene.definition(named[0])
+            assert again is not None
+            return _redefined(scene, again, info.shape or (), info.dtype)
+    return None
+
+
+def _statement_names(scene: Scene) -> list[str]:
+    for _, _, statement in scene.guilty():
+        return sorted(names_in(statement) - scene.carriers)
+    return []
+
+
+def _zeros(statement: ast.Assign | ast.AnnAssign) -> bool:
+    return statement.value is not None and "zeros" in ast.dump(statement.value)
+
+
+def _redefined(
+    scene: Scene,
+    found: tuple[int, Code, ast.Assign | ast.AnnAssign],
+    shape: tuple[int | None, ...],
+    dtype: str,
+) -> Repair | None:
+    cell, code, statement = found
+    tf = code.tensorflow
+    wanted = "" if dtype == "float32" else f", dtype={tf}.{dtype}"
+    random = f"{tf}.random.normal({shape!r}, stddev=0.1{wanted})"
+
+    def rule(node: ast.expr, text: object) -> str | None:
+        if called(code, node, ["zeros", "zeros_like", "zeros_initializer"]):
+            return random
+        maker = called(code, node, ["Variable", "constant", "convert_to_tensor"])
+        if maker is not None and maker.args and _literal(maker.args[0]):
+            inner = f"{code.one_line(maker.func)}({random})"
+            return inner if called(code, node, ["Variable"]) else random
+        return None
+
+    edits = Edits(code)
+    rewrite(edits, statement, rule)
+    return scene.repair(cell, edits)
+
+
+def _assigned_before(scene: Scene, name: str) -> Repair | None:
+    if scene.block is None:
+        return None
+    cell, code, block = scene.block
+    edits = Edits(code)
+    line, tf = code.header(block)[0], code.tensorflow
+    edits.before(line, f"{name}.assign({tf}.random.normal({name}.shape, stddev=0.1))")
+    return scene.repair(cell, edits)
+
+
+def _without_zero(scene: Scene) -> Repair | None:
+    """``x`` where ``x * 0.0`` was written."""
+
+    def rule(node: ast.expr, text: object) -> str | None:
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+            for zero, other in ((node.left, node.right), (node.right, node.left)):
+                if isinstance(zero, ast.Constant) and zero.value == 0:
+                    return ast.unparse(other)
+        return None
+
+    return scene.by_rule(rule)
+
+
+# -- frozen_at_trace, custom_gradient -------------------------------------------------------------
+
+
+def trace_again(scene: Scene) -> Repair | None:
+    """The function traced afresh, so that it takes in what the name means now."""
+    name = str(dict(scene.finding.values).get("function", ""))
+    for cell, code, statement in scene.guilty():
+        calls = [n for n in ast.walk(statement) if isinstance(n, ast.Call)]
+        mine = [c for c in calls if dotted(c.func).rpartition(".")[2] == name]
+        if not mine and name == "__call__":
+            mine = [c for c in calls if dotted(c.func) not in ("?",) and _is_object(code, c)]
+        if not mine:
+            mine = [c for c in calls if isinstance(c.func, ast.Name) and _is_object(code, c)]
+        if not mine:
+            continue
+        function = code.one_line(mine[0].func) + (".__call__" if name == "__call__" else "")
+        edits = Edits(code)
+        edits.replace(mine[0].func, f"{code.tensorflow}.function({function}.python_function)")
+        return scene.repair(cell, edits)
+    return None
+
+
+def _is_object(code: Code, call: ast.Call) -> bool:
+    root = dotted(call.func).partition(".")[0]
+    return root not in (code.tensorflow, "np", "numpy", "float", "int", "print", "range", "zip")
+
+
+def inner_tape(scene: Scene) -> Repair | None:
+    """A custom gradient that asks a tape of its own: the place to change it stays."""
+    if scene.op is None:
+        return None
+    found = custom_function(scene.recording, scene.op)
+    if found is None:
+        return None
+    cell, code, function = found
+    returns = [s for s in function.body if isinstance(s, ast.Return)]
+    names = [a.arg for a in function.args.args]
+    value = returns[-1].value if returns else None
+    if not names or not isinstance(value, ast.Tuple) or len(value.elts) != 2:
+        return None
+    first = function.body[0].lineno
+    margin = code.indent(first)
+    inputs = names[0] if len(names) == 1 else f"[{', '.join(names)}]"
+    kept = [
+        code.lines[i].decode()
+        for s in function.body
+        if not isinstance(s, (ast.FunctionDef, ast.Return))
+        for i in range(s.lineno - 1, s.end_lineno or s.lineno)
+    ]
+    lines = [
+        f"{margin}with {code.tensorflow}.GradientTape() as inner:",
+        f"{margin}    inner.watch({inputs})",
+        *(f"    {line}" for line in kept),
+        f"{margin}    result = {code.one_line(value.elts[0])}",
+        f"{margin}def grad(upstream):",
+        f"{margin}    return inner.gradient(result, {inputs}, output_gradients=upstream)",
+        f"{margin}return result, grad",
+    ]
+    edits = Edits(code)
+    edits.rows(first, function.end_lineno or first, "\n".join(lines))
+    return scene.repair(cell.index, edits)
