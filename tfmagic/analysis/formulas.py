@@ -15,7 +15,7 @@ from tfmagic.analysis.hand import by_hand, slope
 from tfmagic.analysis.notation import number
 from tfmagic.model.step import Array, Factor, Formula, Network, Pass
 
-__all__ = ["forward", "gradient", "loss", "place", "signed", "symbol", "update"]
+__all__ = ["forward", "gradient", "label", "loss", "place", "signed", "symbol", "update"]
 
 MOST_TERMS = 6
 
@@ -90,7 +90,7 @@ def gradient(network: Network, name: str, index: tuple[int, int]) -> Formula:
     hand = by_hand(network)
     shown = tuple(islice(_ways(network, hand, name, index), MOST_TERMS))
     total, ways = _total(network, hand, name, index), _count(network, name)
-    what = _what(name, index, network.samples > 1)
+    what = label(name, index, network.samples > 1)
     rest = " + …" if ways > len(shown) else ""
     chain = " + ".join(" · ".join(f"∂{f.over}/∂{f.under}" for f in way) for way in shown) + rest
     symbols = " + ".join(" · ".join(f.symbol for f in way) for way in shown) + rest
@@ -102,7 +102,7 @@ def gradient(network: Network, name: str, index: tuple[int, int]) -> Formula:
 
 def update(name: str, index: tuple[int, int], before: float, lr: float, slope_: float) -> Formula:
     """``W − lr · ∂Loss/∂W`` for one weight, from the value ``before`` the step."""
-    what = _what(name, index, many=False)
+    what = label(name, index, many=False)
     after = before - lr * slope_
     steps = (
         f"{what} − lr · ∂Loss/∂{what}",
@@ -244,7 +244,8 @@ def _error(k: int, n: int, many: bool) -> str:
 # --- how it is written -----------------------------------------------------------------------
 
 
-def _what(name: str, index: tuple[int, int], many: bool) -> str:
+def label(name: str, index: tuple[int, int], many: bool) -> str:
+    """How one number is written: a bias with one index, an input without its only sample."""
     if name.startswith("b_"):
         return place(name, index[0])
     return _node(name, *index, many) if name in ("X", "Y") else place(name, *index)

@@ -157,8 +157,8 @@ def landscape(found: Landscape) -> str:
         _text(MARGIN - 5, 22, number(high, 3), "end"),
         _text(MARGIN - 5, 12 + SIDE / 2, second, "end"),
     ]
-    range_ = f"{number(found.least, 3)} … {number(found.most, 3)}"
-    body.append(_text(MARGIN + SIDE / 2, floor + 16, f"Loss {range_}", "middle"))
+    key = say("step.landscape_key", low=number(found.least, 3), high=number(found.most, 3))
+    body.append(_text(MARGIN + SIDE / 2, floor + 16, key, "middle"))
     title = say("step.landscape_alt", first=first, second=second)
     return str(
         Markup(

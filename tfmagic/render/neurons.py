@@ -169,7 +169,7 @@ def _nodes(state: StepState, sample: int, known: set[str]) -> Iterator[tuple[str
             if network.activation[layer] != "linear":
                 lines.append(f"Z {number(Z[i, sample], 4) if there else UNKNOWN}")
             lines.append(number(values[i, sample], 4) if there else UNKNOWN)
-            lines.append(_slope(slopes[i, sample], f"d{name}" in known))
+            lines.append(_slope(slopes[i, sample], f"d{name}" in known, 4))
             yield place(name, i), {"lines": lines, "fill": NODE[0], "line": NODE[1], "width": 1.4}
             if bias is not None:
                 slope = None if dbias is None else dbias[i, 0]
@@ -229,8 +229,8 @@ def _box(part: str, value: Any, slope: Any, told: bool, share: float) -> Iterato
     )
 
 
-def _slope(value: Any, told: bool) -> str:
-    return f"∇ {number(value, 4)}" if told else ""
+def _slope(value: Any, told: bool, digits: int = 5) -> str:
+    return f"∇ {number(value, digits)}" if told else ""
 
 
 def _share(values: Array) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 from tfmagic.errors import OptionError
 from tfmagic.model.step import ACTIVATIONS
 
-__all__ = ["is_model", "layers", "numbers"]
+__all__ = ["is_model", "layers", "numbers", "weight"]
 
 
 def is_model(value: Any) -> bool:
@@ -52,3 +52,9 @@ def numbers(model: Any) -> dict[str, Any]:
         if layer.use_bias:
             found[f"b_{i}"] = np.asarray(layer.bias)
     return found
+
+
+def weight(model: Any, name: str) -> Any:
+    """The variable behind ``W_1`` … ``b_2``."""
+    layer = layers(model)[int(name[-1]) - 1]
+    return layer.kernel if name.startswith("W") else layer.bias

@@ -233,6 +233,11 @@ class TwoLayer:
             network = moved
         return self._change(self._at, made)
 
+    def show_whole(self) -> Self:
+        """Count both passes of this state as asked for; nothing to undo."""
+        self._history[self._at] = _whole(self.state)
+        return self
+
     @property
     def diverged(self) -> bool:
         """Whether a number is no longer finite."""

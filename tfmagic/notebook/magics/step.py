@@ -33,6 +33,7 @@ def step_options() -> Options:
     add("--lr", type=float, metavar="RATE", default=0.05, help="help.step_lr")
     add("--seed", type=int, metavar="N", default=0, help="help.step_seed")
     add("--no-train-bias", dest="train_bias", action="store_false", help="help.step_train_bias")
+    add("--static", action="store_true", help="help.step_static")
     add("-o", dest="output", metavar="NAME", help="help.output")
     add("-q", dest="quiet", action="store_true", help="help.quiet")
     return parser
@@ -64,7 +65,7 @@ class StepMagics(Family):
         if options.output:
             self.shell.user_ns[options.output] = stepper
         if not options.quiet:
-            self._show(stepper)
+            self._show(stepper, "".join(options.expression), static=options.static)
 
     def _stepper(self, options: Any) -> Any:
         from tfmagic.api import two_layer
@@ -75,24 +76,41 @@ class StepMagics(Family):
 
     def _given(self, expression: str) -> dict[str, Any]:
         """The values of the user's expressions, by what they stand for."""
+        from tfmagic.runtime.expression import evaluate
+
+        found = self._expressions(expression)
+        return {name: evaluate(part, self.shell.user_ns, "%tfstep") for name, part in found.items()}
+
+    def _expressions(self, expression: str) -> dict[str, str]:
+        """What each of the user's expressions stands for."""
         from tfmagic.runtime.dense import is_model
         from tfmagic.runtime.expression import evaluate
 
         parts = expression_names(expression) if expression else ()
-        values = [evaluate(part, self.shell.user_ns, "%tfstep") for part in parts]
-        if values and is_model(values[0]):
+        if parts and is_model(evaluate(parts[0], self.shell.user_ns, "%tfstep")):
             names: tuple[str, ...] = ("model", "X", "Y")
         else:
             names = parts if set(parts) <= set(ORDER) else ORDER
-        if len(values) > len(names) or len(set(names)) < len(names):
+        if len(parts) > len(names) or len(set(names)) < len(names):
             raise OptionError("step.expressions", given=expression)
-        return dict(zip(names, values, strict=False))
+        return dict(zip(names, parts, strict=False))
 
-    def _show(self, stepper: Any) -> None:
-        from tfmagic.render.step import StepView
+    def _show(self, stepper: Any, expression: str, *, static: bool) -> None:
+        """The panel where there is a frontend for it, else what it would leave behind."""
+        stepper.show_whole()
+        if static or not hasattr(self.shell, "kernel"):
+            from tfmagic.render.step import StepView
 
-        stepper.backward()
-        show(StepView(stepper.history, stepper.at).mimebundle)
+            show(StepView(stepper.history, stepper.at).mimebundle)
+            return
+        from tfmagic.notebook.panels.step import StepPanel
+
+        StepPanel(stepper, self._link(stepper, expression)).show()
+
+    def _link(self, stepper: Any, expression: str) -> Any:
+        from tfmagic.notebook.panels.step_link import Link
+
+        return Link(self.shell, stepper, self._expressions(expression)) if expression else None
 
     def _show_shapes(self, error: ShapeError) -> None:
         from tfmagic.render.shapes import picture
