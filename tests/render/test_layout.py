@@ -55,7 +55,7 @@ class Broken:
     def __init__(self, key: str, name: str = "broken") -> None:
         self.name, self.key, self.asked = name, key, 0
 
-    def layout(self, dot: str, budget: float) -> str:
+    def layout(self, dot: str, budget: float, form: str = "svg") -> str:
         self.asked += 1
         raise RenderError(self.key, detail=self.name, seconds=budget)
 
@@ -63,7 +63,7 @@ class Broken:
 class Steady:
     name = "steady"
 
-    def layout(self, dot: str, budget: float) -> str:
+    def layout(self, dot: str, budget: float, form: str = "svg") -> str:
         return '<svg xmlns="http://www.w3.org/2000/svg"/>'
 
 

@@ -224,7 +224,7 @@ class Slow:
     def __init__(self, most: int) -> None:
         self.most = most
 
-    def layout(self, text: str, budget: float) -> str:
+    def layout(self, text: str, budget: float, form: str = "svg") -> str:
         if text.count("shape=") > self.most:
             raise RenderError("layout.over_budget", seconds=budget)
         return layout.Embedded().layout(text, 30.0)

@@ -10,7 +10,7 @@ folded, :mod:`tfmagic.analysis.fold` for what is).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -182,7 +182,8 @@ class Sketch:
         if name != self.root.id:
             drawing.around = self._around(fold)
         drawing.draw()
-        return Graph(tuple(drawing.nodes.values()), tuple(drawing.finished_edges()))
+        nodes = tuple(replace(node, cluster="") for node in drawing.nodes.values())
+        return Graph(nodes, tuple(drawing.finished_edges()))
 
     # -- the parts ------------------------------------------------------------------------
 

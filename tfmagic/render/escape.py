@@ -23,6 +23,8 @@ def visible(text: str, *, lines: bool = False) -> str:
     direction of writing around.  White space becomes a blank; with ``lines`` a line
     break stays one.
     """
+    if text.isprintable():  # the common case, told at once
+        return text
     return "".join(_visible(c, lines) for c in text)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from copy import copy
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from markupsafe import Markup
 from tfmagic.analysis import reach
 from tfmagic.analysis.graph import Sketch
 from tfmagic.analysis.history import History, histories
+from tfmagic.errors import OptionError
 from tfmagic.language import say
 from tfmagic.model import Graph, Recording
-from tfmagic.render import files, history, html, tables, text
+from tfmagic.render import files, history, html, page, tables, text
 from tfmagic.render.derivatives import derivatives
 from tfmagic.render.drawing import Drawing
 from tfmagic.render.escape import visible
+from tfmagic.render.scene import Scene
 from tfmagic.render.summary import failure, not_seen, summary
 from tfmagic.render.tables import Table
 
@@ -66,16 +69,30 @@ class GraphView:
             part = _part(subject, focus, only_gradient)
             self.sketch = Sketch(subject, backward=backward, focus=part, marked=marked, by=by)
 
-        def make(coarser: int | None) -> Graph:
-            if isinstance(subject, Graph) or self.sketch is None:
-                return subject  # type: ignore[return-value]
-            if coarser is not None:
-                return self.sketch.graph(limit=min(coarser, limit))
-            return self.sketch.graph(depth=depth, flat=flat, limit=limit, opened=opened)
+        self._options: dict[str, Any] = {"depth": depth, "flat": flat, "limit": limit}
+        self._opened = opened
+        self._layout: dict[str, Any] = {
+            "budget": budget,
+            "engine": engine,
+            "direction": direction,
+        }
+        self._given = subject if isinstance(subject, Graph) else Graph()
+        self._drawing = Drawing(self._make, title=self.title, **self._layout)
 
-        self._drawing = Drawing(
-            make, title=self.title, budget=budget, engine=engine, direction=direction
-        )
+    def _make(self, coarser: int | None) -> Graph:
+        """The graph with at most so many boxes, or the one that was asked for."""
+        if self.sketch is None:
+            return self._given
+        if coarser is not None:
+            return self.sketch.graph(limit=min(coarser, self._options["limit"]))
+        return self.sketch.graph(**self._options, opened=self._opened)
+
+    def with_open(self, opened: Collection[str] | None) -> GraphView:
+        """The same with just these folds open."""
+        other = copy(self)
+        other._opened = self._opened if opened is None else opened
+        other._drawing = Drawing(other._make, title=self.title, **self._layout)
+        return other
 
     # -- the picture ------------------------------------------------------------------
 
@@ -138,11 +155,23 @@ class GraphView:
         makers: dict[str, Callable[[], str]] = {
             ".svg": self.svg,
             ".dot": self.dot,
-            ".html": lambda: html.page(self.title or "tfmagic", self.html()),
+            ".html": self._page,
         }
         if self.recording is not None:
             makers[".json"] = self.recording.to_json
         return files.save(path, makers)
+
+    def scene(self) -> Scene:
+        """The same graph as a picture whose folds open.  Only a recording has one."""
+        if self.recording is None or self.sketch is None:
+            raise OptionError("graph.no_folds")
+        return Scene(self.recording, self.sketch, **self._layout)
+
+    def _page(self) -> str:
+        title = self.title or "tfmagic"
+        if self.recording is None or not self.graph.nodes:
+            return html.page(title, self.html())
+        return page.page(self.scene(), title, self.html())
 
     # -- the parts --------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ def graph_options() -> Options:
     add("--only-gradient", action="store_true", help="help.graph_only_gradient")
     add("--lr", dest="direction", action="store_const", const="LR", help="help.graph_lr")
     add("--td", dest="direction", action="store_const", const="TB", help="help.graph_td")
+    add("-i", "--interactive", action="store_true", help="help.graph_interactive")
     add("--save", metavar="FILE", help="help.graph_save")
     add("-o", dest="output", metavar="NAME", help="help.output")
     add("-q", dest="quiet", action="store_true", help="help.quiet")
@@ -120,5 +121,16 @@ class GraphMagics(Family):
             show_line(say("cells.saved", path=str(path)))
         if options.output:
             self.shell.user_ns[options.output] = view
-        if not options.quiet:
+        if options.interactive and not options.quiet:
+            self._interact(view)
+        elif not options.quiet:
             show(view.mimebundle)
+
+    def _interact(self, view: Any) -> None:
+        """The live picture; of a function's two the traced one, beneath what ran."""
+        from tfmagic.notebook.panels.graph import GraphPanel
+
+        eager = getattr(view, "eager", None)
+        if eager is not None:
+            show(eager.mimebundle)
+        GraphPanel(getattr(view, "traced", view)).show()

@@ -54,14 +54,17 @@ def _static(name: str) -> str:
     return files("tfmagic.notebook").joinpath("static", name).read_text(encoding="utf-8")
 
 
-def script(*names: str) -> str:
-    """The module of one panel, made of these files, with what all panels share before them."""
-    return "\n".join(_static(name) for name in ("panel.js", *names))
+def script(*names: str, library: str = "") -> str:
+    """The module of one panel, made of these files, with what all panels share before them.
+
+    ``library`` is the text of a script from elsewhere that the files stand on.
+    """
+    return "\n".join((_static("panel.js"), library, *map(_static, names)))
 
 
-def style(*names: str) -> str:
+def style(*names: str, library: str = "") -> str:
     """The style sheet of one panel, made of these files, after the shared one."""
-    return "\n".join(_static(name) for name in ("panel.css", *names))
+    return "\n".join((_static("panel.css"), library, *map(_static, names)))
 
 
 class Panel(anywidget.AnyWidget):

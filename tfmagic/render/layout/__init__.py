@@ -14,17 +14,18 @@ can be stopped at any point, and cannot take the kernel down with it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 from tfmagic.errors import OptionError, RenderError
 from tfmagic.render.layout.clean import clean
 from tfmagic.render.layout.command import Command
 from tfmagic.render.layout.embedded import Embedded
 
-__all__ = ["ENGINES", "Engine", "Picture", "svg"]
+__all__ = ["ENGINES", "Engine", "Picture", "places", "svg"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ class Engine(Protocol):
     def name(self) -> str:
         """How a user chooses it."""
 
-    def layout(self, dot: str, budget: float) -> str:
-        """The SVG as Graphviz writes it, within ``budget`` seconds.
+    def layout(self, dot: str, budget: float, form: str = "svg") -> str:
+        """What Graphviz writes in the format ``form``, within ``budget`` seconds.
 
         Raises :class:`~tfmagic.errors.RenderError`: ``layout.no_engine`` where this
         engine is not here, ``layout.failed`` where it broke; these two say nothing about
@@ -73,6 +74,19 @@ def svg(dot_text: str, *, budget: float = 1.0, engine: str = "auto") -> Picture:
     return Picture(clean(drawn), name, perf_counter() - begun)
 
 
+def places(dot_text: str, *, budget: float = 1.0, engine: str = "auto") -> Mapping[str, Any]:
+    """The same layout as figures: Graphviz's ``json0``, positions in points.
+
+    Raises what :func:`svg` raises.
+    """
+    _, text = _first(_chosen(engine), dot_text, budget, "json0")
+    try:
+        found: Mapping[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise RenderError("layout.failed", detail=str(error)) from error
+    return found
+
+
 def _chosen(name: str) -> Sequence[Engine]:
     if name == "auto":
         return ENGINES
@@ -83,12 +97,14 @@ def _chosen(name: str) -> Sequence[Engine]:
     return chosen
 
 
-def _first(engines: Sequence[Engine], dot: str, budget: float) -> tuple[str, str]:
-    """The name and the SVG of the first engine that works; else why the first one broke."""
+def _first(
+    engines: Sequence[Engine], dot: str, budget: float, form: str = "svg"
+) -> tuple[str, str]:
+    """The name and the drawing of the first engine that works; else why the first one broke."""
     failure: RenderError | None = None
     for engine in engines:
         try:
-            return engine.name, engine.layout(dot, budget)
+            return engine.name, engine.layout(dot, budget, form)
         except RenderError as error:
             if error.key == "layout.failed":
                 failure = failure or error

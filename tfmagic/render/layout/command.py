@@ -16,12 +16,12 @@ class Command:
 
     name = "dot"
 
-    def layout(self, dot: str, budget: float) -> str:
+    def layout(self, dot: str, budget: float, form: str = "svg") -> str:
         """SVG for ``dot``, or a RenderError (see :class:`tfmagic.render.layout.Engine`)."""
         program = shutil.which("dot")
         if program is None:
             raise RenderError("layout.no_engine")
-        done = _run(program, dot, budget)
+        done = _run(program, dot, budget, form)
         if done.returncode == 0:
             return done.stdout.decode("utf-8", "replace")
         detail = done.stderr.decode("utf-8", "replace").strip()
@@ -30,10 +30,10 @@ class Command:
         raise RenderError(key, detail=detail or f"dot: {done.returncode}")
 
 
-def _run(program: str, dot: str, budget: float) -> subprocess.CompletedProcess[bytes]:
+def _run(program: str, dot: str, budget: float, form: str) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(
-            [program, "-Tsvg"],
+            [program, f"-T{form}"],
             input=dot.encode("utf-8", "replace"),
             capture_output=True,
             timeout=min(budget, threading.TIMEOUT_MAX),

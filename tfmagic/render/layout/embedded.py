@@ -37,10 +37,10 @@ class Embedded:
         # The clock that stops a layout is the machine's, so one layout runs at a time.
         self._turn = threading.Lock()
 
-    def layout(self, dot: str, budget: float) -> str:
+    def layout(self, dot: str, budget: float, form: str = "svg") -> str:
         """SVG for ``dot``, or a RenderError (see :class:`tfmagic.render.layout.Engine`)."""
         with self._turn:
-            return _run(_ready(), dot, budget)
+            return _run(_ready(), dot, budget, form)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def _clock(engine: Engine, budget: float) -> Iterator[None]:
         timer.join()
 
 
-def _run(machine: _Machine, dot: str, budget: float) -> str:
+def _run(machine: _Machine, dot: str, budget: float, form: str) -> str:
     import wasmtime
 
     # Nothing of the process is lent to it: no folder, no environment, no standard streams.
@@ -105,7 +105,7 @@ def _run(machine: _Machine, dot: str, budget: float) -> str:
         # Before the clock starts: the deadline counts from the epoch of this moment.
         store.set_epoch_deadline(1)
         with _clock(machine.engine, budget):
-            return _Instance(machine, store).render(dot)
+            return _Instance(machine, store).render(dot, form)
     except wasmtime.Trap as trap:
         if trap.trap_code is wasmtime.TrapCode.INTERRUPT:
             raise RenderError("layout.over_budget", seconds=budget) from trap
@@ -125,10 +125,10 @@ class _Instance:
         self._exports: Any = machine.linker.instantiate(store, machine.module).exports(store)
         self._memory: Any = self._exports["memory"]
 
-    def render(self, dot: str) -> str:
+    def render(self, dot: str, form: str) -> str:
         """The C function ``graphviz_render(dot, format, engine, &length)``."""
         length = self._call("malloc", _POINTER)
-        texts = [self._put(text) for text in (dot, "svg", "dot")]
+        texts = [self._put(text) for text in (dot, form, "dot")]
         result = self._call("graphviz_render", *texts, length)
         if not result:
             raise RenderError("layout.bad_dot", detail=self._last_error())

@@ -1,0 +1,205 @@
+"""The live graph as a reader meets it: in JupyterLab, by keyboard alone, reopened, in a file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+LOAD = "%load_ext tfmagic\n%config TFMagic.lang = 'en'"
+NETWORK = """%%tape -q
+import tensorflow as tf, keras
+model = keras.Sequential([keras.Input((4,)), *[keras.layers.Dense(4, activation="tanh", name=f"dense_{i}") for i in range(30)]])
+x = tf.ones((2, 4))
+loss = tf.reduce_mean(model(x))"""
+
+# Thirty names that would do something, were they ever read as anything but text.
+HOSTILE = [
+    *("<script>window.ran = 1</script>", "</script><script>window.ran = 1</script>"),
+    *("</title><svg onload=window.ran=1>", "<img src=x onerror=window.ran=1>", "javascript:window.ran=1"),
+    *("'\"><b>bold</b>", "\"; window.ran = 1; \"", "'); window.ran = 1; ('", "${window.ran = 1}", "{{window.ran}}"),
+    *("a\\nb\\lc\\rd", "back\\\\slash", "new\nline", "tab\there", "nul\0byte", "\x1b[31mred", "%s %d %n"),
+    *("{brace} [bracket] |bar|", "a -> b; c", "-- comment", "/* comment */", "&lt;b&gt; &amp; &#60;", "]]>"),
+    *("\u202ertl override", "שלום עולם", "مرحبا", "🧑‍🤝‍🧑 👍🏽 🏳️‍🌈", "한국어 이름", "__proto__", "x" * 10_000),
+]  # fmt: skip
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[[Path], Any]]:
+    """A function that opens a file offline, and fails where the page raises."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, offline=True)
+    errors: list[str] = []
+
+    def show(path: Path) -> Any:
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(path.as_uri())
+        page.locator(".tfg-box").first.wait_for()
+        return page
+
+    yield show
+    context.close()
+    assert not errors
+
+
+def test_folds_open_and_close_in_lab(run_in_lab: Callable[..., Any], tmp_path: Path) -> None:
+    page = run_in_lab([LOAD, NETWORK, "%tfgraph -i"])
+    boxes = page.locator(".tfm-panel .tfg-box")
+    boxes.first.wait_for()
+    assert not page.locator(".tfmagic-snapshot").is_visible()
+    for name in ("dense_3", "dense_4", "dense_5"):
+        page.get_by_role("button", name="Show all").click()
+        fold = page.locator(f".tfg-box[aria-label^='{name},']")
+        fold.click()
+        page.locator(f".tfg-box[aria-label^='{name},'][aria-expanded=true]").wait_for()
+    assert page.locator(".tfg-box[aria-label^='MatMul']").count() >= 3
+    page.get_by_role("button", name="Show all").click()
+    page.locator(".tfg-box[aria-label^='MatMul']").first.hover()
+    details = page.locator(".tfg-details")
+    assert "(2, 4)" in details.inner_text() and "float32" in details.inner_text()
+    page.locator(".tfg input").fill("dense_29")
+    page.locator(".tfg-results button", has_text="dense_29").first.click()
+    page.locator(".tfg-box[aria-label^='dense_29']:focus").wait_for()
+    page.screenshot(path=tmp_path / "panel.png")
+    page.locator(".tfmagic-snapshot img").wait_for(state="attached")
+
+
+def test_a_saved_notebook_shows_the_picture_without_a_kernel(
+    run_in_lab: Callable[..., Any], lab: Any, browser: Any
+) -> None:
+    page = run_in_lab([LOAD, NETWORK, "%tfgraph -i"])
+    page.locator(".tfm-panel .tfg-box").first.wait_for()
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    name = "test_a_saved_notebook_shows_the_picture_without_a_kernel.ipynb"
+    saved = lab.folder / name
+    page.wait_for_timeout(1000)
+    assert len(saved.read_text()) < 400_000
+    command = [sys.executable, "-m", "nbconvert", "--to", "html", str(saved)]
+    subprocess.run(command, check=True, capture_output=True)
+    context = browser.new_context(offline=True)
+    still = context.new_page()
+    still.goto(saved.with_suffix(".html").as_uri())
+    picture = still.locator(".tfmagic-snapshot img").first
+    picture.wait_for()
+    assert picture.evaluate("image => image.naturalWidth") > 150
+    assert not still.locator(".tfm-panel .tfg-box").count()
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def recording() -> Any:
+    """A network of thirty layers, recorded."""
+    import keras
+    import tensorflow as tf
+
+    import tfmagic
+
+    layers = [keras.layers.Dense(4, activation="tanh", name=f"dense_{i}") for i in range(30)]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    with tfmagic.record() as rec:
+        loss = tf.reduce_mean(model(tf.ones((2, 4))))
+    rec.gradient(loss, model.trainable_variables[:2])
+    return rec.recording
+
+
+def test_a_file_is_used_by_keyboard_alone(
+    recording: Any, open_page: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    import tfmagic
+
+    page = open_page(tfmagic.graph(recording, "net").save(tmp_path / "net.html"))
+    keys = page.keyboard
+    keys.press("Tab")
+    for _ in range(12):
+        if page.evaluate("document.activeElement.classList.contains('tfg-box')"):
+            break
+        keys.press("Tab")
+    keys.press("/")
+    keys.type("dense_17")
+    page.locator(".tfg-results button").first.wait_for()
+    keys.press("Enter")
+    page.locator(".tfg-box[aria-label^='dense_17']:focus").wait_for()
+    keys.press("Enter")
+    page.locator(".tfg-box[aria-label^='dense_17'][aria-expanded=true]").wait_for()
+    keys.press("ArrowDown")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')")
+    keys.press("w")
+    page.locator(".tfg-verdict", has_text="lead to the target").wait_for()
+    assert page.locator(".tfg-edge.tfg-red").count() > 3
+    page.locator(".tfg-box[aria-label^='dense_17']").focus()
+    keys.press("Enter")
+    page.locator(".tfg-box[aria-label^='dense_17'][aria-expanded=false]").wait_for()
+
+
+def test_opening_a_fold_keeps_the_order_of_the_others(
+    recording: Any, open_page: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    import tfmagic
+
+    page = open_page(tfmagic.graph(recording, "net").save(tmp_path / "net.html"))
+    order = """() => [...document.querySelectorAll(".tfg-box")].map(box => [
+        box.getAttribute("aria-label").split(",")[0], box.getBoundingClientRect().y]).filter(
+        ([name]) => name.startsWith("dense_")).sort((a, b) => a[1] - b[1]).map(([name]) => name)"""
+    before = page.evaluate(order)
+    for name in before[3:5]:
+        page.locator(f".tfg-box[aria-label^='{name},']").first.focus()
+        page.keyboard.press("Enter")
+        page.locator(f".tfg-box[aria-label^='{name},'][aria-expanded=true]").wait_for()
+    after = [name for name in dict.fromkeys(page.evaluate(order)) if name in before]
+    assert after == list(dict.fromkeys(before)) and len(before) > 5
+
+
+def test_colours_have_a_legend(
+    recording: Any, open_page: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    import tfmagic
+
+    page = open_page(tfmagic.graph(recording, "net").save(tmp_path / "net.html"))
+    for mode in page.locator(".tfg select option").evaluate_all("all => all.map(o => o.value)"):
+        page.locator(".tfg select").select_option(mode)
+        assert page.locator(".tfg-key").count()
+    page.locator(".tfg select").select_option("time")
+    assert "…" in page.locator(".tfg-legend").inner_text()
+
+
+def test_names_that_want_to_run_are_shown_as_text(
+    open_page: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    import tensorflow as tf
+
+    import tfmagic
+    from tfmagic.model import Line, Op, Recording, TensorInfo
+
+    assert len(HOSTILE) == 30 and tf is not None
+    tensors, ops = [TensorInfo(0, (2,), "float32", "", role="input", name="x")], []
+    for i, name in enumerate(HOSTILE):
+        ops.append(Op(i, "Neg", inputs=(i,), outputs=(i + 1,), scope=name, line=i, device=name))
+        tensors.append(TensorInfo(i + 1, (2,), name, name, op=i, name=name))
+    lines = tuple(Line(i, 0, i + 1, name) for i, name in enumerate(HOSTILE))
+    from tfmagic.model import Cell
+
+    made = Recording(ops=tuple(ops), tensors=tuple(tensors), lines=lines, cells=(Cell(0, "c", ""),))
+    view = tfmagic.graph(made, HOSTILE[1])
+    page = open_page(view.save(tmp_path / "evil.html"))
+    shown = " ".join(page.locator(".tfg-box").evaluate_all("all => all.map(b => b.ariaLabel)"))
+    for name in (
+        "<script>window.ran = 1</script>",
+        "javascript:window.ran=1",
+        "한국어 이름",
+        "__proto__",
+    ):
+        assert name in shown
+    for box in page.locator(".tfg-box").all()[:40]:
+        box.dispatch_event("mouseenter")
+    for mode in ("device", "dtype"):
+        page.locator(".tfg select").select_option(mode)
+    page.locator(".tfg input").fill("script")
+    page.locator(".tfg-results button").first.wait_for()
+    assert page.evaluate("window.ran") is None
+    assert page.locator("body b, body img[onerror]").count() == 0

@@ -1,0 +1,57 @@
+"""``%tfgraph -i``: what the panel answers, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+NETWORK = """%%tape -q
+import tensorflow as tf
+W = tf.Variable([[0.5, 0.1], [0.2, 0.3]])
+x = tf.ones((2, 1))
+for _ in range(12):
+    x = tf.nn.relu(tf.matmul(W, x))
+Loss = tf.reduce_sum(x)
+"""
+
+
+@pytest.fixture
+def panel(shell: Any) -> Any:
+    from tfmagic.notebook.panels import base
+    from tfmagic.notebook.panels.graph import GraphPanel
+
+    shell.run_cell(NETWORK)
+    shell.run_line_magic("tfgraph", "-i")
+    (made,) = [p for p in base._open.values() if isinstance(p, GraphPanel)]
+    yield made
+    made.close()
+
+
+def test_the_first_answer_draws_the_open_folds(panel: Any) -> None:
+    first = panel.answer("hello", {})
+    assert set(first["levels"]) == set(first["open"]) and first["root"] in first["open"]
+    assert len(json.dumps(first)) < 100_000
+
+
+def test_a_fold_is_opened_and_the_snapshot_follows(panel: Any) -> None:
+    loop = next(f for f in panel._scene.sketch.folds.values() if f.kind == "repeat")
+    box = f"{loop.title} (folded ops)"
+    assert box not in panel.snapshot()["text/plain"]
+    panel.answer("opened", {"open": ["f0", "no such fold"]})
+    assert box in panel.snapshot()["text/plain"]
+    level = panel.answer("level", {"fold": loop.id})["levels"][loop.id]
+    assert level["nodes"]
+
+
+def test_questions_about_what_is_not_there_are_errors_in_the_panel(panel: Any) -> None:
+    sent: list[Any] = []
+    panel.send = lambda content, buffers=None: sent.append(content)
+    message = {"view": "v", "seq": 1, "kind": "level", "content": {"fold": "nope"}}
+    panel._receive(panel, message, [])
+    assert "KeyError" in sent[-1]["error"]
+
+
+def test_what_a_panel_adds_to_a_notebook_is_small(panel: Any) -> None:
+    assert len(panel._esm) + len(panel._css) < 60_000

@@ -1,0 +1,200 @@
+"""What is told of one box when it is looked at closely, and what it is coloured by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tfmagic.analysis.notation import (
+    compact,
+    device,
+    duration,
+    number,
+    shape,
+    shorten,
+    size,
+    value_lines,
+)
+from tfmagic.analysis.tree import line_span
+from tfmagic.language import say
+from tfmagic.model import Gradient, Node, Op, Recording, TensorInfo, Value
+
+__all__ = ["MEASURES", "Details", "steps_to_target"]
+
+#: What boxes can be coloured by.
+MEASURES = ("device", "time", "gradient", "dtype", "bytes")
+_LONGEST = 160
+
+Rows = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Details:
+    """Looks boxes of one recording up.
+
+    ``seconds`` are times of ops by index, measured by replay; without them the time is
+    that of the recorded run, an upper bound with Python in it.
+    """
+
+    recording: Recording
+    seconds: dict[int, float] | None = None
+
+    def rows(self, node: Node) -> Rows:
+        """Label and text of all that is known."""
+        return tuple((say(f"detail.{key}"), text) for key, text in self._rows(node) if text)
+
+    def measures(self, node: Node) -> dict[str, str | float]:
+        """What the box is coloured by: words for device and dtype, else figures."""
+        ops = [self.recording.ops[i] for i in node.ops]
+        outputs = [self.recording.tensors[t] for op in ops for t in op.outputs]
+        if not ops:
+            outputs = [t for t in (self._tensor(node),) if t is not None]
+        found: dict[str, str | float] = {}
+        devices = {device(d) for d in (op.device for op in ops) if d}
+        devices = devices or {device(t.device) for t in outputs if t.device}
+        dtypes = {t.dtype for t in outputs if t.dtype}
+        for key, words in (("device", devices), ("dtype", dtypes)):
+            if words:
+                found[key] = words.pop() if len(words) == 1 else say("detail.several")
+        if ops and (spent := self._time(ops)):
+            found["time"] = spent
+        if total := sum(t.bytes for t in outputs):
+            found["bytes"] = total
+        norms = [n for t in outputs if (n := self._norm(t)) is not None]
+        if node.variable is not None:
+            norms = [n for n in (self._asked_norm(node.variable),) if n is not None]
+        if norms:
+            found["gradient"] = max(norms)
+        return found
+
+    # -- rows -----------------------------------------------------------------------------
+
+    def _rows(self, node: Node) -> Iterator[tuple[str, str]]:
+        ops = [self.recording.ops[i] for i in node.ops]
+        if len(ops) > 1:
+            yield from self._of_fold(ops)
+            return
+        tensor = self._tensor(node)
+        if ops:
+            yield "op", ops[0].function or ops[0].type
+        if node.variable is not None:
+            yield from self._of_variable(node.variable)
+        elif tensor is not None:
+            yield from self._of_tensor(tensor)
+        if ops:
+            yield from self._of_op(ops[0])
+
+    def _of_tensor(self, tensor: TensorInfo) -> Iterator[tuple[str, str]]:
+        yield "name", tensor.name
+        yield "shape", shape(tensor.shape) if tensor.shape is not None else ""
+        yield "dtype", tensor.dtype
+        yield "bytes", size(tensor.bytes) if tensor.bytes else ""
+        yield "value", _value(tensor.value)
+        holder = self.recording.gradient_of.get(tensor.id)
+        if holder is not None:
+            yield "gradient", _value(self.recording.tensors[holder].value)
+        if tensor.op is None:
+            yield "device", device(tensor.device)
+
+    def _of_variable(self, key: int) -> Iterator[tuple[str, str]]:
+        info = self.recording.variables[key]
+        yield "name", info.name or info.label
+        yield "shape", shape(info.shape) if info.shape is not None else ""
+        yield "dtype", info.dtype
+        yield "trainable", say("report.yes" if info.trainable else "report.no")
+        yield "device", device(info.device)
+        yield "value", _value(info.value)
+        for asked in self._asked(key):
+            yield "gradient", "None" if asked.value is None else _value(asked.value)
+            if asked.verdict is not None:
+                yield "verdict", f"{asked.verdict.code}: {asked.verdict.message}".rstrip(": ")
+
+    def _of_op(self, op: Op) -> Iterator[tuple[str, str]]:
+        yield "device", device(op.device)
+        yield from self._timed([op])
+        if op.line is not None:
+            line = self.recording.lines[op.line]
+            yield "line", f"{line.number}: {shorten(line.text, 80)}"
+        yield "function", " › ".join(f.function for f in op.stack if f.function)
+        yield "scope", op.scope
+        if op.differentiates is not None:
+            yield "differentiates", self.recording.ops[op.differentiates].type
+
+    def _of_fold(self, ops: list[Op]) -> Iterator[tuple[str, str]]:
+        kinds: dict[str, int] = {}
+        for op in ops:
+            kinds[op.type] = kinds.get(op.type, 0) + 1
+        most = sorted(kinds.items(), key=lambda item: -item[1])
+        yield "ops", f"{len(ops):,}"
+        told = ", ".join(f"{kind} × {count:,}" if count > 1 else kind for kind, count in most[:6])
+        yield "kinds", told + (", …" if len(most) > 6 else "")
+        yield "device", ", ".join(sorted({device(op.device) for op in ops if op.device}))
+        yield from self._timed(ops)
+        total = sum(self.recording.tensors[t].bytes for op in ops for t in op.outputs)
+        yield "made", size(total) if total else ""
+        lines = [self.recording.lines[op.line].number for op in ops if op.line is not None]
+        yield "line", line_span(lines) if lines else ""
+
+    def _timed(self, ops: list[Op]) -> Iterator[tuple[str, str]]:
+        spent = self._time(ops)
+        if spent:
+            yield ("time_recorded" if self.seconds is None else "time_replayed"), duration(spent)
+
+    def _time(self, ops: list[Op]) -> float:
+        if self.seconds is None:
+            return sum(op.duration for op in ops)
+        return sum(self.seconds.get(op.index, 0.0) for op in ops)
+
+    # -- lookups --------------------------------------------------------------------------
+
+    def _tensor(self, node: Node) -> TensorInfo | None:
+        return None if node.tensor is None else self.recording.tensors[node.tensor]
+
+    def _asked(self, variable: int) -> Iterator[Gradient]:
+        """The last answer of each gradient call about a variable."""
+        for call in self.recording.gradients[-1:]:
+            yield from (g for g in call.gradients if g.variable == variable)
+
+    def _asked_norm(self, variable: int) -> float | None:
+        for asked in self._asked(variable):
+            if asked.value is not None and asked.value.stats is not None:
+                return asked.value.stats.norm
+        return None
+
+    def _norm(self, tensor: TensorInfo) -> float | None:
+        holder = self.recording.gradient_of.get(tensor.id)
+        stats = None if holder is None else self.recording.tensors[holder].value.stats
+        return None if stats is None else stats.norm
+
+
+def steps_to_target(recording: Recording) -> dict[int, int | None]:
+    """For each forward op that leads to what is differentiated the next op on a shortest way.
+
+    None stands for the op whose result it is.
+    """
+    made = (recording.tensors[t].op for call in recording.gradients for t in call.target_tensors)
+    steps: dict[int, int | None] = dict.fromkeys(sorted({op for op in made if op is not None}))
+    todo = list(steps)
+    for op in todo:
+        for tensor in recording.ops[op].inputs:
+            maker = recording.tensors[tensor].op
+            if maker is None or maker in steps or recording.ops[maker].kind != "forward":
+                continue
+            steps[maker] = op
+            todo.append(maker)
+    return steps
+
+
+def _value(value: Value) -> str:
+    lines = value_lines(value)
+    if lines:
+        return " ".join(line.strip() for line in lines)
+    stats = value.stats
+    if stats is None:
+        return shorten(compact(value.data), _LONGEST) if value.data is not None else ""
+    about = "≈ " if stats.sampled else ""
+    parts = [f"‖·‖ = {about}{number(stats.norm, 4)}"] if stats.norm is not None else []
+    if stats.min is not None:
+        parts.append(f"{number(stats.min, 4)} … {number(stats.max, 4)}")
+    parts += [f"{word} {n}" for word, n in (("NaN", stats.nan), ("inf", stats.inf)) if n]
+    return " · ".join(parts)
