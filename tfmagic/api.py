@@ -128,6 +128,7 @@ def bench(
     namespace: Mapping[str, Any] | None = None,
     setup: str = "",
     devices: Sequence[str] = (),
+    modes: Sequence[str] = (),
     loops: int | None = None,
     repeat: int | None = None,
     budget: float = 2.0,
@@ -140,7 +141,7 @@ def bench(
 
     ``statement`` and ``setup`` are source code that reads its names from ``namespace``, or
     ``statement`` is a function without arguments.  ``devices`` are names such as ``"GPU:0"``,
-    or ``"all"``.  ``budget`` is in seconds, for each variant; ``loops`` (runs in a block) and
+    or ``"all"``; ``modes`` are ``"eager"``, ``"function"`` and ``"xla"``.  ``budget`` is in seconds, for each variant; ``loops`` (runs in a block) and
     ``repeat`` (blocks) set both by hand, as ``-n`` and ``-r`` of ``%timeit`` do.
     ``precision`` are significant digits.  Whatever the statement changes of random state and
     of the variables it reaches is put back.
@@ -157,6 +158,7 @@ def bench(
         title=title or (statement if isinstance(statement, str) else _name(statement)),
         setup=setup,
         devices=tuple(devices),
+        modes=tuple(modes),
         plan=Plan(budget=budget, loops=loops, repeat=repeat),
     )
     return BenchResult(measure(request, progress=progress), precision, verbose=verbose)

@@ -10,7 +10,7 @@ from statistics import median
 from tfmagic.analysis.statistics import Interval, paired_ratio
 from tfmagic.model.bench import Bench, Comparison, Remark, Timing
 
-__all__ = ["compared", "contended", "differences", "naive_remark"]
+__all__ = ["compared", "contended", "differences", "naive_remark", "pays_after"]
 
 #: A difference is claimed where the 99 % interval of the ratio does not hold 1, and the
 #: ratio is at least this far from it: two copies of one loop differ by less, for good, by
@@ -43,6 +43,8 @@ def compared(a: Timing, b: Timing, resolution: float | None = None) -> Compariso
     for timing in (a, b):
         if timing.median is None:
             return Comparison(a.name, b.name, "unclear", "reason_failed", values=_named(timing))
+    if _work(a) != _work(b):
+        return Comparison(a.name, b.name, "unclear", "reason_other_work")
     pairs = _pairs(a, b)
     found = paired_ratio([x for x, _ in pairs], [y for _, y in pairs], CLAIM_LEVEL)
     if found is None or found.low is None or found.high is None or found.effective < LEAST_PAIRS:
@@ -83,6 +85,23 @@ def _by_round(timing: Timing) -> dict[int, float]:
 def contended(timing: Timing) -> bool:
     """Whether most blocks were spoilt: then none can be left out for it."""
     return bool(timing.times) and len(timing.spoilt) > CONTENDED * len(timing.times)
+
+
+def _work(timing: Timing) -> dict[str, int]:
+    """What a variant left undone, by kind of op."""
+    return {count.type: count.eager - count.ran for count in timing.ops}
+
+
+def pays_after(plain: Timing, compiled: Timing) -> int | None:
+    """The run from which a compiled variant has made up for its tracing and first run.
+
+    None where it never does, or where its times are not known.
+    """
+    if plain.median is None or compiled.median is None or compiled.first is None:
+        return None
+    gain = plain.median - compiled.median
+    cost = (compiled.trace or 0.0) + compiled.first - compiled.median
+    return max(1, math.ceil(cost / gain)) if gain > 0 else None
 
 
 def _named(timing: Timing) -> tuple[tuple[str, str], ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from tfmagic.analysis.bench import contended, differences, naive_remark, spoilt_counts
+from tfmagic.analysis.bench import contended, differences, naive_remark, pays_after, spoilt_counts
 from tfmagic.analysis.notation import UNKNOWN_SIGN, timed
 from tfmagic.language import say
 from tfmagic.model.bench import Bench, Comparison, Remark, Timing
@@ -73,7 +73,7 @@ class BenchResult:
 
     def table(self) -> Table:
         """One row for each variant."""
-        columns = (
+        columns = [
             Column(say("report.device")),
             Column(say("bench.mode")),
             Column(say("bench.per_run"), "right"),
@@ -81,14 +81,19 @@ class BenchResult:
             Column(say("bench.against")),
             Column(say("bench.naive"), "right"),
             Column(say("bench.first"), "right", spare=1),
-        )
+        ]
+        if self._traced():
+            columns.append(Column(say("bench.trace"), "right", spare=2))
         verdicts = {(c.a, c.b): c for c in differences(self.bench)}
         first = self.timings[0].name if self.timings else ""
         rows = tuple(self._row(t, verdicts.get((first, t.name))) for t in self.timings)
-        return Table(say("bench.caption"), columns, rows)
+        return Table(say("bench.caption"), tuple(columns), rows)
+
+    def _traced(self) -> bool:
+        return any(timing.trace is not None for timing in self.timings)
 
     def _row(self, timing: Timing, verdict: Comparison | None) -> Row:
-        cells = (
+        cells = [
             visible(timing.device),
             timing.mode,
             timed(timing.median, self.digits),
@@ -96,9 +101,15 @@ class BenchResult:
             verdict_words(verdict) if verdict else UNKNOWN_SIGN,
             timed(timing.naive, self.digits),
             timed(timing.first, self.digits),
-        )
-        tone = "bad" if timing.problem else _TONES.get(verdict.verdict, "") if verdict else ""
-        return Row(cells, tone, " ".join(self._remarks(timing, verdict)))
+        ]
+        if self._traced():
+            cells.append(timed(timing.trace, self.digits))
+        tone = _TONES.get(verdict.verdict, "") if verdict else ""
+        if timing.problem or any(r.code == "elsewhere_all" for r in timing.remarks):
+            tone = "bad"
+        elif timing.ops:
+            tone = "warn"
+        return Row(tuple(cells), tone, " ".join(self._remarks(timing, verdict)))
 
     def _interval(self, timing: Timing) -> str:
         if timing.low is None or timing.high is None or timing.spread is None:
@@ -113,6 +124,12 @@ class BenchResult:
             yield say("bench.no_interval", n=len(timing.times))
         if verdict is not None and verdict.verdict == "unclear":
             yield say(f"bench.{verdict.reason}", **_values(verdict.values))
+        if timing.ops:
+            worst = timing.ops[0]
+            yield say("bench.left_out", ran=worst.ran, eager=worst.eager, type=visible(worst.type))
+        yield from self._break_even(timing, verdict)
+        if timing.latency and timing.median and timing.latency > 1.25 * timing.median:
+            yield say("bench.latency", time=timed(timing.latency, self.digits))
         explained = naive_remark(timing)
         if explained is not None:
             yield _said(explained)
@@ -120,6 +137,16 @@ class BenchResult:
             yield say("bench.contended", n=len(timing.spoilt), blocks=len(timing.times))
         for remark in timing.remarks:
             yield _said(remark)
+
+    def _break_even(self, timing: Timing, verdict: Comparison | None) -> Iterator[str]:
+        """From which run on a compiled variant pays, where it is faster at all."""
+        first = self.timings[0]
+        if verdict is None or verdict.verdict != "faster" or timing.trace is None:
+            return
+        if (first.device, first.mode) == (timing.device, "eager"):
+            run = pays_after(first, timing)
+            if run is not None:
+                yield say("bench.pays_after", mode=timing.mode, run=f"{run:,}")
 
     def _notes(self) -> list[str]:
         notes = [_said(remark) for remark in self.bench.remarks]
@@ -173,5 +200,3 @@ def _method(timing: Timing, digits: int) -> Iterator[str]:
         yield say("bench.first_use", time=timed(timing.first_use, digits))
     if timing.sync is not None:
         yield say("bench.sync", time=timed(timing.sync, digits))
-    if timing.latency is not None:
-        yield say("bench.latency", time=timed(timing.latency, digits))

@@ -65,6 +65,9 @@ NAMES = {
     "tape_pop": PrivateName(_EAGER + "backprop", "GradientTape._pop_tape", "tape events"),
     "gradient_registry": PrivateName(_FRAMEWORK + "ops", "_gradient_registry", "verdicts"),
     "async_wait": PrivateName(_EAGER + "context", "async_wait", "timing"),
+    "capture_threshold": PrivateName(
+        "tensorflow.core.function.capture.capture_container", "_EAGER_CONST_THRESHOLD", "timing"
+    ),
     "generator": PrivateName(_RANDOM, "Generator", "random state"),
     "list_devices": PrivateName(_C, "TFE_ContextListDevices", "memory limits"),
     "device_sizes": PrivateName(_SESSION, "TF_DeviceListMemoryBytes", "memory limits"),
@@ -322,6 +325,37 @@ def async_wait() -> None:
         tf.test.experimental.sync_devices()
     else:
         _found["async_wait"]()
+
+
+@contextlib.contextmanager
+def graphs_collected() -> Iterator[list[tuple[Any, list[Any]]]]:
+    """Graphs of functions that run first inside the block: before optimisation, and the
+    parts that are left to be executed.
+
+    The list is filled when the block ends; it stays empty where TensorFlow tells nothing.
+    """
+    here, graphs = context(), list[tuple[Any, list[Any]]]()
+    if not hasattr(here, "enable_graph_collection"):
+        yield graphs
+        return
+    here.enable_graph_collection()
+    try:
+        yield graphs
+        found = here.export_run_metadata().function_graphs
+        graphs += [(g.pre_optimization_graph, list(g.partition_graphs)) for g in found]
+    finally:
+        here.disable_graph_collection()
+
+
+@contextlib.contextmanager
+def captures_as_arguments() -> Iterator[None]:
+    """Inside the block a small tensor that a function captures is no constant of its graph."""
+    if _found["capture_threshold"] is None:
+        yield
+        return
+    name = NAMES["capture_threshold"]
+    with replaced(importlib.import_module(name.module), name.attribute, -1):
+        yield
 
 
 def current_device() -> str:

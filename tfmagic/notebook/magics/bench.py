@@ -36,6 +36,7 @@ def bench_options() -> Options:
     add("-n", dest="loops", type=int, metavar="N", help="help.bench_loops")
     add("-r", dest="repeat", type=int, metavar="R", help="help.bench_repeat")
     add("-d", "--devices", action="append", metavar="A,B", help="help.bench_devices")
+    add("-m", "--modes", action="append", metavar="M,M", help="help.bench_modes")
     add("--budget", type=float, default=2.0, metavar="SECONDS", help="help.bench_budget")
     add("--setup", metavar="STATEMENT", help="help.bench_setup")
     add("-p", dest="precision", type=int, default=3, metavar="P", help="help.bench_precision")
@@ -107,7 +108,8 @@ class BenchMagics(Family):
                 self.shell.transform_cell(source).rstrip("\n"),
                 namespace=self.shell.user_ns,
                 setup=options.setup or "",
-                devices=[d for given in options.devices or () for d in given.split(",") if d],
+                devices=_listed(options.devices),
+                modes=_listed(options.modes),
                 loops=options.loops,
                 repeat=options.repeat,
                 budget=options.budget,
@@ -122,6 +124,11 @@ class BenchMagics(Family):
             show_line(say("cells.saved", path=str(result.save(options.save))))
         if options.output not in (None, RETURNED):
             self.shell.user_ns[options.output] = result
+
+
+def _listed(given: list[str] | None) -> list[str]:
+    """``-d A,B -d C`` as A, B and C."""
+    return [word for one in given or () for word in one.split(",") if word]
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -14,10 +14,10 @@ from tfmagic.model.bench import Bench, Remark, Timing
 from tfmagic.runtime.timer.guard import Silence, random_state, variables_of, variables_restored
 from tfmagic.runtime.timer.machine import machine
 from tfmagic.runtime.timer.place import Place, resolve
-from tfmagic.runtime.timer.schedule import Clock, Course, Plan, take_turns
+from tfmagic.runtime.timer.schedule import Clock, Plan, take_turns
 from tfmagic.runtime.timer.spoilers import Watch
 from tfmagic.runtime.timer.statement import Subject
-from tfmagic.runtime.timer.variant import Variant, prepared
+from tfmagic.runtime.timer.variant import Variant, checked_modes, one_line, prepared
 
 __all__ = ["Request", "measure"]
 
@@ -27,12 +27,13 @@ NAIVE_SECONDS, NAIVE_RUNS = 0.1, 100
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for; ``devices`` as the user names them."""
+    """What is asked for; ``devices`` and ``modes`` as the user names them."""
 
     subject: Subject
     title: str = ""
     setup: str = ""
     devices: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
     plan: Plan = field(default_factory=Plan)
 
 
@@ -57,13 +58,14 @@ def measure(
     :class:`~tfmagic.errors.OptionError` for a device that is not there.
     """
     _check(request.plan)
+    modes = checked_modes(request.modes)
     chosen, start = resolve(request.devices), clock()
     state, changed = _State(), list[str]()
     reached = variables_of(
         request.subject.namespace.get(name) for name in request.subject.statement.reads
     )
     with random_state(), variables_restored(reached, changed):
-        _measure_all(request, chosen, state, clock, wall, progress)
+        _measure_all(request, chosen, modes, state, clock, wall, progress)
     if changed:
         state.remarks.append(_changed(changed))
     return Bench(
@@ -96,22 +98,38 @@ def _changed(names: Sequence[str]) -> Remark:
 def _measure_all(
     request: Request,
     chosen: Sequence[Place],
+    modes: Sequence[str],
     state: _State,
     clock: Clock,
     wall: Clock,
     progress: Callable[[float], None],
 ) -> None:
-    variants = [prepared(request.subject, place, {}) for place in chosen]
-    with Silence() as silence, contextlib.ExitStack() as stack:
-        naive = [_naive(variant, wall) for variant in variants]
-        spoilers = stack.enter_context(Watch())
-        courses = [variant.course for variant in variants]
-        take_turns(courses, request.plan, clock, spoilers, random.Random(), progress)
-        latencies = [_latency(variant, clock) for variant in variants]
+    first, *others = chosen
+    variants = prepared(request.subject, first, modes, {})
+    with Silence() as silence:
+        for place in others:
+            variants += prepared(request.subject, place, modes, {})
+        live = [variant for variant in variants if variant.loop is not None]
+        naive = {id(variant): _naive(variant, wall) for variant in live}
+        traced = {id(variant): variant.traced() for variant in live}
+        with Watch() as spoilers:
+            courses = [variant.course for variant in live]
+            take_turns(courses, request.plan, clock, spoilers, random.Random(), progress)
+        for variant in live:
+            _notice_tracing(variant, traced[id(variant)])
+        latency = {id(variant): _latency(variant, clock) for variant in live}
     if silence.characters:
         state.remarks.append(Remark.of("printed", n=silence.characters))
-    for variant, (mean, loops), latency in zip(variants, naive, latencies, strict=True):
-        state.timings.append(_timing(variant, variant.course, mean, loops, latency))
+    for variant in variants:
+        mean, loops = naive.get(id(variant), (None, 0))
+        state.timings.append(_timing(variant, mean, loops, latency.get(id(variant))))
+
+
+def _notice_tracing(variant: Variant, before: Mapping[str, int]) -> None:
+    """Say where a function was traced again while its steady state was measured."""
+    for name, count in variant.traced().items():
+        if count > before.get(name, count):
+            variant.remarks.append(Remark.of("retraced", name=name, n=count - before[name]))
 
 
 def _naive(variant: Variant, wall: Clock) -> tuple[float | None, int]:
@@ -122,7 +140,7 @@ def _naive(variant: Variant, wall: Clock) -> tuple[float | None, int]:
             variant.run(1)
             loops = max(1, min(NAIVE_RUNS, int(NAIVE_SECONDS / max(wall() - start, 1e-7))))
             start = wall()
-            held = variant.loop(loops)
+            held = variant.loop(loops) if variant.loop else None
             seconds = wall() - start
             if variant.wait is not None:
                 variant.wait(held)
@@ -145,14 +163,11 @@ def _latency(variant: Variant, clock: Clock) -> float | None:
     return sorted(times)[len(times) // 2] if times else None
 
 
-def _timing(
-    variant: Variant, course: Course, naive: float | None, loops: int, latency: float | None
-) -> Timing:
-    found = course.interval
-    problem, detail = "", ""
+def _timing(variant: Variant, naive: float | None, loops: int, latency: float | None) -> Timing:
+    course = variant.course
+    found, problem, detail = course.interval, variant.problem, variant.detail
     if course.error is not None:
-        problem = "raised"
-        detail = f"{type(course.error).__name__}: {course.error}".split("\n")[0][:300]
+        problem, detail = "raised", one_line(course.error)
     return Timing(
         variant.place.name,
         variant.mode,
@@ -176,4 +191,5 @@ def _timing(
         ops=variant.ops,
         problem=problem,
         detail=detail,
+        remarks=tuple(variant.remarks),
     )

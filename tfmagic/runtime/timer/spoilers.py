@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
 from typing import Any
 
@@ -13,47 +14,66 @@ except ImportError:  # Windows
 
 __all__ = ["Watch"]
 
+#: Share of a block that may be spent waiting for a core.  Handing over between threads takes
+#: some per cent of it; being put off for another process takes milliseconds.
+LEAST_LOST = 0.1
+_NANO = 1e-9
+
 
 class Watch:
-    """Notes for each block whether the collector ran or the process was put off its core.
+    """Notes for each block whether the collector ran, or the thread had to wait for a core.
 
-    The operating system counts involuntary context switches of all the process's threads;
-    where it does not (Windows), pre-emption is not seen, and :attr:`sees_preemption` says so.
+    Linux tells how long this thread was ready to run and did not; elsewhere the switches that
+    were forced on it are counted; where neither is told (Windows), waiting is not seen.
     """
 
-    sees_preemption = resource is not None
-
     def __init__(self) -> None:
-        self._collections = 0
-        self._switches = 0
-        self._seen = 0
+        self._collections = self._seen = 0
+        self._lost = self._switches = 0
+        self._began = 0.0
+        self._file: int | None = None
 
     def __enter__(self) -> Watch:
         gc.callbacks.append(self._collected)
+        try:
+            self._file = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
+            self._waited()
+        except (OSError, IndexError, ValueError):
+            self._close()
         return self
 
     def __exit__(self, *error: object) -> None:
         gc.callbacks.remove(self._collected)
+        self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+        self._file = None
 
     def begin(self) -> None:
         """A block begins."""
         self._seen = self._collections
-        self._switches = _switches()
+        self._lost, self._switches = self._waited(), self._forced()
+        self._began = time.perf_counter()
 
     def end(self) -> str:
-        """``"gc"``, ``"preempted"`` or nothing."""
-        if _switches() != self._switches:
+        """``"preempted"``, ``"gc"`` or nothing."""
+        length = time.perf_counter() - self._began
+        lost = (self._waited() - self._lost) * _NANO
+        if lost > LEAST_LOST * length or (self._file is None and self._forced() != self._switches):
             return "preempted"
         return "gc" if self._collections != self._seen else ""
 
+    def _waited(self) -> int:
+        """Nanoseconds for which this thread was ready and had no core."""
+        return 0 if self._file is None else int(os.pread(self._file, 100, 0).split()[1])
+
+    def _forced(self) -> int:
+        if resource is None:
+            return 0
+        who = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
+        return resource.getrusage(who).ru_nivcsw
+
     def _collected(self, phase: str, info: dict[str, Any]) -> None:
         self._collections += phase == "stop"
-
-
-def _switches() -> int:
-    return 0 if resource is None else resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
-
-
-def resolution() -> float:
-    """The clock's step in seconds."""
-    return time.get_clock_info("perf_counter").resolution

@@ -152,12 +152,15 @@ def _as_body(tree: ast.Module, arguments: Sequence[str], results: Sequence[str])
 
 
 def _with_value(body: list[ast.stmt]) -> list[ast.stmt]:
-    """The same statements, the value of the last expression under a name."""
-    last = body[-1] if body else None
-    if not isinstance(last, ast.Expr):
-        return body
-    named = ast.Assign([ast.Name(VALUE, ast.Store())], last.value)
-    return [*body[:-1], ast.copy_location(named, last)]
+    """The same statements, the value of each expression under a name, the last as ``VALUE``."""
+    named: list[ast.stmt] = []
+    for place, part in enumerate(body, 1 - len(body)):
+        if isinstance(part, ast.Expr) and (place == 0 or not isinstance(part.value, ast.Constant)):
+            name = ast.Name(VALUE if place == 0 else f"{VALUE}{place + len(body)}", ast.Store())
+            named.append(ast.copy_location(ast.Assign([name], part.value), part))
+        else:
+            named.append(part)
+    return named
 
 
 def _read(table: symtable.SymbolTable) -> Iterator[str]:

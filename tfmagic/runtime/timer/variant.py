@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
-from tfmagic.model.bench import OpCount
-from tfmagic.runtime import private
+import tensorflow as tf
+
+from tfmagic.analysis.notation import device as short_name
+from tfmagic.errors import OptionError
+from tfmagic.model.bench import OpCount, Remark
+from tfmagic.runtime.timer.compiled import Compiled, compiled
 from tfmagic.runtime.timer.place import Place, on_device, waiter
 from tfmagic.runtime.timer.schedule import Course
 from tfmagic.runtime.timer.statement import Loop, Subject
+from tfmagic.runtime.timer.work import collecting, hearing, in_hlo, missing_work, watched
 
-__all__ = ["Heard", "Variant", "prepared"]
+__all__ = ["MODES", "Variant", "checked_modes", "prepared"]
 
+MODES = ("eager", "function", "xla")
 #: A block lasts at least so many times as long as waiting for the idle device.
 SYNCS_IN_BLOCK = 50
+#: Runs that are listened to, so that what changes from run to run is noticed.
+LISTENED = 3
+#: Seconds of compiling above which XLA is not asked once more for a listing.
+LONG_COMPILE = 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """The ops of one eager run: how many of each type, and the devices they ran on."""
-
-    counts: Mapping[str, int]
-    devices: frozenset[str]
-    outcome: Mapping[str, Any]
+def checked_modes(wanted: Sequence[str]) -> tuple[str, ...]:
+    """The modes that are asked for; :class:`OptionError` for one that there is not."""
+    for given in wanted:
+        if given not in MODES:
+            raise OptionError("bench.no_mode", given=given, known=", ".join(MODES))
+    return tuple(dict.fromkeys(wanted)) or MODES[:1]
 
 
 @dataclass(slots=True)
@@ -35,14 +44,17 @@ class Variant:
 
     place: Place
     mode: str
-    loop: Loop
-    space: dict[str, Any]
-    wait: Callable[[Any], None] | None
+    loop: Loop | None
+    wait: Callable[[Any], None] | None = None
     sync: float | None = None
     first_use: float | None = None
     trace: float | None = None
     first: float | None = None
     ops: tuple[OpCount, ...] = ()
+    problem: str = ""
+    detail: str = ""
+    remarks: list[Remark] = field(default_factory=list)
+    traced: Callable[[], dict[str, int]] = dict
     course: Course = field(init=False)
 
     def __post_init__(self) -> None:
@@ -51,34 +63,39 @@ class Variant:
 
     def run(self, loops: int) -> Any:
         """Run it ``loops`` times, and wait until the device is done."""
+        assert self.loop is not None
         outcome = self.loop(loops)
         if self.wait is not None:
             self.wait(outcome)
         return outcome
 
-    def hear(self) -> Heard:
-        """One more run, in which every eager op is heard."""
-        counts: dict[str, int] = {}
-        devices: set[str] = set()
+    def timed_first(self) -> Any:
+        """The very first run, timed; what it made."""
+        with self.place.scope():
+            start = perf_counter()
+            outcome = self.run(1)
+            self.first = perf_counter() - start
+        return outcome
 
-        def note(kind: Any, inputs: Any, attrs: Any, outputs: Any, *rest: Any) -> None:
-            if len(rest) > 1 and rest[1] is not None:
-                return  # traced into a graph
-            name = kind.decode() if isinstance(kind, bytes) else kind
-            counts[name] = counts.get(name, 0) + 1
-            devices.update(t.device for t in outputs if isinstance(t, private.EagerTensor))
-
-        private.add_callback(note)
-        try:
-            with self.place.scope():
-                outcome = self.run(1)
-        finally:
-            private.remove_callback(note)
-        return Heard(counts, frozenset(devices), outcome)
+    def failed(self, error: BaseException) -> None:
+        """It cannot be measured, and why."""
+        self.loop, self.problem, self.detail = None, "raised", one_line(error)
 
 
-def prepared(subject: Subject, place: Place, point: Mapping[str, Any]) -> Variant:
-    """The statement as it is, with its inputs on ``place`` and its first run behind it."""
+def one_line(error: BaseException) -> str:
+    """``ValueError: the first line of what it says``."""
+    text = str(error).strip().split("\n")[0][:300]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def prepared(
+    subject: Subject, place: Place, modes: Sequence[str], point: Mapping[str, Any]
+) -> list[Variant]:
+    """The statement on one device, once for each mode, its first run behind it.
+
+    The eager run comes first, also where it is not asked for: it tells what there is to do.
+    What it raises passes; where only a compiled mode fails, that variant says why.
+    """
     wait = waiter(place)
     first_use, sync = _first_use(place, wait)
     with place.scope():
@@ -86,20 +103,78 @@ def prepared(subject: Subject, place: Place, point: Mapping[str, Any]) -> Varian
     for name in subject.statement.reads & space.keys():
         with contextlib.suppress(TypeError, ValueError):  # what tf.nest cannot walk stays
             space[name] = on_device(space[name], place)
-    variant = Variant(place, "eager", subject.statement.loop(space), space, wait, sync, first_use)
+    own = watched(space[name] for name in subject.statement.reads & space.keys())
     if wait is not None:
         wait(None)
-    with place.scope():
-        start = perf_counter()
-        variant.run(1)
-        variant.first = perf_counter() - start
+    eager = Variant(
+        place, "eager", subject.statement.loop(space), wait, sync, first_use, traced=own
+    )
+    with collecting() as inside:
+        eager.timed_first()
+    outcome, heard = _listen(eager)
+    if heard.calls_functions and not inside.loops:
+        eager.ops = missing_work(inside.traced, inside.ran)
+    found = [eager]
+    for mode in modes:
+        if mode != "eager":
+            found.append(_graph_variant(eager, mode, subject, space, outcome, heard))
+    return [variant for variant in found if variant.mode in modes]
+
+
+def _listen(eager: Variant) -> tuple[Mapping[str, Any], Any]:
+    """Some more runs, heard: what they do, where, and whether they always do the same."""
+    with eager.place.scope(), hearing() as heard:
+        outcome = eager.run(1)
+    with eager.place.scope(), hearing() as more:
+        for _ in range(LISTENED - 1):
+            eager.run(1)
+    elsewhere = {short_name(d) for d in heard.devices} - {eager.place.name, ""}
+    if elsewhere and heard.devices:
+        share = "part" if eager.place.name in {short_name(d) for d in heard.devices} else "all"
+        eager.remarks.append(
+            Remark.of(
+                f"elsewhere_{share}", devices=", ".join(sorted(elsewhere)), name=eager.place.name
+            )
+        )
+    shapes = {name: heard.shapes.get(name, set()) | more.shapes[name] for name in more.shapes}
+    if any(len(seen) > 1 for seen in shapes.values()):
+        eager.remarks.append(Remark.of("shapes_vary"))
+    return outcome, heard
+
+
+def _graph_variant(
+    eager: Variant, mode: str, subject: Subject, space: dict[str, Any],
+    outcome: Mapping[str, Any], heard: Any,
+) -> Variant:  # fmt: skip
+    variant = Variant(eager.place, mode, None, eager.wait, eager.sync, eager.first_use)
+    try:
+        with collecting() as inside:
+            made = compiled(
+                subject.statement, space, outcome, xla=mode == "xla", scope=eager.place.scope
+            )
+            variant.trace, variant.loop = made.trace, made.loop()
+            variant.traced = watched([made.function])
+            variant.timed_first()
+        variant.ops = _left_out(made, variant, inside, heard)
+    except Exception as error:
+        variant.failed(error)
     return variant
+
+
+def _left_out(made: Compiled, variant: Variant, inside: Any, heard: Any) -> tuple[OpCount, ...]:
+    """What the graph did less often than the eager run; nothing where loops hide the count."""
+    if inside.loops:
+        return ()
+    asked = inside.traced if heard.calls_functions else heard.counts | inside.traced
+    if variant.mode != "xla":
+        return missing_work(asked, inside.ran)
+    if (variant.first or 0) > LONG_COMPILE:
+        return ()
+    return in_hlo(made.listing(), asked | made.traced())
 
 
 def _first_use(place: Place, wait: Callable[[Any], None] | None) -> tuple[float, float | None]:
     """Seconds that the first op on the device took, and those of waiting for it idle."""
-    import tensorflow as tf
-
     start = perf_counter()
     with tf.device(place.full):
         one = tf.identity(tf.constant(1.0)) + 1.0

@@ -1,0 +1,120 @@
+"""A statement as a ``tf.function``, plain or compiled by XLA, that cannot leave work out.
+
+Every tensor that the statement makes is returned, so that none is dropped as unused.  Every
+tensor and array that it reads is an argument, so that nothing is computed once at tracing
+and kept; tensors that functions of the user's capture become arguments too.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfmagic.runtime import private
+from tfmagic.runtime.timer.statement import VALUE, Loop, Statement
+from tfmagic.runtime.timer.work import counted
+
+__all__ = ["Compiled", "compiled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The function, what it is called with, and the seconds that tracing took."""
+
+    function: Any
+    arguments: tuple[Any, ...]
+    trace: float
+
+    def loop(self) -> Loop:
+        """It, called so many times."""
+        function, arguments = self.function, self.arguments
+
+        def run(times: int) -> dict[str, Any]:
+            made = None
+            for _ in itertools.repeat(None, times):
+                made = function(*arguments)
+            return {VALUE: made}
+
+        return run
+
+    def traced(self) -> Counter[str]:
+        """The ops that were traced."""
+        return counted(self.function.get_concrete_function(*self.arguments).graph.as_graph_def())
+
+    def listing(self) -> str:
+        """XLA's listing of what it runs."""
+        return str(
+            self.function.experimental_get_compiler_ir(*self.arguments)(stage="optimized_hlo")
+        )
+
+
+def compiled(
+    statement: Statement,
+    space: dict[str, Any],
+    outcome: Mapping[str, Any],
+    *,
+    xla: bool,
+    scope: Callable[[], Any],
+) -> Compiled:
+    """Trace the statement; ``outcome`` is what an eager run of it held at the end.
+
+    XLA must know small whole numbers (a shape, an axis) when it compiles: where it refuses
+    them as arguments they stay constants.
+    """
+    results = [name for name, value in outcome.items() if _made_of_tensors(value)]
+    try:
+        return _traced(statement, space, results, _inputs(statement, space), xla, scope)
+    except (tf.errors.InvalidArgumentError, ValueError, TypeError):
+        if not xla:
+            raise
+    floats = [name for name in _inputs(statement, space) if not _whole_numbers(space[name])]
+    return _traced(statement, space, results, floats, xla, scope)
+
+
+def _traced(
+    statement: Statement,
+    space: dict[str, Any],
+    results: list[str],
+    inputs: list[str],
+    xla: bool,
+    scope: Callable[[], Any],
+) -> Compiled:
+    body, forget = statement.body(space, inputs, results)
+    function = tf.function(body, jit_compile=True if xla else None)
+    try:
+        with scope(), private.captures_as_arguments():
+            arguments = tuple(tf.nest.map_structure(_as_tensor, space[name]) for name in inputs)
+            start = perf_counter()
+            function.get_concrete_function(*arguments)
+            seconds = perf_counter() - start
+    finally:
+        forget()
+    return Compiled(function, arguments, seconds)
+
+
+def _inputs(statement: Statement, space: Mapping[str, Any]) -> list[str]:
+    return [n for n in sorted(statement.reads & space.keys()) if _made_of_tensors(space[n])]
+
+
+def _made_of_tensors(value: Any) -> bool:
+    """Whether it is a tensor or array, or lists and dictionaries of nothing else."""
+    if isinstance(value, (tf.Tensor, np.ndarray)):
+        return True
+    if not isinstance(value, (list, tuple, dict)) or not value:
+        return False
+    return all(isinstance(leaf, (tf.Tensor, np.ndarray)) for leaf in tf.nest.flatten(value))
+
+
+def _as_tensor(leaf: Any) -> Any:
+    return tf.convert_to_tensor(leaf)
+
+
+def _whole_numbers(value: Any) -> bool:
+    return all(tf.as_dtype(leaf.dtype).is_integer for leaf in tf.nest.flatten(value))
