@@ -141,8 +141,9 @@ def bench(
 
     ``statement`` and ``setup`` are source code that reads its names from ``namespace``, or
     ``statement`` is a function without arguments.  ``devices`` are names such as ``"GPU:0"``,
-    or ``"all"``; ``modes`` are ``"eager"``, ``"function"`` and ``"xla"``.  ``budget`` is in seconds, for each variant; ``loops`` (runs in a block) and
-    ``repeat`` (blocks) set both by hand, as ``-n`` and ``-r`` of ``%timeit`` do.
+    or ``"all"``; ``modes`` are ``"eager"``, ``"function"`` and ``"xla"``.  ``budget`` is in
+    seconds, for each variant; ``loops`` (runs in a block) and ``repeat`` (blocks) set both by
+    hand, as ``-n`` and ``-r`` of ``%timeit`` do.
     ``precision`` are significant digits.  Whatever the statement changes of random state and
     of the variables it reaches is put back.
 

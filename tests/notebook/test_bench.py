@@ -91,7 +91,7 @@ def test_the_traceback_is_the_statements_own(ready: Any) -> None:
     [
         ("", "needs a statement"),
         ("--bugdet 3 x", "--budget"),
-        ("x -d GPU:0", "no device GPU:0 here: CPU:0"),
+        ("x -d GPU:0", "no device 'GPU:0'"),
         ("--budget -1 x", "0 or more"),
         ("-n 0 x", "at least 1"),
         ("1 +", "cannot be timed"),

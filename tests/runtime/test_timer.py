@@ -11,7 +11,9 @@ import pytest
 import tensorflow as tf
 
 import tfmagic
-from tfmagic.errors import OptionError
+from tfmagic.analysis.bench import pays_after
+from tfmagic.errors import DeviceError, OptionError
+from tfmagic.model.bench import Timing
 from tfmagic.runtime.timer.schedule import Course, Plan, take_turns
 from tfmagic.runtime.timer.statement import VALUE, Statement
 
@@ -268,7 +270,7 @@ def test_an_input_that_is_used_up_leaves_what_was_measured() -> None:
 
 def test_a_device_that_is_not_there_is_refused() -> None:
     for given in ("GPU:0", "CPU:7", "/job:worker/task:0/device:CPU:0"):
-        with pytest.raises(OptionError, match=r"There is no device .* CPU:0"):
+        with pytest.raises(DeviceError, match=r"There is no device .* CPU:0"):
             quick("1", devices=[given])
 
 
@@ -294,3 +296,133 @@ def test_asynchronous_work_is_waited_for() -> None:
         tf.config.experimental.set_synchronous_execution(True)
     assert timing.asynchronous and timing.sync and timing.latency
     assert timing.median and timing.naive and timing.naive < timing.median
+
+
+# --- modes -------------------------------------------------------------------------------
+
+X = tf.random.normal([64, 64])
+EVERY_MODE = ["eager", "function", "xla"]
+
+
+def by_mode(statement: str, **namespace: Any) -> dict[str, Any]:
+    space = {"tf": tf, "x": X, "np": np, **namespace}
+    found = quick(statement, namespace=space, modes=EVERY_MODE).timings
+    assert [t.mode for t in found] == EVERY_MODE
+    return {t.mode: t for t in found}
+
+
+def left_out(timing: Any) -> tuple[Any, ...]:
+    return tuple((c.type, c.eager, c.ran) for c in timing.ops)
+
+
+def test_every_mode_does_the_work_and_is_timed_in_parts() -> None:
+    found = by_mode("y = x\nfor _ in range(20): y = tf.matmul(y, x)")
+    for timing in found.values():
+        assert timing.problem == "" and timing.ops == () and timing.median and timing.first
+    assert found["eager"].trace is None and found["function"].trace and found["xla"].trace
+
+
+def test_what_a_graph_does_once_is_no_time_of_twenty() -> None:
+    found = by_mode("for _ in range(20): y = tf.matmul(x, x)")
+    assert left_out(found["eager"]) == ()
+    assert left_out(found["function"]) == left_out(found["xla"]) == (("MatMul", 20, 1),)
+
+
+def test_what_nobody_reads_is_left_out_and_said() -> None:
+    found = by_mode("for _ in range(20): tf.matmul(x, x)")
+    assert left_out(found["function"]) == left_out(found["xla"]) == (("MatMul", 20, 0),)
+
+
+def test_work_that_a_function_of_the_users_leaves_out_is_noticed() -> None:
+    @tf.function
+    def unused(x: Any) -> Any:
+        for _ in range(20):
+            tf.matmul(x, x)
+        return x
+
+    found = by_mode("unused(x)", unused=unused)
+    assert all(left_out(t) == (("MatMul", 20, 0),) for t in found.values())
+
+
+def test_every_value_of_the_statement_is_returned() -> None:
+    found = by_mode("tf.matmul(x, x)\na = tf.tanh(x)\nb = [tf.exp(x)]\nc = 3")
+    assert all(t.ops == () and t.problem == "" for t in found.values())
+
+
+@pytest.mark.parametrize("small", [tf.ones([8, 8]), np.ones((8, 8), np.float32)])
+def test_what_is_captured_is_computed_every_time(small: Any) -> None:
+    """A small tensor or an array would be a constant, and its product computed once."""
+    found = by_mode("tf.matmul(small, small)", small=small)
+    assert all(t.ops == () for t in found.values())
+
+
+def test_a_tensor_that_a_function_captures_is_no_constant() -> None:
+    small = tf.ones([8, 8])
+
+    def product() -> Any:
+        return tf.matmul(small, small)
+
+    assert all(t.ops == () for t in by_mode("product()", product=product).values())
+
+
+def test_loops_in_a_graph_hide_no_work() -> None:
+    @tf.function
+    def powers(x: Any) -> Any:
+        for _ in tf.range(5):
+            x = tf.matmul(x, x)
+        return x
+
+    assert all(t.ops == () for t in by_mode("powers(x)", powers=powers).values())
+
+
+def test_a_mode_that_fails_says_so_and_the_others_go_on() -> None:
+    found = by_mode("tf.strings.length(tf.strings.as_string(x))")
+    assert found["eager"].median and found["function"].median
+    assert found["xla"].problem == "raised" and found["xla"].median is None
+
+
+def test_whole_numbers_that_xla_must_know_stay_constants() -> None:
+    found = by_mode("tf.reshape(x, shape)", shape=tf.constant([32, 128]))
+    assert found["xla"].problem == "" and found["xla"].median
+
+
+def test_tracing_again_is_noticed() -> None:
+    @tf.function
+    def scaled(n: int) -> Any:
+        return X * n
+
+    counter = iter(range(10**6))
+    result = quick(
+        "scaled(next(counter))", namespace={"scaled": scaled, "counter": counter}, repeat=5
+    )
+    assert "retraced" in {r.code for r in result.timings[0].remarks}
+    assert "traced again" in repr(result)
+
+
+def test_shapes_that_change_are_noticed() -> None:
+    signature = [tf.TensorSpec([None], tf.float32)]
+    double = tf.function(lambda v: v * 2, input_signature=signature, jit_compile=True)
+    sizes = iter(range(1, 10**6))
+    result = quick(
+        "double(tf.ones([next(sizes)]))",
+        namespace={"tf": tf, "double": double, "sizes": sizes},
+        repeat=3,
+    )
+    assert "shapes_vary" in {r.code for r in result.timings[0].remarks}
+
+
+def test_nobody_knows_another_mode() -> None:
+    with pytest.raises(OptionError, match="eager, function, xla"):
+        quick("1", modes=["jit"])
+
+
+@pytest.mark.parametrize(
+    ("trace", "first", "plain", "faster", "run"),
+    [(0.06, 0.04, 1e-3, 0.5e-3, 199), (0.0, 1e-3, 1e-3, 1e-3, None), (0.0, 5e-4, 1e-3, 5e-4, 1)],
+)
+def test_when_compiling_pays(
+    trace: float, first: float, plain: float, faster: float, run: int | None
+) -> None:
+    eager = Timing("CPU:0", median=plain)
+    compiled = Timing("CPU:0", "xla", median=faster, trace=trace, first=first)
+    assert pays_after(eager, compiled) == run

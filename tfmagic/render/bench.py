@@ -74,8 +74,7 @@ class BenchResult:
     def table(self) -> Table:
         """One row for each variant."""
         columns = [
-            Column(say("report.device")),
-            Column(say("bench.mode")),
+            Column(say("bench.variant")),
             Column(say("bench.per_run"), "right"),
             Column(say("bench.interval"), "right"),
             Column(say("bench.against")),
@@ -94,8 +93,7 @@ class BenchResult:
 
     def _row(self, timing: Timing, verdict: Comparison | None) -> Row:
         cells = [
-            visible(timing.device),
-            timing.mode,
+            visible(timing.name),
             timed(timing.median, self.digits),
             self._interval(timing),
             verdict_words(verdict) if verdict else UNKNOWN_SIGN,
@@ -138,6 +136,13 @@ class BenchResult:
         for remark in timing.remarks:
             yield _said(remark)
 
+    def _in_short(self) -> str:
+        if len(self.timings) == 1:
+            return _short_method(self.timings[0])
+        reasons = {timing.stopped for timing in self.timings} - {"raised", ""}
+        why = " " + say(f"bench.stopped_{min(reasons)}") if len(reasons) == 1 else ""
+        return say("bench.method_turns") + why
+
     def _break_even(self, timing: Timing, verdict: Comparison | None) -> Iterator[str]:
         """From which run on a compiled variant pays, where it is faster at all."""
         first = self.timings[0]
@@ -163,7 +168,7 @@ class BenchResult:
                 )
             )
         else:
-            notes += [_short_method(self.timings[0])] if self.timings else []
+            notes += [self._in_short()] if self.timings else []
         return notes
 
 

@@ -358,11 +358,6 @@ def captures_as_arguments() -> Iterator[None]:
         yield
 
 
-def current_device() -> str:
-    """The device that a scope or ``set_default`` of the user's puts ops on, or nothing."""
-    return str(context().device_name or "")
-
-
 def generator_states() -> list[Any]:
     """The variables behind TensorFlow's and Keras's global random generators."""
     module = importlib.import_module(NAMES["generator"].module)

@@ -123,18 +123,22 @@ def _name(variable: Any) -> str:
 
 
 class Silence:
-    """Takes the place of ``sys.stdout`` while a statement runs for the thousandth time."""
+    """Takes the place of ``sys.stdout`` while a statement runs for the thousandth time.
+
+    It can be entered again inside itself, and as often as one likes.
+    """
 
     def __init__(self) -> None:
         self.characters = 0
-        self._kept: Any = None
+        self._kept: list[Any] = []
 
     def __enter__(self) -> Silence:
-        self._kept, sys.stdout = sys.stdout, self
+        self._kept.append(sys.stdout)
+        sys.stdout = self
         return self
 
     def __exit__(self, *error: object) -> None:
-        sys.stdout = self._kept
+        sys.stdout = self._kept.pop()
 
     def write(self, text: str) -> int:
         """Count what is printed, and let it go."""
@@ -145,4 +149,4 @@ class Silence:
         """Nothing is held back."""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._kept, name)
+        return getattr(self._kept[0], name)

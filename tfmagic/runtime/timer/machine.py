@@ -10,6 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfmagic.model.bench import Machine
+from tfmagic.runtime.placing import hardware_of
 from tfmagic.runtime.timer.place import Place
 
 __all__ = ["load", "machine"]
@@ -57,12 +58,9 @@ def model_of(place: Place) -> str:
         return ""
     if place.kind == "CPU":
         return processor()
-    number = place.name.rpartition(":")[2]
-    for index, device in enumerate(tf.config.list_physical_devices(place.kind)):
-        if str(index) == number:
-            details = tf.config.experimental.get_device_details(device)
-            return str(details.get("device_name", ""))
-    return ""
+    physical, _ = hardware_of(place.full)
+    details = tf.config.experimental.get_device_details(physical) if physical else {}
+    return str(details.get("device_name", ""))
 
 
 def _memory() -> int:

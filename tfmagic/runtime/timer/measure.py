@@ -105,18 +105,19 @@ def _measure_all(
     progress: Callable[[float], None],
 ) -> None:
     first, *others = chosen
-    variants = prepared(request.subject, first, modes, {})
-    with Silence() as silence:
+    silence = Silence()
+    variants = prepared(request.subject, first, modes, {}, silence)
+    with silence:
         for place in others:
-            variants += prepared(request.subject, place, modes, {})
+            variants += prepared(request.subject, place, modes, {}, silence)
         live = [variant for variant in variants if variant.loop is not None]
-        naive = {id(variant): _naive(variant, wall) for variant in live}
         traced = {id(variant): variant.traced() for variant in live}
         with Watch() as spoilers:
             courses = [variant.course for variant in live]
             take_turns(courses, request.plan, clock, spoilers, random.Random(), progress)
         for variant in live:
             _notice_tracing(variant, traced[id(variant)])
+        naive = {id(variant): _naive(variant, wall) for variant in live}
         latency = {id(variant): _latency(variant, clock) for variant in live}
     if silence.characters:
         state.remarks.append(Remark.of("printed", n=silence.characters))

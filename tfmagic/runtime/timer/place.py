@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
-from tfmagic.analysis.notation import device as short_name
-from tfmagic.errors import OptionError
-from tfmagic.runtime import private
+from tfmagic.runtime import placing, private
+from tfmagic.runtime.placing import short
 
-__all__ = ["Place", "default_place", "on_device", "resolve", "waiter"]
+__all__ = ["Place", "on_device", "resolve", "waiter"]
 
 #: Devices that TensorFlow lists and no op of a user's can be put on.
 _INTERNAL = ("XLA_", "COMPOSITE", "TPU_SYSTEM")
@@ -22,24 +20,25 @@ _INTERNAL = ("XLA_", "COMPOSITE", "TPU_SYSTEM")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One logical device: its full name, and the name it is called by (``GPU:0``).
-
-    ``default`` is where TensorFlow puts an op that nobody placed.
-    """
+    """One logical device by its full name; ``default`` is where ops go that nobody placed."""
 
     full: str
-    kind: str
     default: bool = False
 
     @property
     def name(self) -> str:
         """``CPU:0``; a device of another process with its job, ``worker/CPU:0``."""
-        return short_name(self.full)
+        return short(self.full)
+
+    @property
+    def kind(self) -> str:
+        """``"CPU"``, ``"GPU"`` …"""
+        return placing.kind_of(self.full)
 
     @property
     def remote(self) -> bool:
         """Whether it belongs to another process."""
-        return "/job:" in self.full and "/job:localhost/" not in self.full
+        return not placing.is_local(self.full)
 
     @property
     def asynchronous(self) -> bool:
@@ -51,47 +50,24 @@ class Place:
         return contextlib.nullcontext() if self.default else tf.device(self.full)
 
 
-def places() -> tuple[Place, ...]:
-    """Every device that ops can be put on."""
-    found = [d for d in tf.config.list_logical_devices() if not d.device_type.startswith(_INTERNAL)]
-    chosen = private.current_device()
-    local = [d for d in found if "/job:localhost/" in d.name or "/job:" not in d.name]
-    accelerated = [d for d in local if d.device_type != "CPU"]
-    first = chosen or (accelerated or local)[0].name
-    return tuple(Place(d.name, d.device_type, d.name == first) for d in found)
-
-
-def default_place() -> Place:
-    """Where TensorFlow puts an op that nobody placed."""
-    everything = places()
-    return next((p for p in everything if p.default), everything[0])
-
-
 def resolve(wanted: Sequence[str]) -> tuple[Place, ...]:
-    """The devices of the names in ``wanted``: ``CPU:0``, ``gpu``, a full name, or ``all``.
+    """The devices of the names in ``wanted``, or those ops go to by themselves; ``all``.
 
-    TensorFlow itself takes any name and quietly computes on the CPU.  Raises
-    :class:`~tfmagic.errors.OptionError` for a device that is not there.
+    Raises :class:`~tfmagic.errors.DeviceError` for a device that is not there: TensorFlow
+    itself takes any name and quietly computes on the CPU.
     """
-    everything = places()
-    found: dict[str, Place] = {}
-    for given in wanted:
-        chosen = everything if given.lower() == "all" else (_one(given, everything),)
-        found |= {place.full: place for place in chosen}
-    return tuple(found.values()) or (default_place(),)
+    usable = [n for n in placing.names() if not placing.kind_of(n).startswith(_INTERNAL)]
+    usual = private.device_scope() or _unplaced(usable)
+    chosen: list[str] = []
+    for given in wanted or (usual,):
+        chosen += usable if given.lower() == "all" else [placing.resolve(given)]
+    return tuple(Place(name, name == usual) for name in dict.fromkeys(chosen))
 
 
-def _one(given: str, everything: Iterable[Place]) -> Place:
-    name = given.strip().lstrip("/").removeprefix("device:").upper()
-    name = name if ":" in name or "/" in name else f"{name}:0"
-    for place in everything:
-        if name in (place.name.upper(), place.full.lstrip("/").upper()):
-            return place
-    known = [place.name for place in everything]
-    near = difflib.get_close_matches(name, known, 1, 0.75)
-    raise OptionError(
-        "bench.no_device", given=given, known=", ".join(known), near=near[0] if near else known[0]
-    )
+def _unplaced(usable: Sequence[str]) -> str:
+    """Where TensorFlow puts an op that nobody placed: the first accelerator, if there is one."""
+    local = [name for name in usable if placing.is_local(name)]
+    return min(local, key=lambda name: (placing.kind_of(name) == "CPU", local.index(name)))
 
 
 def on_device(value: Any, place: Place) -> Any:
@@ -104,10 +80,10 @@ def _leaf_on(leaf: Any, place: Place) -> Any:
     if isinstance(leaf, tf.Variable) and type(leaf).__module__.startswith("tensorflow."):
         return (
             leaf
-            if short_name(leaf.device) == place.name
+            if short(leaf.device) == place.name
             else tf.Variable(leaf, trainable=leaf.trainable)
         )
-    if isinstance(leaf, private.EagerTensor) and short_name(leaf.device) != place.name:
+    if isinstance(leaf, private.EagerTensor) and short(leaf.device) != place.name:
         return tf.identity(leaf)
     return leaf
 

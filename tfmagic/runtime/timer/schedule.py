@@ -135,27 +135,31 @@ def take_turns(
 
 
 def _settle(course: Course, plan: Plan, clock: Clock, spoilers: Spoilers) -> None:
-    """Warm up, and find how many runs make a block.
+    """Find how many runs make a block, and warm up.
 
-    Warm is a variant when its runs no longer get faster: the best of the latest runs is not
-    better than the best before them by more than 3 %.
+    Warm is a variant when its runs no longer get faster: the best of the latest blocks is
+    not better than the best before them by more than 3 %.
     """
-    limit, block = plan.warm_up * plan.budget, max(plan.block, course.block)
-    loops, spent, best = plan.loops or 1, 0.0, float("inf")
+    block, fixed = max(plan.block, course.block), plan.loops or (1 if course.single else 0)
+    course.loops, spent, best = fixed or 1, 0.0, float("inf")
     while True:
-        per_run, asleep = float("inf"), 0.0
+        times = []
         for _ in range(3):
-            seconds, _ = course.timed(clock, spoilers, loops)
-            per_run, spent, asleep = min(per_run, seconds / loops), spent + seconds, seconds
-            if spent > limit:
+            seconds, _ = course.timed(clock, spoilers, course.loops)
+            times.append(seconds)
+            if spent + sum(times) > plan.budget:
                 break
-        long_enough = plan.loops is not None or course.single or loops * per_run >= block / 2
-        if spent > limit or (long_enough and per_run > 0.97 * best):
-            break
-        best = min(best, per_run)
-        if plan.loops is None and not course.single:
-            loops = _fitting(block, max(asleep / loops, 1e-9), loops * 10)
-    course.loops = plan.loops or (1 if course.single else _fitting(block, per_run, 10**7))
+        latest, spent = min(times) / course.loops, spent + sum(times)
+        warm = latest > 0.97 * best or spent > plan.warm_up * plan.budget
+        best = min(best, latest)
+        if fixed:
+            if warm:
+                return
+            continue
+        long_enough = course.loops * latest >= block / 2
+        course.loops = _fitting(block, best, 10 * course.loops)
+        if (long_enough and warm) or spent > plan.budget:
+            return
 
 
 def _fitting(block: float, per_run: float, most: int) -> int:

@@ -14,9 +14,9 @@ except ImportError:  # Windows
 
 __all__ = ["Watch"]
 
-#: Share of a block that may be spent waiting for a core.  Handing over between threads takes
-#: some per cent of it; being put off for another process takes milliseconds.
-LEAST_LOST = 0.1
+#: Seconds without a core, and their share of a block, from which on it is spoilt.  Threads of
+#: one function that hand over to each other take less; another process takes milliseconds.
+LEAST_LOST, LEAST_SHARE = 2e-4, 0.02
 _NANO = 1e-9
 
 
@@ -61,7 +61,9 @@ class Watch:
         """``"preempted"``, ``"gc"`` or nothing."""
         length = time.perf_counter() - self._began
         lost = (self._waited() - self._lost) * _NANO
-        if lost > LEAST_LOST * length or (self._file is None and self._forced() != self._switches):
+        if lost > max(LEAST_LOST, LEAST_SHARE * length):
+            return "preempted"
+        if self._file is None and self._forced() != self._switches:
             return "preempted"
         return "gc" if self._collections != self._seen else ""
 
@@ -70,7 +72,7 @@ class Watch:
         return 0 if self._file is None else int(os.pread(self._file, 100, 0).split()[1])
 
     def _forced(self) -> int:
-        if resource is None:
+        if not hasattr(resource, "getrusage"):
             return 0
         who = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
         return resource.getrusage(who).ru_nivcsw

@@ -10,9 +10,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfmagic.analysis.notation import device as short_name
 from tfmagic.errors import OptionError
 from tfmagic.model.bench import OpCount, Remark
+from tfmagic.runtime.placing import short
 from tfmagic.runtime.timer.compiled import Compiled, compiled
 from tfmagic.runtime.timer.place import Place, on_device, waiter
 from tfmagic.runtime.timer.schedule import Course
@@ -89,12 +89,17 @@ def one_line(error: BaseException) -> str:
 
 
 def prepared(
-    subject: Subject, place: Place, modes: Sequence[str], point: Mapping[str, Any]
+    subject: Subject,
+    place: Place,
+    modes: Sequence[str],
+    point: Mapping[str, Any],
+    silence: contextlib.AbstractContextManager[Any],
 ) -> list[Variant]:
     """The statement on one device, once for each mode, its first run behind it.
 
     The eager run comes first, also where it is not asked for: it tells what there is to do.
-    What it raises passes; where only a compiled mode fails, that variant says why.
+    What it raises passes; where only a compiled mode fails, that variant says why.  All
+    runs but the first are inside ``silence``.
     """
     wait = waiter(place)
     first_use, sync = _first_use(place, wait)
@@ -111,13 +116,14 @@ def prepared(
     )
     with collecting() as inside:
         eager.timed_first()
-    outcome, heard = _listen(eager)
-    if heard.calls_functions and not inside.loops:
-        eager.ops = missing_work(inside.traced, inside.ran)
     found = [eager]
-    for mode in modes:
-        if mode != "eager":
-            found.append(_graph_variant(eager, mode, subject, space, outcome, heard))
+    with silence:
+        outcome, heard = _listen(eager)
+        if heard.calls_functions and not inside.loops:
+            eager.ops = missing_work(inside.traced, inside.ran)
+        for mode in modes:
+            if mode != "eager":
+                found.append(_graph_variant(eager, mode, subject, space, outcome, heard))
     return [variant for variant in found if variant.mode in modes]
 
 
@@ -128,9 +134,9 @@ def _listen(eager: Variant) -> tuple[Mapping[str, Any], Any]:
     with eager.place.scope(), hearing() as more:
         for _ in range(LISTENED - 1):
             eager.run(1)
-    elsewhere = {short_name(d) for d in heard.devices} - {eager.place.name, ""}
+    elsewhere = {short(d) for d in heard.devices} - {eager.place.name, ""}
     if elsewhere and heard.devices:
-        share = "part" if eager.place.name in {short_name(d) for d in heard.devices} else "all"
+        share = "part" if eager.place.name in {short(d) for d in heard.devices} else "all"
         eager.remarks.append(
             Remark.of(
                 f"elsewhere_{share}", devices=", ".join(sorted(elsewhere)), name=eager.place.name
