@@ -12,7 +12,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfmagic.api import bench, device, devices, explain, graph, load, variables
+    from tfmagic.api import (
+        bench,
+        connect,
+        device,
+        devices,
+        disconnect,
+        explain,
+        graph,
+        load,
+        variables,
+    )
     from tfmagic.model import Recording, Verdict
     from tfmagic.runtime.tape import Tape, record
     from tfmagic.runtime.twolayer import TwoLayer
@@ -25,8 +35,10 @@ _HOME = {
     "TwoLayer": "tfmagic.runtime.twolayer",
     "Verdict": "tfmagic.model",
     "bench": "tfmagic.api",
+    "connect": "tfmagic.api",
     "device": "tfmagic.api",
     "devices": "tfmagic.api",
+    "disconnect": "tfmagic.api",
     "explain": "tfmagic.api",
     "graph": "tfmagic.api",
     "load": "tfmagic.api",
@@ -41,8 +53,10 @@ __all__ = [
     "Verdict",
     "__version__",
     "bench",
+    "connect",
     "device",
     "devices",
+    "disconnect",
     "explain",
     "graph",
     "last",

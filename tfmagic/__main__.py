@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+import threading
 from collections.abc import Callable, Sequence
 
 from tfmagic.language import say
@@ -18,8 +20,37 @@ def doctor(_: argparse.Namespace) -> int:
     return 0 if fine else 1
 
 
+def worker(options: argparse.Namespace) -> int:
+    """Serve TensorFlow to others until Ctrl-C; 1 where that cannot be done."""
+    from tfmagic.errors import TfmagicError
+    from tfmagic.runtime import private
+    from tfmagic.runtime.cluster.serve import HERE, serve
+
+    try:
+        server, port = serve(options.host, options.port)
+    except TfmagicError as error:
+        print(error, file=sys.stderr)
+        return 1
+    here = options.host in HERE
+    print(say("cluster.serving", release=private.release(), host=options.host, port=port))
+    print(say("cluster.loopback" if here else "cluster.open"))
+    print(say("cluster.serving_end"), flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
+    del server
+    return 0
+
+
+def worker_options(parser: argparse.ArgumentParser) -> None:
+    """Options of ``tfmagic worker``."""
+    parser.add_argument("--port", type=int, default=0, help=say("doctor.worker_port"))
+    parser.add_argument("--host", default="127.0.0.1", help=say("doctor.worker_host"))
+
+
 #: Sub-command → what runs it; its help stands in the catalogue under ``doctor.help_…``.
-COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {"doctor": doctor}
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {"doctor": doctor, "worker": worker}
+#: Sub-command → what adds its options, where it has any.
+OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {"worker": worker_options}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -27,7 +58,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tfmagic", description=say("doctor.help"))
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name in COMMANDS:
-        commands.add_parser(name, help=say(f"doctor.help_{name}"))
+        command = commands.add_parser(name, help=say(f"doctor.help_{name}"))
+        if name in OPTIONS:
+            OPTIONS[name](command)
     options = parser.parse_args(words)
     return COMMANDS[options.command or "doctor"](options)
 

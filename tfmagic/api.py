@@ -181,6 +181,27 @@ def devices(plot: bool = False) -> DevicesView:
     return DevicesView(found(), plot=plot)
 
 
+def connect(workers: Any) -> DevicesView:
+    """Join TensorFlow workers, and give the table of all devices.
+
+    ``workers`` is ``"grpc://host:port"``, several with commas, ``"TF_CONFIG"``, a
+    ``tf.train.ClusterSpec`` or a cluster resolver; ``tfmagic worker`` starts a worker.  Raises
+    :class:`~tfmagic.errors.ClusterError`, which names each worker that does not answer.
+    """
+    from tfmagic.runtime.cluster import connect as join
+
+    join(workers)
+    return devices()
+
+
+def disconnect() -> DevicesView:
+    """Leave every worker, and give the table of the devices that remain."""
+    from tfmagic.runtime.cluster import disconnect as leave
+
+    leave()
+    return devices()
+
+
 @contextmanager
 def device(name: str) -> Iterator[str]:
     """``with tfmagic.device("GPU:0"):`` — ops inside are sent there; the full name is given.

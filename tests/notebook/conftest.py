@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -99,3 +103,65 @@ def kernel(log: Path, language: str = "en", **environment: str) -> Iterator[Kern
 def new_kernel() -> Callable[..., Any]:
     """``with new_kernel(log) as kernel:``, as :func:`kernel` says."""
     return kernel
+
+
+# --- TensorFlow workers in processes of their own, on this machine's loopback ----------------
+
+
+class Workers:
+    """Starts workers with the command ``tfmagic worker``, and ends them all."""
+
+    def __init__(self) -> None:
+        self._started: list[subprocess.Popen[str]] = []
+
+    def start(self, count: int = 1, port: int = 0) -> list[Worker]:
+        """So many workers, each up and listening."""
+        command = [sys.executable, "-m", "tfmagic", "worker", "--port", str(port)]
+        started = [
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            for _ in range(count)
+        ]
+        self._started += started
+        return [Worker(process) for process in started]
+
+    def end(self) -> None:
+        for process in self._started:
+            process.kill()
+            process.wait()
+            assert process.stdout
+            process.stdout.close()
+
+
+class Worker:
+    """One worker process; ``address`` is where it listens, told by what it printed."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        assert process.stdout
+        self.printed = "".join(process.stdout.readline() for _ in range(3))
+        found = re.search(r"grpc://([\w.]+:\d+)", self.printed)
+        assert found, self.printed
+        self.address = found[1]
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def freeze(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+
+@pytest.fixture(scope="module")
+def start() -> Iterator[Callable[..., list[Any]]]:
+    """``start(2)`` gives two running workers; all are ended after the module."""
+    workers = Workers()
+    yield workers.start
+    workers.end()

@@ -13,7 +13,8 @@ class Device:
     machine's memory for a CPU.  Where ``used`` and ``peak`` are None, ``unknown`` says why:
     ``"not_started"``, ``"remote"``, ``"dead"``, or TensorFlow's own words.  ``sharing`` is the
     number of devices that the same hardware was split into.  ``address`` is that of the worker
-    of a remote device, ``alive`` whether it answered just now (None: not asked).
+    of a remote device, ``alive`` whether it answers (None where nobody asked), ``round_trip`` the
+    seconds that its last answer took.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Device:
     sharing: int = 1
     address: str = ""
     alive: bool | None = None
+    round_trip: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
+from tfmagic.analysis.notation import duration
 from tfmagic.errors import TfmagicError
+from tfmagic.language import say
 from tfmagic.notebook.cells import Cells, show_line
 from tfmagic.notebook.options import HelpShown
+
+if TYPE_CHECKING:
+    from tfmagic.runtime.cluster import Worker
 
 __all__ = ["DeviceCells", "cell_scope"]
 
@@ -83,6 +88,7 @@ class DeviceCells:
 
     def before(self, info: Any) -> None:
         """``pre_run_cell``: open the scope that the cell asks for, or watch the default's."""
+        tell_of_lost_workers()
         stack = contextlib.ExitStack()
         if not self._running:
             device = self._device(self._as_transformed(info.raw_cell))
@@ -104,6 +110,43 @@ class DeviceCells:
         """``post_run_cell``: close it."""
         if self._running:
             self._running.pop().close()
+        tell_of_lost_workers()
+
+
+def joined_line(joined: Sequence[Worker]) -> str:
+    """The workers that answer, each with its address and its time."""
+    told = (
+        say(
+            "cluster.worker",
+            name=worker.name,
+            address=worker.target.address,
+            time=duration(worker.told.seconds),
+        )
+        for worker in joined
+    )
+    return say("cluster.connected", n=len(joined), workers=", ".join(told))
+
+
+def tell_of_lost_workers() -> None:
+    """One line for each worker that has gone since the last look."""
+    cluster = sys.modules.get("tfmagic.runtime.cluster.state")
+    if cluster is None or not cluster.workers():
+        return
+    placing = sys.modules["tfmagic.runtime.placing"]
+    default = placing.default()
+    for worker in cluster.lost():
+        names = ", ".join(w.name for w in cluster.workers() if w.lost is None)
+        show_line(
+            say(
+                "cluster.lost",
+                name=worker.name,
+                address=worker.target.address,
+                why=cluster.why(worker.lost),
+                others=say("cluster.lost_others", names=names) if names else "",
+            )
+        )
+    if default and not placing.default():
+        show_line(say("device.set_auto"))
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tfmagic.analysis.notation import UNKNOWN_SIGN, size
+from tfmagic.analysis.notation import UNKNOWN_SIGN, duration, size
 from tfmagic.analysis.notation import device as short
 from tfmagic.language import say
 from tfmagic.model.device import Device, Devices, Policy
@@ -126,7 +126,9 @@ def _name(device: Device) -> str:
 
 
 def _hardware(device: Device) -> str:
-    parts = [device.hardware or device.address]
+    parts = [device.hardware, device.address]
+    if device.round_trip is not None:
+        parts.append(say("device.round_trip", time=duration(device.round_trip)))
     if device.capability:
         parts.append(say("device.compute", capability=device.capability))
     if device.cores:

@@ -12,6 +12,7 @@ from typing import Any
 
 from tfmagic.model.device import Device, Devices, Policy
 from tfmagic.runtime import placing, private
+from tfmagic.runtime.cluster import Worker, workers
 from tfmagic.runtime.log import handle_of
 
 __all__ = ["devices"]
@@ -27,8 +28,11 @@ def devices() -> Devices:
     physical ones are told as they will be.
     """
     homes = _variables()
-    found = tuple(_device(name, homes) for name in placing.names())
-    known = {device.name for device in found}
+    joined = workers()
+    names = (n for n in placing.names() if placing.is_local(n) or not _is_lost(n, joined))
+    found = tuple(_device(name, homes, joined) for name in names)
+    found += tuple(_lost(worker) for worker in joined if worker.lost is not None)
+    known = {device.name for device in found if device.alive is not False}
     return Devices(
         devices=found,
         policy=_policy(),
@@ -37,12 +41,23 @@ def devices() -> Devices:
     )
 
 
-def _device(name: str, homes: dict[str, tuple[int, int]]) -> Device:
+def _is_lost(name: str, joined: tuple[Worker, ...]) -> bool:
+    return any(name.startswith(w.prefix + "/") and w.lost is not None for w in joined)
+
+
+def _lost(worker: Worker) -> Device:
+    """A worker that no longer answers."""
+    name = f"{worker.prefix}/device:CPU:0"
+    return Device(name, "CPU", address=worker.target.address, unknown="dead", alive=False)
+
+
+def _device(name: str, homes: dict[str, tuple[int, int]], joined: tuple[Worker, ...]) -> Device:
     kind = placing.kind_of(name)
+    worker = next((w for w in joined if name.startswith(w.prefix + "/")), None)
     count, size = homes.get(name, (0, 0))
     local = placing.is_local(name)
     physical, sharing = placing.hardware_of(name) if local else (None, 1)
-    hardware, capability = _hardware(physical, kind) if local else ("", "")
+    hardware, capability = _hardware(physical, kind) if local else (_told(worker, kind), "")
     used, peak, unknown = _memory(name, local)
     return Device(
         name=name,
@@ -58,6 +73,9 @@ def _device(name: str, homes: dict[str, tuple[int, int]]) -> Device:
         variable_bytes=size,
         default=name == placing.default(),
         sharing=sharing,
+        address=worker.target.address if worker is not None else "",
+        alive=None if worker is None else True,
+        round_trip=worker.told.seconds if worker is not None else None,
     )
 
 
@@ -76,6 +94,12 @@ def _policy() -> Policy:
 
 
 # --- hardware ------------------------------------------------------------------------------
+
+
+def _told(worker: Worker | None, kind: str) -> str:
+    """What a worker says of its own hardware."""
+    told = worker.told.devices if worker is not None else ()
+    return next((hardware for k, hardware, _ in told if k == kind and hardware), "")
 
 
 def _hardware(physical: Any, kind: str) -> tuple[str, str]:

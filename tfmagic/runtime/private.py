@@ -9,10 +9,11 @@ imports TensorFlow.
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib
 import random
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -289,6 +290,57 @@ def local_task() -> str:
     if definition is None:
         return "/job:localhost/replica:0/task:0"
     return f"/job:{definition.job_name}/replica:0/task:{definition.task_index}"
+
+
+def release() -> str:
+    """The release of TensorFlow that runs here."""
+    return str(tf.__version__)
+
+
+def set_cluster(jobs: Mapping[str, Mapping[int, str]]) -> None:
+    """Have TensorFlow know the tasks of these jobs, ``{job: {task: "host:port"}}``, and no others.
+
+    What lives on a task that stays goes on living there.  TensorFlow's public function makes
+    everything anew instead when it is called twice, and the next look at an older remote
+    variable then ends the process.
+    """
+    ctx = context()
+    ctx.ensure_initialized()
+    if ctx.get_server_def() is None:
+        if jobs:
+            tf.config.experimental_connect_to_cluster(tf.train.ClusterSpec(jobs))
+        return
+    definition = copy.deepcopy(ctx.get_server_def())
+    own = [job for job in definition.cluster.job if job.name == definition.job_name]
+    cluster = tf.train.ClusterSpec(jobs).as_cluster_def()
+    if definition.job_name not in jobs:
+        cluster.job.extend(own)
+    definition.cluster.CopyFrom(cluster)
+    ctx.update_server_def(definition)
+
+
+def own_port() -> int:
+    """The port on which TensorFlow listens in this process, or 0."""
+    definition = context().get_server_def()
+    if definition is None:
+        return 0
+    for job in definition.cluster.job:
+        if job.name == definition.job_name:
+            port = job.tasks[definition.task_index].rpartition(":")[2]
+            return int(port) if port.isdecimal() else 0
+    return 0
+
+
+def start_tpus(resolver: Any) -> None:
+    """Make the TPUs of a resolver ready for work."""
+    tf.tpu.experimental.initialize_tpu_system(resolver)
+
+
+def trial(task: str) -> None:
+    """Multiply two small matrices on a task's processor and fetch the result, or raise."""
+    with tf.device(f"{task}/device:CPU:0"):
+        ones = tf.ones([2, 2])
+        tf.matmul(ones, ones).numpy()
 
 
 def memory_limits() -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from tfmagic.notebook.body import run_body
 from tfmagic.notebook.cells import show_line
 from tfmagic.notebook.magics.base import Family
 from tfmagic.notebook.options import HelpShown, Options, identifier, usage_error
-from tfmagic.notebook.scopes import DeviceCells, cell_scope
+from tfmagic.notebook.scopes import DeviceCells, cell_scope, joined_line
 from tfmagic.notebook.view import show
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ def device_options() -> Options:
     add("--growth", action="store_true", help="help.device_growth")
     add("--limit", metavar="GPU:0=SIZE", help="help.device_limit")
     add("--threads", metavar="N[,N]", help="help.device_threads")
+    add("--connect", metavar="WORKERS", help="help.device_connect")
+    add("--disconnect", action="store_true", help="help.device_disconnect")
     add("-o", dest="output", metavar="NAME", help="help.output")
     add("-q", dest="quiet", action="store_true", help="help.quiet")
     return parser
@@ -109,10 +112,38 @@ class DeviceMagics(Family):
         )
         if setup:
             self._configure(options, setup)
+        if options.disconnect:
+            self._disconnect(options)
+        if options.connect:
+            self._connect(options)
         if options.device:
             self._choose(options)
         else:
             self._table(options)
+
+    def _connect(self, options: Any) -> None:
+        from tfmagic.runtime.cluster import connect
+
+        joined = connect(self._workers(options.connect))
+        if not options.quiet:
+            show_line(joined_line([worker for worker in joined if worker.lost is None]))
+
+    def _workers(self, given: str) -> Any:
+        """Addresses as they are; anything else is an expression of the user's."""
+        if given == "TF_CONFIG" or "//" in given or re.search(r":\d+$", given):
+            return given
+        from tfmagic.runtime.expression import evaluate
+
+        return evaluate(given, self.shell.user_ns, "--connect")
+
+    def _disconnect(self, options: Any) -> None:
+        from tfmagic.runtime.cluster import disconnect
+
+        left = disconnect()
+        if not options.quiet:
+            show_line(
+                say("cluster.disconnected", n=len(left)) if left else say("cluster.not_connected")
+            )
 
     def _configure(self, options: Any, setup: Setup) -> None:
         from tfmagic.render.devices import restart_cell
