@@ -3,6 +3,7 @@
 # make lab      the lesson in JupyterLab        make browser  what the browser tests need
 # make bench    the benchmarks                  make clean    all of this away again
 # make release  sdist and wheel in dist/, tried in an empty environment
+# make pictures the documents' pictures, taken anew of real outputs in JupyterLab
 #
 # Only Python 3.11 or newer and pip are needed: everything else goes into .venv.
 # Variables:  PYTHON=python3.12   LESSON=ko   TENSORFLOW='tensorflow[and-cuda]'   ARGS='-k tape'
@@ -29,7 +30,7 @@ LESSON ?= $(if $(filter ko%,$(firstword $(LC_ALL) $(LC_MESSAGES) $(LANG))),ko,en
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lab check browser bench release clean
+.PHONY: demo test lab check browser bench release pictures clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -54,6 +55,9 @@ bench: $(VENV)/.develop
 
 release: $(VENV)/.develop
 	TENSORFLOW='$(TENSORFLOW)' $(BIN)/python tests/release.py
+
+pictures: $(VENV)/.develop
+	$(BIN)/python -m docs.pictures $(ARGS)
 
 browser:
 	@sh tests/browser/install.sh

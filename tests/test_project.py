@@ -185,8 +185,11 @@ def test_the_public_names_are_the_documented_ones() -> None:
 
 @pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
 def test_every_file_that_a_readme_points_to_exists(name: str) -> None:
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / name).read_text(encoding="utf-8"))
-    assert links
+    text = (ROOT / name).read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
+    pictures = re.findall(r"(?:src|srcset)=\"([^\"]+)\"", text)
+    assert links and pictures
+    links += pictures
     assert not [link for link in links if not (ROOT / link).exists()]
 
 

@@ -75,7 +75,7 @@ def test_a_large_matrix_is_a_small_picture(filled: Any) -> None:
     (data,) = re.findall(r"data:image/png;base64,([^\"]+)", card)
     with Image.open(io.BytesIO(base64.b64decode(data))) as image:
         image.load()
-        assert image.size == (480, 360) and len(image.getcolors(10_000) or ()) > 20
+        assert image.size == (400, 300) and len(image.getcolors(10_000) or ()) > 20
     assert "mean of up to 10 × 5 elements" in card and len(card) < 30_000
 
 

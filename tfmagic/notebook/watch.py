@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from tfmagic.language import say
 
 if TYPE_CHECKING:
     from tfmagic.runtime.inventory import Since
@@ -24,7 +27,7 @@ class Watch:
         self.shell = shell
         self.names = names
         self.since: Since | None = None
-        self._awake = False
+        self._awake = self._acts = False
         self._unused = 0
 
     def wake(self) -> bool:
@@ -34,19 +37,22 @@ class Watch:
             return False
         self._awake = True
         self.shell.events.register("pre_run_cell", self.before)
+        self.shell.events.register("post_run_cell", self.after)
         return True
 
     def sleep(self) -> None:
         """Watch no more, and let everything go."""
         if self._awake:
             self._awake = False
-            with contextlib.suppress(ValueError):
-                self.shell.events.unregister("pre_run_cell", self.before)
+            for event, hook in (("pre_run_cell", self.before), ("post_run_cell", self.after)):
+                with contextlib.suppress(ValueError):
+                    self.shell.events.unregister(event, hook)
         self.since = None
 
     def before(self, info: Any) -> None:
         """``pre_run_cell``: look, unless the cell does nothing but look."""
-        if only_looks(str(info.raw_cell)):
+        self._acts = not only_looks(str(info.raw_cell))
+        if not self._acts:
             return
         self._unused += 1
         if self._unused > TIRES:
@@ -56,9 +62,16 @@ class Watch:
         from tfmagic.runtime.inventory import Since
 
         try:
-            self.since = Since(f"In [{self.shell.execution_count}]", look(self.names()))
+            self.since = Since(say("vars.this_cell"), look(self.names()))
         except Exception:  # an object that cannot be looked at: there is no comparison
             self.since = None
+
+    def after(self, result: Any) -> None:
+        """``post_run_cell``: only now the number of the cell is known in every IPython."""
+        if self.since is not None and self._acts:
+            number = result.execution_count
+            cell = f"In [{number}]" if number else say("vars.last_cell")
+            self.since = replace(self.since, cell=cell)
 
 
 def only_looks(cell: str) -> bool:

@@ -19,7 +19,7 @@ __all__ = ["picture", "png"]
 #: Up to so many rows and columns the numbers stand in the squares.
 TABLE = (10, 10)
 #: Edge of a square of the picture, in pixels: as large as fits, within these bounds.
-LEAST, MOST, WIDTH = 6, 16, 480
+LEAST, MOST, WIDTH, HEIGHT = 6, 16, 480, 320
 
 Colour = tuple[int, int, int]
 #: From the least to the greatest; where both signs occur 0 is white.
@@ -57,7 +57,7 @@ def _table(heat: Heat) -> Markup:
     return Markup(
         '<div class="tfmagic-wide"><table class="tfmagic-heat"><caption>{}</caption><thead><tr>'
         "<td></td>{}</tr></thead><tbody>{}</tbody></table></div>"
-    ).format(say("heat.caption"), header, rows)
+    ).format(say("report.value"), header, rows)
 
 
 def _squares(row: Sequence[float], colour: _Scale) -> Markup:
@@ -71,7 +71,7 @@ def _squares(row: Sequence[float], colour: _Scale) -> Markup:
 
 def _image(heat: Heat) -> Markup:
     colour = _Scale(heat)
-    edge = max(LEAST, min(MOST, WIDTH // len(heat.rows[0])))
+    edge = max(LEAST, min(MOST, WIDTH // len(heat.rows[0]), HEIGHT // len(heat.rows)))
     data = base64.b64encode(png(([colour(v) for v in row] for row in heat.rows), edge)).decode()
     return Markup(
         '<div class="tfmagic-wide"><img class="tfmagic-graph" alt="{}" '

@@ -43,14 +43,14 @@ class InventoryView:
             Column(say("vars.kind")),
             Column(say("report.shape"), code=True),
             Column(say("report.dtype")),
+            Column(say("report.value"), code=True),
+            Column(say("vars.histogram"), code=True, spare=1),
             Column(say("report.device"), spare=2),
             Column(say("vars.bytes"), "right", spare=4),
             Column(say("report.trainable"), spare=3),
-            Column(say("report.value"), code=True),
-            Column(say("vars.histogram"), code=True, spare=1),
         ]
         if self.inventory.since:
-            columns.append(Column(say("vars.change", cell=self.inventory.since), code=True))
+            columns.insert(5, Column(say("vars.change", cell=self.inventory.since), code=True))
         rows = tuple(_row(h, bool(self.inventory.since)) for h in held)
         below = (say("vars.histogram_note"),) if any(h.bins for h in held) else ()
         return Table(say("vars.caption"), tuple(columns), rows, below).head(MOST)
@@ -84,14 +84,14 @@ def _row(held: Holding, compared: bool) -> Row:
         else say(f"vars.kind_{held.kind}"),
         shape(held.shape),
         held.dtype or UNKNOWN_SIGN,
+        _value(held),
+        bars(held.bins) or UNKNOWN_SIGN,
         device(held.device) or UNKNOWN_SIGN,
         UNKNOWN_SIGN if held.bytes is None else size(held.bytes),
         UNKNOWN_SIGN if held.trainable is None else _yes(held.trainable),
-        _value(held),
-        bars(held.bins) or UNKNOWN_SIGN,
     ]
     if compared:
-        cells.append(change_of(held.change))
+        cells.insert(5, change_of(held.change))
     tone = "bad" if broken else "warn" if lost else ""
     return Row(tuple(cells), tone, " ".join(remarks(held)))
 
@@ -111,6 +111,8 @@ def _value(held: Holding) -> str:
     stats = held.value.stats
     if stats is None or stats.min is None:
         return UNKNOWN_SIGN
+    if stats.min == stats.max and stats.finite and not stats.sampled:
+        return say("vars.all", value=number(stats.min, 4))
     about = "≈ " if stats.sampled else ""
     span = f"{number(stats.min, 4)} … {number(stats.max, 4)}"
     return f"{about}{span}, μ = {number(stats.mean, 4)}"
@@ -129,7 +131,7 @@ def change_of(change: Change | None) -> str:
     if change.norm is None:
         return UNKNOWN_SIGN
     if not change.norm:
-        return "≈ =" if change.sampled else "="
+        return say("vars.unchanged")
     return f"‖Δ‖ {'≈' if change.sampled else '='} {number(change.norm, 3)}"
 
 

@@ -89,8 +89,7 @@ class ValueView(InventoryView):
         return cells
 
     def _notes(self) -> list[str]:
-        notes = [*remarks(self.held), *self.notes]
-        return [*notes, say("vars.histogram_note")] if self.held.bins else notes
+        return [*remarks(self.held), *self.notes]
 
 
 def _trained(answer: bool | None) -> str:

@@ -135,7 +135,7 @@ class _Walker:
             then = self.since.look.before(row.name, value)
             row = replace(row, change=changes.change(then, kind, shape, inner))
             self.uncompared += bool(then and then.numbers is None and then.too_large)
-        device = str(getattr(value, "device", "") or getattr(inner, "device", "") or "")
+        device = "" if isinstance(inner, np.ndarray) else _device(value, inner)
         dtype = inner.dtype.name
         row = replace(row, shape=shape, dtype=dtype, device=device)
         if dtype in ("resource", "variant"):
@@ -191,6 +191,10 @@ class _Walker:
         beside = next((held for held in self.memory.values() if row.name in held), {})
         shares = tuple(n for n, key in beside.items() if key != id(value))
         return replace(row, same=same, shares=shares)
+
+
+def _device(value: Any, inner: Any) -> str:
+    return str(getattr(value, "device", "") or getattr(inner, "device", "") or "")
 
 
 def _symbolic(row: Holding, value: Any) -> Holding:
