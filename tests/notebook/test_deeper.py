@@ -137,3 +137,36 @@ def test_nothing_is_left_behind_by_the_question(filled: Any) -> None:
     before = set(filled.user_ns)
     shown(filled, "%%tape --check --order 2 --hist\nL = tf.reduce_sum(W_1 ** 2)")
     assert {name for name in set(filled.user_ns) - before if name[0] != "_"} == {"L"}
+
+
+BAD = {
+    "--target k": "--target k is of type int, not a tensor.",
+    "--target s": "--target s is of type str",
+    "--target n": "--target n is of type ndarray",
+    "--target [k,y]": "is of type int",
+    "--target W_2": "--target W_2 was not computed in this cell.",
+    "--target lost": "there is no name 'lost'.",
+    "--target 1+": "--target 1+: SyntaxError",
+    "--wrt k": "--wrt k is of type int",
+    "--wrt W_1,n": "--wrt n is of type ndarray",
+    "--wrt W1": "there is no name 'W1'. Did you mean 'W_1'?",
+    "--watch n": "--watch n is of type ndarray",
+    "--order 2 --target z": "a Hessian needs a target of size 1, and this one has 4 elements.",
+}
+
+
+@pytest.mark.parametrize("options", BAD)
+def test_what_cannot_be_differentiated_gets_one_line(filled: Any, options: str) -> None:
+    filled.run_cell("k, s, n = 3, 'abc', __import__('numpy').ones(3)")
+    cell = f"%%tape --no-graph {options}\ny = tf.reduce_sum(W_1 ** 2)\nz = W_1 * 2"
+    text = shown(filled, cell)
+    assert BAD[options] in text
+    assert "Traceback" not in text
+    assert filled.user_ns["y"].shape == ()
+
+
+def test_a_list_of_targets_is_differentiated_as_their_sum(filled: Any) -> None:
+    cell = "%%tape --no-graph --target [y,z] --check\ny = tf.reduce_sum(W_1 ** 2)\nz = W_1 * 2"
+    text = shown(filled, cell)
+    assert "y + z" in text
+    assert "✓" in text

@@ -24,6 +24,7 @@ def wish(options: Any, namespace: Mapping[str, Any]) -> Wish:
         target_name=getattr(options, "target", None) or "",
         source_names=expression_names(getattr(options, "wrt", None) or ""),
         extra=_weights(_value(options, "watch", namespace)),
+        extra_names=expression_names(getattr(options, "watch", None) or ""),
         any_size=getattr(options, "jacobian", False),
     )
 

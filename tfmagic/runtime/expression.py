@@ -33,8 +33,9 @@ def evaluate(expression: str, namespace: Mapping[str, Any], option: str) -> Any:
 
 
 def _near(name: str, namespace: Mapping[str, Any]) -> str:
+    import builtins
     import difflib
 
-    known = [n for n in namespace if not n.startswith("_")]
+    known = [n for n in namespace if not n.startswith("_") and not hasattr(builtins, n)]
     close = difflib.get_close_matches(name, known, 1, 0.75)
     return say("tape.near", name=close[0]) if close else ""

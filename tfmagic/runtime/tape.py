@@ -7,7 +7,7 @@ as often as it is asked, for any target and any sources.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
@@ -38,6 +38,7 @@ class Wish:
     target_name: str = ""
     source_names: tuple[str, ...] = ()
     extra: Any = None
+    extra_names: tuple[str, ...] = ()
     any_size: bool = False
 
 
@@ -237,11 +238,12 @@ class Tape:
             return
         target = self._target(wish, result)
         sources = wish.sources if wish.sources is not None else list(self.watched_variables)
+        self._check_sources(sources, wish.source_names, "--wrt")
         if wish.extra is not None:
+            self._check_sources(wish.extra, wish.extra_names, "--watch")
             sources = [v for _, v in (*leaves(sources), *leaves(wish.extra))]
         if not list(leaves(sources)):
             raise NoTargetError("tape.no_sources")
-        self._check_sources(sources, wish)
         origin = "asked" if asked else "inferred"
         aside(lambda: self._recorded_gradient(origin, target, sources, None, "none"))
 
@@ -251,11 +253,19 @@ class Tape:
             self._recording = None
             aside(lambda: deepen(self.log, self._recorder.cell, wanted))
 
-    def _check_sources(self, sources: Any, wish: Wish) -> None:
-        for place, source in leaves(sources):
-            if key_of(source) is None:
-                given = ", ".join(wish.source_names) or f"sources{place}"
-                raise OptionError("tape.source_no_tensor", given=given, type=type(source).__name__)
+    def _check_sources(self, sources: Any, names: Sequence[str], option: str) -> None:
+        """Refuse what is no tensor; ``names`` are the user's words for the sources."""
+        found = list(leaves(sources))
+        for position, (place, source) in enumerate(found):
+            if key_of(source) is not None:
+                continue
+            given = names[position] if len(names) == len(found) else ", ".join(names)
+            raise OptionError(
+                "tape.source_no_tensor",
+                option=option,
+                given=given or f"sources{place}",
+                type=type(source).__name__,
+            )
 
     def _target(self, wish: Wish, result: Any) -> Any:
         if wish.target is not None:
