@@ -39,15 +39,16 @@ def custom_line(recording: Recording, op: Op) -> Line | None:
 def _giving_nothing(function: ast.FunctionDef) -> ast.stmt | ast.expr:
     """The inner function, lambda or return that answers None."""
     for node in ast.walk(function):
-        if isinstance(node, ast.Lambda) and _is_none(node.body):
+        if isinstance(node, ast.Lambda) and _has_none(node.body):
             return node
         if isinstance(node, ast.FunctionDef) and node is not function:
             returns = [n for n in ast.walk(node) if isinstance(n, ast.Return)]
-            empty = [n for n in returns if n.value is None or _is_none(n.value)]
+            empty = [n for n in returns if n.value is None or _has_none(n.value)]
             if empty or not returns:
                 return empty[0] if empty else node
     return function
 
 
-def _is_none(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
+def _has_none(node: ast.expr) -> bool:
+    parts = node.elts if isinstance(node, (ast.Tuple, ast.List)) else [node]
+    return any(isinstance(part, ast.Constant) and part.value is None for part in parts)

@@ -20,6 +20,8 @@ __all__ = ["TF_NAMES", "is_numpy", "leaving", "roots"]
 TF_NAMES = ("tf", "tensorflow", "keras", "K", "layers", "tfp", "tfk", "tnp")
 _FOREIGN = ("numpy", "math", "scipy", "sklearn", "pandas", "cmath", "statistics", "torch", "jax")
 _METHODS = ("numpy", "item", "tolist", "predict", "predict_on_batch", "__array__", "eval")
+#: How far the user's own functions are followed.
+_DEEP = 3
 _BUILTINS = ("float", "int", "bool", "complex")
 _WORDS = re.compile(r"[^\W\d]\w*")
 #: Functions by whose name numpy is known where its import is not in sight.
@@ -73,10 +75,44 @@ def _in_cell(look: _Look, names: set[str], numbers: set[int], last: int) -> Iter
         if numbers.intersection(range(first, end + 1)):
             names |= stored(statement) if not hasattr(statement, "body") else set()
         for call in _own_calls(code, statement):
-            if _leaves(code, call, names):
-                text = look.cell.source.split("\n")[call.lineno - 1].strip()
-                yield Line(-1, look.cell.index, call.lineno, text)
+            found = list(_lines_of(look, call, names, 0))
+            if found:
+                yield from found
                 names |= stored(statement) if not hasattr(statement, "body") else set()
+
+
+def _lines_of(look: _Look, call: ast.Call, names: set[str], depth: int) -> Iterator[Line]:
+    """Where a call lets its value out: itself, or a line of the user's function it calls."""
+    if _leaves(look.code, call, names):
+        text = look.cell.source.split("\n")[call.lineno - 1].strip()
+        yield Line(-1, look.cell.index, call.lineno, text)
+        return
+    function = _definition(look.code, call) if depth < _DEEP else None
+    if function is None or not names & names_in(call):
+        return
+    inner = {a.arg for a in function.args.args} - {"self"}
+    for statement in look.code.of(ast.stmt, function):
+        for nested in _own_calls(look.code, statement):
+            found = list(_lines_of(look, nested, inner, depth + 1))
+            yield from found
+            if found or inner & names_in(statement):
+                inner |= stored(statement) if not hasattr(statement, "body") else set()
+
+
+def _definition(code: Code, call: ast.Call) -> ast.FunctionDef | None:
+    """The user's function that is called: by name, as a method, or an object's own call."""
+    name = dotted(call.func).rpartition(".")[2]
+    for function in code.of(ast.FunctionDef):
+        if function.name == name:
+            return function
+    for statement in code.of(ast.Assign):
+        made = statement.value
+        if name in stored(statement) and isinstance(made, ast.Call):
+            for home in code.of(ast.ClassDef):
+                if home.name == dotted(made.func):
+                    methods = {m.name: m for m in home.body if isinstance(m, ast.FunctionDef)}
+                    return methods.get("__call__") or methods.get("call")
+    return None
 
 
 def _own_calls(code: Code, statement: ast.stmt) -> Iterator[ast.Call]:
@@ -101,6 +137,8 @@ def _leaves(code: Code, call: ast.Call, names: set[str]) -> bool:
     taken = set().union(*(names_in(a) for a in (*call.args, *(k.value for k in call.keywords))))
     if not names & taken:
         return False
+    if name.rpartition(".")[2] == "constant" and isinstance(call.args[0], ast.Name):
+        return True  # of a Variable it takes the value alone
     return name in _BUILTINS or is_numpy(code, name)
 
 

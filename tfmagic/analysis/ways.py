@@ -88,27 +88,38 @@ class Ways:
         handles = self._handle_of.get(gradient.variable, set())
         return {*gradient.source_tensors, *handles}
 
-    def reach(self, gradient: Gradient, ops: Iterable[Op]) -> Reach:
+    def reach(self, gradient: Gradient, ops: Iterable[Op], *, backward: bool = False) -> Reach:
         """How far the source's influence gets within ``ops`` (in their order), with and
-        without leave to pass a gradient."""
+        without leave to pass a gradient.
+
+        With ``backward`` it goes on through gradients that were computed earlier, as it does
+        on the way to a second derivative.
+        """
         own = self.own(gradient)
         anyhow, free = set(own), set(own)
         stops: list[Op] = []
         used = False
         for op in ops:
             taken = anyhow.intersection(op.inputs)
-            if op.kind == "backward" or not taken:
+            if not taken or (op.kind == "backward" and not backward):
                 continue
             if taken <= own and op.inputs and self._gives_it_a_value(op, own):
                 continue
             used = used or op.type != "ReadVariableOp"
             anyhow.update(op.outputs or self._stores(op))
             if free.intersection(op.inputs):
-                if self.passes(op):
-                    free.update(op.outputs)
-                else:
+                passed = self._passed(op)
+                free.update(passed)
+                if len(passed) < len(op.outputs) or not op.outputs:
                     stops.append(op)
         return Reach(anyhow, free, tuple(stops), used)
+
+    def _passed(self, op: Op) -> list[int]:
+        """The outputs from which a gradient can come back through the op."""
+        if not self.passes(op):
+            return []
+        tensors = self.recording.tensors
+        return [t for t in op.outputs if tensors[t].dtype.startswith((*FLOATS, "variant"))]
 
     def _gives_it_a_value(self, op: Op, own: set[int]) -> bool:
         """Whether the op only stores into the source's own variable."""
@@ -145,9 +156,19 @@ class Ways:
 
     def way(self, call: GradientCall, gradient: Gradient) -> tuple[Op, ...]:
         """The forward ops from the source to the target, in order."""
-        needed = self.ancestors(call)
-        moving = self.reach(gradient, needed).any
-        return tuple(op for op in needed if op.kind == "forward" and moving.intersection(op.inputs))
+        needed, deep = self.ancestors(call), self.deep(call)
+        moving = self.reach(gradient, needed, backward=deep).any
+        return tuple(
+            op for op in needed if (deep or op.kind == "forward") and moving.intersection(op.inputs)
+        )
+
+    def deep(self, call: GradientCall) -> bool:
+        """Whether the target is itself a gradient."""
+        makers = (self.recording.tensors[t].op for t in call.target_tensors)
+        return any(op is not None and self._after_backward(op) for op in makers)
+
+    def _after_backward(self, op: int) -> bool:
+        return any(self.recording.ops[i].kind == "backward" for i in self.to_op(op, backward=True))
 
     def to(self, gradient: Gradient, tensors: Iterable[int]) -> tuple[int, ...]:
         """Indices of the forward ops from the source to ``tensors``."""
@@ -164,12 +185,12 @@ class Ways:
             op.index for op in ops if op.kind == "forward" and moving.intersection(op.inputs)
         )
 
-    def to_op(self, index: int) -> tuple[int, ...]:
+    def to_op(self, index: int, *, backward: bool = False) -> tuple[int, ...]:
         """Indices of the forward ops that an op's inputs were computed by, itself among them."""
         recording, todo, found = self.recording, [index], set()
         while todo:
             op = recording.ops[todo.pop()]
-            if op.index in found or op.kind == "backward":
+            if op.index in found or (op.kind == "backward" and not backward):
                 continue
             found.add(op.index)
             todo.extend(maker for t in op.inputs if (maker := recording.tensors[t].op) is not None)

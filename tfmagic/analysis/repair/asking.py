@@ -146,11 +146,10 @@ def _made_of(scene: Scene) -> list[ast.AST]:
     leaf = None if sources is None else _leaf(sources, scene.gradient.place) or sources
     if leaf is not None and not isinstance(leaf, (ast.Name, ast.Attribute)):
         found.append(leaf)
-    if scene.op is not None:
-        for _, _, statement in scene.statements(scene.op):
-            value = getattr(statement, "value", None)
-            if isinstance(value, ast.expr):
-                found.append(value)
+    for _, _, statement in scene.guilty():
+        value = getattr(statement, "value", None)
+        if isinstance(value, ast.expr):
+            found.append(value)
     return found
 
 
@@ -329,7 +328,7 @@ def ask_scaled(scene: Scene) -> Repair | None:
     cell, code, call = scene.asked
     tf = code.tensorflow
     half = any(scene.recording.tensors[t].dtype == "float16" for t in scene.call.target_tensors)
-    scale, wide = ("32768.0", "float32") if half else ("1e30", "float64")
+    scale, wide = ("4096.0", "float32") if half else ("1e30", "float64")
     text = code.one_line(target)
     words = [code.one_line(a) for a in call.args]
     words += [f"{k.arg}={code.one_line(k.value)}" for k in call.keywords]

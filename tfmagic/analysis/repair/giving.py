@@ -14,6 +14,7 @@ from tfmagic.analysis.repair.scene import Repair, Scene
 __all__ = ["as_float", "assign", "inner_tape", "keep_value", "not_zero", "trace_again"]
 
 _MAKERS = ("Variable", "constant", "convert_to_tensor")
+_KERAS = ("kernel", "bias", "gamma", "beta", "embeddings", "recurrent_kernel")
 _INDEXED = {"GatherV2", "ResourceGather", "GatherNd", "OneHot", "StridedSlice", "Gather"}
 
 
@@ -71,9 +72,24 @@ def _assignment(scene: Scene, code: Code, target: ast.expr, value: ast.expr) -> 
     step = _step(code, text, value)
     if step:
         return step
+    try:
+        wanted = ast.parse(scene.source, mode="eval").body
+    except SyntaxError:
+        wanted = target
+    if isinstance(wanted, ast.Subscript) and not isinstance(target, ast.Subscript):
+        return _each_assigned(code, text, value, wanted)
     if _same_form(scene):
         return f"{text}.assign({code.one_line(value)})"
     return f"{text} = {code.tensorflow}.Variable({code.one_line(value)})"
+
+
+def _each_assigned(code: Code, text: str, value: ast.expr, wanted: ast.Subscript) -> str:
+    """A whole list or dict of new values, each assigned to its Variable."""
+    margin = "\n" + code.indent(value.lineno) + "    "
+    new = code.one_line(value)
+    if isinstance(wanted.slice, ast.Constant) and isinstance(wanted.slice.value, str):
+        return f"for key, new in {grouped(new)}.items():{margin}{text}[key].assign(new)"
+    return f"for old, new in zip({text}, {new}):{margin}old.assign(new)"
 
 
 def _step(code: Code, text: str, value: ast.expr) -> str:
@@ -244,6 +260,8 @@ def _plain_assignment(code: Code, statement: ast.stmt) -> str:
         return ""
     target, value = call.func.value, code.one_line(call.args[0])
     text = code.one_line(target)
+    if isinstance(target, ast.Attribute) and target.attr in _KERAS:
+        return ""  # a Keras layer's own: it cannot be put a tensor in the place of
     if isinstance(target, ast.Subscript):
         if sign or not isinstance(target.slice, ast.Constant):
             return ""

@@ -53,6 +53,8 @@ def stay(scene: Scene) -> Repair | None:
     code, cell = scene.code(scene.line.cell), scene.line.cell
     edits = Edits(code)
     for statement in _carrying(scene, code):
+        if _updated(code, statement, edits):
+            continue
         rule = _Rule(scene, code)
         if rewrite(edits, statement, rule):
             for function in rule.functions:
@@ -84,6 +86,21 @@ def _carrying(scene: Scene, code: Code) -> Iterator[ast.stmt]:
                 names |= stored(statement)
 
 
+def _updated(code: Code, statement: ast.stmt, edits: Edits) -> bool:
+    """``buf[0] = E`` into an array, as a tensor with that element exchanged."""
+    if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Subscript):
+        return False
+    target = statement.targets[0]
+    at = code.one_line(target.slice).strip("()")
+    if ":" in at:
+        return False
+    whole, tf = code.one_line(target.value), code.tensorflow
+    value = code.one_line(statement.value)
+    new = f"{whole} = {tf}.tensor_scatter_nd_update({whole}, [[{at}]], [{value}])"
+    edits.replace(statement, new)
+    return True
+
+
 class _Rule:
     """Numpy's functions and methods as TensorFlow's; ``functions`` are the user's own that
     ran inside ``numpy_function``."""
@@ -107,6 +124,11 @@ class _Rule:
             return f"{tf}.cast({text(node.args[0])}, {tf}.float32)"
         if called(self._code, node, ["Variable"]) and node.args:
             return text(node.args[0])
+        if called(self._code, node, ["constant"]) and node.args and self._carries(node.args[0]):
+            pack = (
+                "stack" if isinstance(node.args[0], (ast.List, ast.Tuple)) else "convert_to_tensor"
+            )
+            return f"{tf}.{pack}({text(node.args[0])})"
         if is_numpy(self._code, name):
             return self._numpys(node, name, text)
         return None

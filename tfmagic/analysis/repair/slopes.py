@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from collections.abc import Callable, Iterable
 
 from tfmagic.analysis.code import Code, Edits, code_of, dotted
@@ -40,7 +41,7 @@ _CALLS = {
 
 def names_of(op_type: str) -> tuple[str, ...]:
     """The functions that run ops of a type, under whichever module they stand."""
-    plain = op_type.rstrip("V0123456789")
+    plain = re.sub(r"[vV]\d+$", "", op_type)
     snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in plain).lstrip("_")
     return _CALLS.get(op_type, (snake, plain.lower()))
 
@@ -110,14 +111,78 @@ def smooth_choice(scene: Scene) -> Repair | None:
     if scene.op is None:
         return None
     found = _on_the_way(scene)
-    return found or scene.by_rule(_smooth_rule(scene, _code(scene)))
+    if found is not None:
+        return found
+    code = _code(scene)
+    rule = _smooth_rule(scene, code)
+    for cell, home, statement in scene.guilty():
+        edits = Edits(home)
+        if rewrite(edits, statement, _with_floats(scene, code, rule)):
+            _floats_beside(scene, cell, statement, edits)
+            return scene.repair(cell, edits)
+    return None
+
+
+def _with_floats(scene: Scene, code: Code, rule: Rule) -> Rule:
+    """``rule``, and whole numbers beside what it makes floating made floating too."""
+
+    def both(node: ast.expr, text: Text) -> str | None:
+        new = rule(node, text)
+        return _beside(scene, code, node, text) if new is None else new
+
+    return both
+
+
+def _beside(scene: Scene, code: Code, node: ast.expr, text: Text) -> str | None:
+    """``a - b`` with ``b`` cast, where only ``a`` carries the source's value."""
+    if not isinstance(node, ast.BinOp):
+        return None
+    carrying = [scene.mentions(part) for part in (node.left, node.right)]
+    if carrying[0] == carrying[1]:
+        return None
+    moving, other = (node.left, node.right) if carrying[0] else (node.right, node.left)
+    if not isinstance(other, ast.Name) or (
+        text(moving) == code.text(moving) and not isinstance(moving, ast.Name)
+    ):
+        return None
+    if not _is_whole(scene, other.id):
+        return None
+    cast = f"{code.tensorflow}.cast({other.id}, {code.tensorflow}.float32)"
+    left, right = (text(moving), cast) if carrying[0] else (cast, text(moving))
+    sign = code.text(node)[len(code.text(node.left)) : -len(code.text(node.right)) or None].strip()
+    return f"{grouped(left)} {sign.strip('() ')} {grouped(right)}"
+
+
+def _is_whole(scene: Scene, name: str) -> bool:
+    known = scene.recording.find(name)
+    return known is not None and known.dtype.startswith(("int", "uint"))
+
+
+def _floats_beside(scene: Scene, cell: int, statement: ast.stmt, edits: Edits) -> None:
+    """The same on the lines that go on with the whole numbers of the guilty op."""
+    assert scene.op is not None
+    tensors, moving = scene.recording.tensors, set(scene.op.outputs)
+    for op in scene.ways.ancestors(scene.call):
+        if op.index <= scene.op.index or not moving & set(op.inputs):
+            continue
+        if op.outputs and tensors[op.outputs[0]].dtype.startswith(("int", "uint", "bool")):
+            moving.update(op.outputs)
+            for at, code, other in list(scene.statements(op))[:1]:
+                if at == cell and other is not statement:
+
+                    def rule(node: ast.expr, text: Text, code: Code = code) -> str | None:
+                        return _beside(scene, code, node, text)
+
+                    rewrite(edits, other, rule)
 
 
 def _smooth_rule(scene: Scene, code: Code) -> Rule:
     tf = code.tensorflow
 
     def rule(node: ast.expr, text: Text) -> str | None:
-        for form in (_soft_gather, _soft_hit, _one_hot, _soft_sample, _soft_argmax, _string):
+        for form in (
+            _soft_gather, _soft_hit, _one_hot, _soft_sample, _soft_argmax, _string, _soft_logic
+        ):  # fmt: skip
             new = form(scene, code, node, text)
             if new is not None:
                 return new
@@ -228,6 +293,25 @@ def _soft_sample(scene: Scene, code: Code, node: ast.expr, text: Text) -> str | 
     return f"{tf}.tensordot({soft}, {tf}.range({float(shape[1])}), [[1], [0]])[:, {tf}.newaxis]"
 
 
+def _soft_logic(scene: Scene, code: Code, node: ast.expr, text: Text) -> str | None:
+    """And as a product, or as a maximum, not as what is left to one, a count as a sum."""
+    tf = code.tensorflow
+    call = called(code, node, ["logical_and", "logical_or", "logical_not", "count_nonzero"])
+    if call is None or not call.args or not scene.mentions(node):
+        return None
+    words = [text(a) for a in call.args[:2]]
+    if words[0] == code.text(call.args[0]):
+        return None  # it was made elsewhere
+    kind = dotted(call.func).rpartition("_")[2]
+    if kind == "nonzero":
+        rest = [f"{k.arg}={text(k.value)}" for k in call.keywords if k.arg in ("axis", "keepdims")]
+        return f"{tf}.reduce_sum({', '.join([words[0], *rest])})"
+    if kind == "not":
+        return f"(1.0 - {words[0]})"
+    one, other = words
+    return f"{one} * {other}" if kind == "and" else f"{tf}.maximum({one}, {other})"
+
+
 def _string(scene: Scene, code: Code, node: ast.expr, text: Text) -> str | None:
     """A number that went through a string, itself."""
     call = called(code, node, ["to_number"])
@@ -312,8 +396,17 @@ def differentiable(scene: Scene) -> Repair | None:
         first = f"{tf}.argmax({tf}.equal({tf}.unique({inner}).y[:, None], {inner}), axis=1)"
         return f"{tf}.gather({inner}, {first})"
 
-    if scene.op.type == "Unique":
-        return scene.by_rule(unique)
+    def contrast(node: ast.expr, text: Text) -> str | None:
+        call = called(code, node, ["adjust_contrast"])
+        if call is None or len(call.args) < 2:
+            return None
+        image, factor = grouped(text(call.args[0])), grouped(text(call.args[1]))
+        mean = f"{tf}.reduce_mean({image}, axis=[-3, -2], keepdims=True)"
+        return f"{mean} + ({image} - {mean}) * {factor}"
+
+    for op_type, rule in (("Unique", unique), ("AdjustContrast", contrast)):
+        if scene.op.type.startswith(op_type):
+            return scene.by_rule(rule)
     same = [scene.recording.tensors[t].shape for t in (scene.op.inputs[0], scene.op.outputs[0])]
     return straight_through(scene) if same[0] == same[1] else None
 
@@ -340,7 +433,7 @@ def leaky(scene: Scene) -> Repair | None:
 
 def _activation(scene: Scene, old: Iterable[str], new: str) -> Repair | None:
     """Another word where a Keras layer is told its activation by name."""
-    wanted = set(old)
+    wanted, layers = set(old), {"ReLU"} if new == "leaky_relu" else set[str]()
     for cell in reversed(scene.recording.cells):
         code = code_of(cell.source)
         edits = Edits(code)
@@ -350,6 +443,11 @@ def _activation(scene: Scene, old: Iterable[str], new: str) -> Repair | None:
         for word in code.of(ast.keyword):
             if word.arg == "activation" and dotted(word.value).rpartition(".")[2] in wanted:
                 edits.replace(word.value, f'"{new}"')
+        for call in code.of(ast.Call):
+            if called(code, call, layers):
+                edits.replace(
+                    call.func, code.one_line(call.func).removesuffix("ReLU") + "LeakyReLU"
+                )
         if edits:
             return scene.repair(cell.index, edits)
     return None

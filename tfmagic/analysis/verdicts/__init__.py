@@ -108,7 +108,8 @@ class _Judge:
             return Finding("ok")
         if stats.nan or stats.inf:
             return self._not_finite.finding(call, gradient)
-        if stats.count and stats.zeros == stats.seen:
+        none_touched = not stats.count and gradient.rows is not None
+        if none_touched or (stats.count and stats.zeros == stats.seen):
             return self._not_finite.before(call, gradient) or self._zero.finding(call, gradient)
         return self._there(call, gradient)
 

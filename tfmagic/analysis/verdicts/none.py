@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterable
 
-from tfmagic.analysis.code import code_of, dotted
+from tfmagic.analysis.code import code_of, dotted, names_in, stored
 from tfmagic.analysis.custom import custom_line
 from tfmagic.analysis.rebinding import rebound
 from tfmagic.analysis.taint import leaving, roots
@@ -29,6 +30,7 @@ from tfmagic.model import Gradient, GradientCall, Line, Op
 __all__ = ["NoneRules"]
 
 _MOVING = re.compile(r"moving_(mean|variance)|seed_generator|iterations?$|learning_rate$")
+_PYTHON = {"PyFunc", "PyFuncStateless"}
 _SHAPES = {"Shape", "ShapeN", "Size", "Rank", "OnesLike", "ZerosLike"}
 
 
@@ -50,7 +52,7 @@ class NoneRules:
         if source.dtype and not source.dtype.startswith(FLOATS):
             return Finding("not_float", line=source.line, values=(("dtype", source.dtype),))
         if call.error and not source.known:
-            return Finding("not_watched", line=call.line)
+            return self._no_source(call, gradient)
         found = None if source.is_variable else rebound(self._recording, call, gradient, source)
         return found or self._on_the_way(call, gradient, source)
 
@@ -61,12 +63,25 @@ class NoneRules:
             "left_tensorflow", line=call.line
         )
 
+    def _no_source(self, call: GradientCall, gradient: Gradient) -> Finding:
+        """The source is no tensor: plain data, or the value that was taken out of one."""
+        names = roots(gradient)
+        for exit_ in self._recording.exits:
+            line = self._recording.lines[exit_.line]
+            code = code_of(self._recording.cells[line.cell].source)
+            statement = code.statement(line.number)
+            if statement is not None and names & stored(statement):
+                return Finding("wrong_object", line=exit_.line, way=())
+        return Finding("not_watched", line=call.line)
+
     def _on_the_way(self, call: GradientCall, gradient: Gradient, source: Source) -> Finding:
-        reach = self._ways.reach(gradient, self._ways.ancestors(call))
+        deep = self._ways.deep(call)
+        reach = self._ways.reach(gradient, self._ways.ancestors(call), backward=deep)
         targets = set(call.target_tensors)
         if targets & reach.free:
             return self._unheard(call, gradient, source)
-        stops = [op for op in reach.stops if op.type not in _SHAPES] or list(reach.stops)
+        whole = [op for op in reach.stops if not self._ways.passes(op)]
+        stops = [op for op in whole if op.type not in _SHAPES] or whole or list(reach.stops)
         if stops and targets & reach.any:
             stop = stops[0]
             return Finding(
@@ -157,11 +172,13 @@ class NoneRules:
 
     def _why_blocked(self, op: Op) -> str:
         outputs = [self._recording.tensors[t] for t in op.outputs]
+        if op.type in _PYTHON:
+            return "left_tensorflow"
         if op.type in STOPS:
             return "stop_gradient"
         if STATE.fullmatch(op.type):
             return "state"
-        if outputs and not outputs[0].dtype.startswith(FLOATS):
+        if self._ways.passes(op) or (outputs and not outputs[0].dtype.startswith(FLOATS)):
             return "through_integer"
         return "no_gradient_op"
 
@@ -202,7 +219,7 @@ class NoneRules:
         first = min((self._recording.tensors[t].op or 0 for t in call.target_tensors), default=0)
         after = source.op is not None and source.op > first
         if not reach.used:
-            if source.op is not None:
+            if source.op is not None and self._related(call, source.op):
                 return Finding("made_later" if after else "wrong_object", op=source.op, way=())
             copied = self._copied_from(call, gradient)
             if copied is not None:
@@ -211,6 +228,21 @@ class NoneRules:
         if after:
             return Finding("made_later", op=source.op, way=())
         return Finding("disconnected", line=call.line, way=())
+
+    def _related(self, call: GradientCall, index: int) -> bool:
+        """Whether what the source was made of went into the target too."""
+        recording = self._recording
+
+        def roots_of(ops: Iterable[int]) -> set[tuple[str, int]]:
+            tensors = [recording.tensors[t] for op in ops for t in recording.ops[op].inputs]
+            floats = [t for t in tensors if t.dtype.startswith(FLOATS)]
+            read = {("variable", t.variable) for t in tensors if t.variable is not None}
+            return read | {("tensor", t.id) for t in floats if t.op is not None or t.name}
+
+        return bool(
+            roots_of(self._ways.to_op(index))
+            & roots_of(op.index for op in self._ways.ancestors(call))
+        )
 
     def _copied_from(self, call: GradientCall, gradient: Gradient) -> int | None:
         """The assignment by which the source got the value of what the target was made of."""
@@ -291,8 +323,12 @@ class NoneRules:
                 {t for t in (dotted(x) for x in getattr(statement, "targets", [])) if t}
             )
         makers = (op.line for op in self._ways.ancestors(call) if op.line is not None)
-        places = (self._recording.lines[i] for i in makers)
-        return any(p.cell == at.cell and p.number in under for p in places)
+        places = [self._recording.lines[i] for i in makers]
+        if any(p.cell == at.cell and p.number in under for p in places):
+            return True
+        made = set().union(*(stored(part) for part in (*statement.body, *statement.orelse)))
+        readers = (code.statement(p.number) for p in places if p.cell == at.cell)
+        return any(made & names_in(reader) for reader in readers if reader is not None)
 
 
 def _last_name(expression: str) -> str:
