@@ -1,0 +1,86 @@
+"""Notebooks played with and without ``%%tape``, each in a fresh process, and compared."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PLAYER = Path(__file__).with_name("player.py")
+
+
+@dataclass
+class Player:
+    """The server of ``player.py``; see there."""
+
+    process: subprocess.Popen[str]
+
+    def play(self, cells: list[str], wrap: str, seconds: float = 60) -> list[dict[str, Any]]:
+        """What could be noticed of each cell."""
+        request = {"cells": cells, "wrap": wrap, "seconds": seconds}
+        assert self.process.stdin and self.process.stdout
+        print(json.dumps(request), file=self.process.stdin, flush=True)
+        answer = json.loads(self.process.stdout.readline())
+        if isinstance(answer, dict):
+            raise AssertionError(f"{wrap}: {answer['died']}")
+        return list(answer)
+
+    def differences(self, cells: list[str], *wraps: str, seconds: float = 60) -> list[str]:
+        """What each wrap changed about a notebook, in words; empty is as it should be."""
+        plain = self.play(cells, "none", seconds)
+        return [
+            f"{wrap}: cell {number}: {difference}"
+            for wrap in wraps
+            for number, pair in enumerate(zip(plain, self.play(cells, wrap, seconds), strict=True))
+            for difference in compared(*pair, story=wrap == "story")
+        ]
+
+
+def compared(plain: dict[str, Any], taped: dict[str, Any], *, story: bool) -> Iterator[str]:
+    """How a recorded cell differs from the plain one, but for the report under it."""
+    own = len(plain["shown"])
+    extra = taped["shown"][own:]
+    if len(extra) > 1 or any('class="tfmagic"' not in e.get("text/html", "") for e in extra):
+        yield f"shown besides: {str(extra)[:300]}"
+    taped = {**taped, "shown": taped["shown"][:own]}
+    for part in plain:
+        if plain[part] != taped[part]:
+            yield f"{part}: " + where(plain[part], taped[part])
+
+
+def where(one: Any, other: Any, path: str = "") -> str:
+    """The first place at which two structures differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted({*one, *other}, key=str):
+            if one.get(key, "(not there)") != other.get(key, "(not there)"):
+                return where(
+                    one.get(key, "(not there)"), other.get(key, "(not there)"), f"{path}.{key}"
+                )
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for position, (a, b) in enumerate(zip(one, other, strict=True)):
+            if a != b:
+                return where(a, b, f"{path}[{position}]")
+    return f"{path}: plain {str(one)[:400]!r}, recorded {str(other)[:400]!r}"
+
+
+@pytest.fixture(scope="session")
+def player() -> Iterator[Player]:
+    """One server for all tests."""
+    process = subprocess.Popen(
+        [sys.executable, str(PLAYER)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    yield Player(process)
+    assert process.stdin and process.stdout
+    process.stdin.close()
+    process.stdout.close()
+    process.wait(timeout=60)
