@@ -11,6 +11,7 @@
     ├── DeviceError              a device that does not exist, or a setting that comes too late
     ├── ClusterError             a worker that cannot be reached, or is gone
     ├── TensorFlowMissing        TensorFlow is not installed, or too old
+    ├── NotRepeatable            a gradient would run code of the user's once more
     └── ReleasedError            a recording whose tensors were let go is asked for more
 
 An error carries a message *key* and its values; the sentence is made from the
@@ -26,6 +27,7 @@ __all__ = [
     "DeviceError",
     "LoadError",
     "NoTargetError",
+    "NotRepeatable",
     "OptionError",
     "ReleasedError",
     "RenderError",
@@ -59,6 +61,10 @@ class ShapeError(OptionError):
 
 class NoTargetError(TfmagicError):
     """Nothing was found that could be differentiated."""
+
+
+class NotRepeatable(TfmagicError):
+    """A gradient would run code of the user's once more, and they would feel it."""
 
 
 class LoadError(TfmagicError):

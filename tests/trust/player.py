@@ -37,10 +37,13 @@ WRAPS = {
 }
 #: The names that a wrap is allowed to bind.
 OURS = re.compile(r"kept_[01]$|_i\d*$|_ii$|_iii$|_ih$|In$|_dh$|__builtin__$|__builtins__$")
-#: What differs from run to run by its nature: addresses, counters, times.
-ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
+#: What differs from run to run by its nature: addresses, counters, times, and what the
+#: user typed, which ``_i`` holds as it was typed.
+ADDRESS = re.compile(r"0x[0-9a-f]{6,}|\b1[34]\d{13}\b|(?<=__autograph_generated_file)\w+")
+FOLDER = re.compile(r"(?<=player-)\w+")
 COUNTED = re.compile(r"(__(?:inference|forward|backward)_\w*?)_?\d+|(?<=id=)\d+")
-TIMED = re.compile(r"\d+(\.\d+)?\s?(ns|µs|us|ms|s|min)(/\w+)?\b(?! loop)")
+TAPE_LINE = re.compile(r"%%tape[^\n\\]*(\n|\\\\n|\\n)")
+TIMED = re.compile(r"\d+(\.\d+)?\s?(ns|µs|μs|us|ms|s|min)(/\w+)?\b(?! loop)")
 DEEPEST, WIDEST = 7, 400
 
 
@@ -202,7 +205,7 @@ def noticed(shell: Any, result: Any, captured: Captured) -> dict[str, Any]:
 
 def plain(text: str) -> str:
     """Without what differs from run to run."""
-    text = ADDRESS.sub("0x", text)
+    text = TAPE_LINE.sub("", FOLDER.sub("", ADDRESS.sub("0x", text)))
     text = COUNTED.sub(lambda m: m[1] or "", text)
     return TIMED.sub("<time>", text)
 
@@ -214,7 +217,7 @@ def places(error: BaseException | None) -> list[Any]:
         trace = error.__traceback__
         while trace is not None:
             code = trace.tb_frame.f_code
-            found.append([os.path.basename(code.co_filename), code.co_name, trace.tb_lineno])
+            found.append([plain(os.path.basename(code.co_filename)), code.co_name, trace.tb_lineno])
             trace = trace.tb_next
         error = error.__cause__ or error.__context__
     return found
@@ -231,13 +234,13 @@ class Prints:
 
     def __call__(self, value: Any, depth: int = 0) -> Any:
         if value is None or isinstance(value, (bool, int)):
-            return repr(value)[:200]
+            return ADDRESS.sub("0x", repr(value)[:200])
         if isinstance(value, (float, complex, bytes, str)):
             return plain(repr(value))[:2000]
         if id(value) in self.seen:
             return f"again {self.seen[id(value)]}"
         self.seen[id(value)] = len(self.seen)
-        if depth > DEEPEST:
+        if depth > DEEPEST or type(value).__module__.startswith("IPython"):
             return kind(value)
         try:
             return self.of(value, depth + 1)

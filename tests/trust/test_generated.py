@@ -20,6 +20,7 @@ START = """import tensorflow as tf
 import numpy as np
 import random
 a, b, c = 1.5, [1.0, 2.0], "text"
+kept_0 = kept_1 = None
 x = tf.constant([[1.0, 2.0], [3.0, 4.0]])
 w = tf.Variable([[0.5, -0.5], [0.25, 1.0]], name="w")
 v = tf.Variable(2.0)
@@ -178,7 +179,6 @@ SIMPLE = st.sampled_from(
         "return 1",
         "await 3",
         "tf.config.run_functions_eagerly(False)",
-        "import gc; gc.collect() and None",
         "{n} = [t.name for t in (w, v)]",
         "tf.debugging.assert_equal({e}, {f})",
         "{n} = tf.data.Dataset.range(3).map(lambda t: t * 2)",

@@ -100,7 +100,7 @@ class Cells:
         """
         if self._running or self._asked(lines) is None:
             return lines
-        return lines[1:]
+        return self._cleaned(lines[1:])
 
     def _asked(self, lines: Sequence[str]) -> tuple[str, Any] | None:
         """The magic and options that the first line asks for, where it does so rightly."""
@@ -139,7 +139,10 @@ class Cells:
     def _as_transformed(self, raw_cell: str) -> list[str]:
         """The lines of a cell as :meth:`take_line_off` meets them: cleaned of blank first
         lines, common indentation and pasted prompts."""
-        lines = raw_cell.splitlines(keepends=True)
+        return self._cleaned(raw_cell.splitlines(keepends=True))
+
+    def _cleaned(self, lines: list[str]) -> list[str]:
+        """What IPython makes of the first lines before our turn comes."""
         for transform in self.shell.input_transformers_cleanup:
             if transform == self.take_line_off:
                 break
@@ -233,13 +236,19 @@ class Cells:
     def _finish(
         self, session: Session, error: BaseException | None, value: Any, *, later: bool = False
     ) -> None:
-        """``later``: shown under the traceback, once the cell around has ended."""
-        self._stop(session, error)
-        self._conclude(session, error, value)
-        if later:
-            self._raised.append(session)
-        else:
-            session.show(session)
+        """``later``: shown under the traceback, once the cell around has ended.
+
+        Whatever fails in here is ours: one line says so, and the cell stays as it was.
+        """
+        try:
+            self._stop(session, error)
+            self._conclude(session, error, value)
+            if later:
+                self._raised.append(session)
+            else:
+                session.show(session)
+        except (Exception, KeyboardInterrupt) as failure:
+            show_line(say("cells.view_failed", detail=_one_line(failure)))
 
     def _stop(self, session: Session, error: BaseException | None) -> None:
         if not self._running:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from tfmagic.runtime import private
 from tfmagic.runtime.log import Entry, Log, handle_of
+from tfmagic.runtime.repeat import require_repeatable, require_same
 from tfmagic.runtime.structure import leaves
 
 _T = TypeVar("_T")
@@ -50,6 +51,13 @@ def tape_for(log: Log, target: Any, sources: Any, *, persistent: bool = False) -
                 tape.watch(tensor)
         write(log, [_flat(t) for _, t in leaves(target)])
     return tape
+
+
+def require_differentiable(log: Log, target: Any, *, asked: bool) -> None:
+    """Raise :class:`~tfmagic.errors.NotRepeatable` where ``target`` cannot be differentiated
+    without running again what the user would feel; see :mod:`tfmagic.runtime.repeat`."""
+    keys = [flat._id for _, t in leaves(target) if hasattr(flat := _flat(t), "_id")]
+    require_repeatable(log, ancestors(log, keys), asked=asked)
 
 
 def _flat(value: Any) -> Any:
@@ -90,14 +98,16 @@ def _write_entry(log: Log, position: int, entry: Entry, done: set[int]) -> None:
     elif log.functions.get(position) is not None:
         function = log.functions[position]
         private.record_operation(
-            entry.type, entry.outputs, entry.inputs, _run_again(function, entry.inputs)
+            entry.type, entry.outputs, entry.inputs, _run_again(function, entry.inputs, entry.outputs)
         )
     else:
         private.record_gradient(entry.type, entry.inputs, entry.attrs, entry.outputs)
 
 
-def _run_again(function: Any, inputs: Sequence[Any]) -> Callable[..., Any]:
-    """The backward function of a ``tf.function`` call that ran untaped."""
+def _run_again(
+    function: Any, inputs: Sequence[Any], first: Sequence[Any]
+) -> Callable[..., Any]:
+    """The backward function of a ``tf.function`` call that ran untaped and gave ``first``."""
     captured = list(function.captured_inputs)
     own = len(inputs) - len(captured)
 
@@ -109,6 +119,7 @@ def _run_again(function: Any, inputs: Sequence[Any]) -> Callable[..., Any]:
                 tape.watch(tensor)
             outputs = function._call_flat(list(inputs[:own]), captured)
         flat = [_flat(t) for t in tf.nest.flatten(outputs, expand_composites=True)]
+        require_same(function, first, flat)
         found: list[Any] = tape.gradient(flat, list(inputs), output_gradients=list(incoming))
         return found
 

@@ -361,6 +361,28 @@ def memory_limits() -> dict[str, int]:
         session.TF_DeleteDeviceList(held)
 
 
+def gradients_inside(function: Any) -> list[Callable[..., Any]]:
+    """The custom gradients that stand in the graph of a ``tf.function``."""
+    registry = _found["gradient_registry"]
+    names = {
+        str(node.attr["_gradient_op_type"].s.decode())
+        for node in _nodes(function)
+        if "_gradient_op_type" in node.attr
+    }
+    found = []
+    for name in sorted(names) if registry is not None else ():
+        with contextlib.suppress(LookupError):
+            found.append(registry.lookup(name))
+    return [gradient for gradient in found if gradient is not None]
+
+
+def _nodes(function: Any) -> Iterator[Any]:
+    graph = function.graph.as_graph_def()
+    yield from graph.node
+    for inner in graph.library.function:
+        yield from inner.node_def
+
+
 def op_definition(op_type: str) -> Any:
     """TensorFlow's OpDef of ``op_type``, or None."""
     return _found["op_defs"](op_type) if _found["op_defs"] else None

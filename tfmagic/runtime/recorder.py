@@ -38,7 +38,7 @@ from tfmagic.runtime.mentions import Mentions
 from tfmagic.runtime.reads import find_handle_owner, match_reads
 from tfmagic.runtime.source import Assignments, UserFiles
 from tfmagic.runtime.tapes import Event, TapeEvents, heard_tapes, keys_in
-from tfmagic.runtime.threads import other_threads
+from tfmagic.runtime.threads import interrupts_put_off, other_threads
 
 #: Bytes of tensors that are held while a cell runs, unless the settings say otherwise.
 BUDGET = 2 * 2**30
@@ -113,12 +113,13 @@ class Recorder:
         if self.listening:
             return
         private.require()
+        undo = self._undo
+        undo.enter_context(interrupts_put_off(_UNDISTURBED))
         self._thread = threading.get_ident()
         self._scope = private.thread_data()
-        undo = self._undo
         undo.callback(self._forget_thread)
-        private.add_callback(self._on_op)
         undo.callback(private.remove_callback, self._on_op)
+        private.add_callback(self._on_op)
         undo.enter_context(other_threads(self.log))
         self._listen_to_gradients()
         if self.eager:
@@ -143,8 +144,8 @@ class Recorder:
         undo.enter_context(private.replaced(tape, "gradient", self._heard_gradient(tape.gradient)))
         original = private.gradient_function()
         if original is not None:
-            private.register_gradient_function(self._heard_turn(original))
             undo.callback(private.register_gradient_function, original)
+            private.register_gradient_function(self._heard_turn(original))
         module = private.record_module()
         heard = self._heard_custom(module.record_operation)
         undo.enter_context(private.replaced(module, "record_operation", heard))
@@ -180,7 +181,8 @@ class Recorder:
         if op_type.__class__ is bytes:
             op_type = op_type.decode()
         known, log = self._known, self.log
-        outputs = tuple(outputs)  # a list of theirs would be the user's, who may change it
+        # a list of theirs would be the user's or py_function's, who may change it
+        inputs, outputs = tuple(inputs), tuple(outputs)
         for tensor in inputs:
             if tensor._id not in known:
                 self._resolve(op_type, inputs, attrs, caller)
@@ -466,6 +468,13 @@ class Recorder:
         for name, value in list(namespace.items()):
             if not name.startswith("_"):
                 self.observe(name, value)
+
+
+#: An interrupt that falls into these would leave half of something behind.
+_UNDISTURBED = frozenset(
+    function.__code__
+    for function in (Recorder.start, Recorder.stop, Recorder._on_op, Recorder._let_go)
+)
 
 
 def _ids(tensors: Any) -> tuple[int | None, ...] | None:

@@ -18,7 +18,7 @@ from tfmagic.language import say
 from tfmagic.model import Recording
 from tfmagic.runtime import private
 from tfmagic.runtime.deeper import Depth, deepen
-from tfmagic.runtime.differentiate import aside, gradient, tape_for
+from tfmagic.runtime.differentiate import aside, gradient, require_differentiable, tape_for
 from tfmagic.runtime.finish import Failed, Finisher
 from tfmagic.runtime.log import Log
 from tfmagic.runtime.names import key_of, walk
@@ -177,6 +177,7 @@ class Tape:
             raise ReleasedError("tape.released")
 
         def work() -> Any:
+            require_differentiable(self.log, target, asked=True)
             with tape_for(self.log, target, sources, persistent=True) as tape:
                 pass
             return tape.jacobian(target, sources, experimental_use_pfor=False, **options)
@@ -196,6 +197,7 @@ class Tape:
         self, origin: str, target: Any, sources: Any, output_gradients: Any, unconnected: str
     ) -> Any:
         """Differentiate, and let the recorder hear the backward ops."""
+        require_differentiable(self.log, target, asked=origin == "asked")
         recorder, self._recording = self._recorder, None
         place = recorder.place(sys._getframe(1)) if origin == "asked" else ()
         recorder.start()

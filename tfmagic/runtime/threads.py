@@ -2,7 +2,9 @@
 
 TensorFlow tells a profiler of every tensor that any thread makes.  It cannot bear an
 exception there: Ctrl-C in that very moment would reach the user as a ``SystemError``.
-So for as long as it listens, an interrupt that falls into it is put off for a moment.
+Nor may one fall while ears are put on, taken off or write down an op: half of it would
+stay behind.  So for as long as a cell is recorded, an interrupt that falls into one of
+these is put off for a moment, and then reaches the user's own code.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from tfmagic.runtime import private
@@ -38,25 +40,28 @@ class _Counter:
 @contextmanager
 def other_threads(log: Log) -> Iterator[None]:
     """Count other threads' tensors in ``log.foreign`` inside the block."""
-    with _interrupts_put_off():
+    try:
         private.set_tensor_profiler(_Counter(log))
-        try:
-            yield
-        finally:
-            private.set_tensor_profiler(None)
+        yield
+    finally:
+        private.set_tensor_profiler(None)
 
 
 @contextmanager
-def _interrupts_put_off() -> Iterator[None]:
-    """Ctrl-C is handled as before, but never inside :meth:`_Counter.created`."""
+def interrupts_put_off(codes: frozenset[CodeType]) -> Iterator[None]:
+    """Ctrl-C is handled as before inside the block, but never while one of ``codes`` runs
+    or anything that it called."""
+    codes |= {_Counter.created.__code__}
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield
         return
 
     def handle(number: int, frame: FrameType | None) -> Any:
-        if frame is not None and frame.f_code is _Counter.created.__code__:
-            threading.Timer(_MOMENT, _thread.interrupt_main).start()
+        if _runs_one_of(codes, frame):
+            later = threading.Timer(_MOMENT, _thread.interrupt_main)
+            later.daemon = True
+            later.start()
             return None
         return before(number, frame)
 
@@ -66,3 +71,11 @@ def _interrupts_put_off() -> Iterator[None]:
     finally:
         if signal.getsignal(signal.SIGINT) is handle:  # else the cell has set its own
             signal.signal(signal.SIGINT, before)
+
+
+def _runs_one_of(codes: frozenset[CodeType], frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code in codes:
+            return True
+        frame = frame.f_back
+    return False
