@@ -389,6 +389,7 @@ def policy(shell: Any) -> dict[str, Any]:
             tf.GradientTape.gradient.__module__,
             tf.GradientTape.jacobian.__module__,
             record.record_operation.__module__,
+            *patched_methods(),
         ],
         "gc": [gc.isenabled(), gc.get_threshold()],
         "recursion": sys.getrecursionlimit(),
@@ -402,6 +403,20 @@ def policy(shell: Any) -> dict[str, Any]:
         "threads": sorted(t.name for t in threading.enumerate() if not t.daemon),
         "show": "_get_exc_info" in vars(shell),
     }
+
+
+def patched_methods() -> list[str]:
+    """The methods of tensors and tapes that are not TensorFlow's own."""
+    import tensorflow as tf
+    from tensorflow.python.framework import ops
+
+    return [
+        f"{cls.__name__}.{name}"
+        for owner in (ops.EagerTensor, tf.GradientTape)
+        for cls in owner.__mro__
+        for name, method in vars(cls).items()
+        if "tfmagic" in getattr(getattr(method, "__code__", None), "co_filename", "")
+    ]
 
 
 def at_the_end() -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-NOTEBOOKS = int(os.environ.get("TFMAGIC_NOTEBOOKS", "40"))
+NOTEBOOKS = int(os.environ.get("TFMAGIC_NOTEBOOKS", "20"))
 WRAPS = ("quiet", "shown", "second", "first", "named", "story")
 
 START = """import tensorflow as tf
