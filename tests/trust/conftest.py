@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -78,7 +78,7 @@ def where(one: Any, other: Any, path: str = "") -> str:
             if a != b:
                 return where(a, b, f"{path}[{position}]")
     one, other = str(one), str(other)
-    same = len(os.path.commonprefix([one, other]))
+    same = sum(1 for _ in itertools.takewhile(bool, map(str.__eq__, one, other)))
     start = max(0, same - 100)
     return f"{path}: plain {one[start:][:300]!r}, recorded {other[start:][:300]!r}"
 

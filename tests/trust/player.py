@@ -12,6 +12,7 @@ object for each cell, or ``{"died": "…"}``.  The wraps are :data:`WRAPS`.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -52,12 +53,8 @@ def server() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("MPLBACKEND", "agg")
-    import IPython.core.interactiveshell
-    import keras
-    import tensorflow
-
-    import tfmagic.notebook.extension  # noqa: F401
-
+    for name in ("tensorflow", "keras", "tfmagic.notebook.extension"):
+        importlib.import_module(name)
     answers = os.fdopen(os.dup(1), "w")
     for request in sys.stdin:
         print(json.dumps(in_a_fork(json.loads(request))), file=answers, flush=True)
@@ -162,7 +159,7 @@ class Captured:
 
         self.publisher = self.shell.display_pub
         self.shell.display_pub = CapturingDisplayPublisher()
-        self.files = [tempfile.TemporaryFile() for _ in (1, 2)]
+        self.files = [tempfile.TemporaryFile() for _ in (1, 2)]  # noqa: SIM115 - closed at exit
         self.saved = [os.dup(number) for number in (1, 2)]
         for number, file in zip((1, 2), self.files, strict=True):
             os.dup2(file.fileno(), number)
@@ -252,7 +249,10 @@ class Prints:
         if array is not None:
             return array
         if isinstance(value, dict):
-            return [kind(value), *([self(k, depth), self(v, depth)] for k, v in first(value.items()))]
+            return [
+                kind(value),
+                *([self(k, depth), self(v, depth)] for k, v in first(value.items())),
+            ]
         if isinstance(value, (list, tuple)):
             return [kind(value), *(self(v, depth) for v in first(value))]
         if isinstance(value, (set, frozenset)):

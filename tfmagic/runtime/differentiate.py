@@ -98,15 +98,16 @@ def _write_entry(log: Log, position: int, entry: Entry, done: set[int]) -> None:
     elif log.functions.get(position) is not None:
         function = log.functions[position]
         private.record_operation(
-            entry.type, entry.outputs, entry.inputs, _run_again(function, entry.inputs, entry.outputs)
+            entry.type,
+            entry.outputs,
+            entry.inputs,
+            _run_again(function, entry.inputs, entry.outputs),
         )
     else:
         private.record_gradient(entry.type, entry.inputs, entry.attrs, entry.outputs)
 
 
-def _run_again(
-    function: Any, inputs: Sequence[Any], first: Sequence[Any]
-) -> Callable[..., Any]:
+def _run_again(function: Any, inputs: Sequence[Any], first: Sequence[Any]) -> Callable[..., Any]:
     """The backward function of a ``tf.function`` call that ran untaped and gave ``first``."""
     captured = list(function.captured_inputs)
     own = len(inputs) - len(captured)

@@ -93,7 +93,6 @@ def _codes(function: Any) -> Iterator[types.CodeType]:
 
 def _is_filled(cell: Any) -> bool:
     try:
-        cell.cell_contents
+        return cell.cell_contents is not None
     except ValueError:
         return False
-    return True
