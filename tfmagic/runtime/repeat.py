@@ -76,7 +76,8 @@ def _is_users(backward: Any) -> bool:
 
 def _codes(function: Any) -> Iterator[types.CodeType]:
     """The code of a function and of every function that its closure holds."""
-    todo, seen = [function], set()
+    todo: list[Any] = [function]
+    seen: set[int] = set()
     while todo and len(seen) < _MOST:
         one = todo.pop()
         if id(one) in seen:
