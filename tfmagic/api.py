@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfmagic.errors import LoadError
+from tfmagic.errors import LoadError, OptionError
 from tfmagic.model import Bench, Recording, from_json
 
 if TYPE_CHECKING:
@@ -129,9 +129,14 @@ def bench(
     setup: str = "",
     devices: Sequence[str] = (),
     modes: Sequence[str] = (),
+    sweep: Mapping[str, Sequence[float]] | None = None,
+    transfer: bool = False,
+    cold: bool = False,
     loops: int | None = None,
     repeat: int | None = None,
-    budget: float = 2.0,
+    budget: float | None = None,
+    vs: BenchResult | str | Path | None = None,
+    plot: bool = False,
     precision: int = 3,
     verbose: bool = False,
     progress: Callable[[float], None] = lambda share: None,
@@ -142,8 +147,11 @@ def bench(
     ``statement`` and ``setup`` are source code that reads its names from ``namespace``, or
     ``statement`` is a function without arguments.  ``devices`` are names such as ``"GPU:0"``,
     or ``"all"``; ``modes`` are ``"eager"``, ``"function"`` and ``"xla"``.  ``budget`` is in
-    seconds, for each variant; ``loops`` (runs in a block) and ``repeat`` (blocks) set both by
-    hand, as ``-n`` and ``-r`` of ``%timeit`` do.
+    seconds, for each variant: 2, or half a second at each point of a sweep.  ``sweep`` are
+    variables with their values; every combination is measured.  With ``transfer`` each run
+    copies its inputs to the device and its results back; with ``cold`` the caches are emptied
+    before each run.  ``vs`` is an earlier result, or its file.  ``loops`` (runs in a
+    block) and ``repeat`` (blocks) set both by hand, as ``-n`` and ``-r`` of ``%timeit`` do.
     ``precision`` are significant digits.  Whatever the statement changes of random state and
     of the variables it reaches is put back.
 
@@ -151,6 +159,7 @@ def bench(
     :class:`~tfmagic.errors.OptionError` for what is no statement and for a device that is
     not there.
     """
+    from tfmagic.analysis.sweep import points
     from tfmagic.render.bench import BenchResult
     from tfmagic.runtime.timer import Plan, Request, measure, subject
 
@@ -160,9 +169,25 @@ def bench(
         setup=setup,
         devices=tuple(devices),
         modes=tuple(modes),
-        plan=Plan(budget=budget, loops=loops, repeat=repeat),
+        plan=Plan(
+            budget=(0.5 if sweep else 2.0) if budget is None else budget, loops=loops, repeat=repeat
+        ),
+        points=tuple(points(list((sweep or {}).items()))),
+        transfer=transfer,
+        cold=cold,
     )
-    return BenchResult(measure(request, progress=progress), precision, verbose=verbose)
+    earlier = None if vs is None else _earlier(vs)
+    measured = measure(request, progress=progress)
+    return BenchResult(measured, precision, verbose=verbose, earlier=earlier, plot=plot)
+
+
+def _earlier(given: Any) -> Bench:
+    from tfmagic.render.bench import BenchResult
+
+    found = load(given) if isinstance(given, (str, Path)) else given
+    if not isinstance(found, BenchResult):
+        raise OptionError("bench.vs_what", given=str(given)[:80])
+    return found.bench
 
 
 def _name(function: Any) -> str:

@@ -93,6 +93,8 @@ def test_the_traceback_is_the_statements_own(ready: Any) -> None:
         ("--bugdet 3 x", "--budget"),
         ("x -d GPU:0", "no device 'GPU:0'"),
         ("--budget -1 x", "0 or more"),
+        ("-s n=a:b x", "NAME=START:STOP"),
+        ("--vs nowhere x", "nowhere"),
         ("-n 0 x", "at least 1"),
         ("1 +", "cannot be timed"),
         ("-o 1x x + 1", "1x"),

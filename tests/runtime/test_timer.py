@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 import tensorflow as tf
 
 import tfmagic
-from tfmagic.analysis.bench import pays_after
-from tfmagic.errors import DeviceError, OptionError
+from tfmagic.analysis.bench import against_earlier, pays_after
+from tfmagic.errors import DeviceError, OptionError, RenderError
 from tfmagic.model.bench import Timing
+from tfmagic.runtime.timer.memory import will_fit
 from tfmagic.runtime.timer.schedule import Course, Plan, take_turns
 from tfmagic.runtime.timer.statement import VALUE, Statement
 
@@ -426,3 +428,106 @@ def test_when_compiling_pays(
     eager = Timing("CPU:0", median=plain)
     compiled = Timing("CPU:0", "xla", median=faster, trace=trace, first=first)
     assert pays_after(eager, compiled) == run
+
+
+# --- sweeps, copies, memory, earlier results ---------------------------------------------
+
+
+def test_a_sweep_measures_every_combination_and_binds_the_names_nowhere() -> None:
+    space = {"tf": tf}
+    result = quick(
+        "x * k", namespace=space, setup="x = tf.ones([n])", sweep={"n": [2, 8], "k": [1, 3]}
+    )
+    points = [dict(t.point) for t in result.timings]
+    assert points == [{"n": n, "k": k} for n in (2, 8) for k in (1, 3)]
+    assert all(t.median for t in result.timings) and set(space) == {"tf"}
+
+
+def test_a_point_that_does_not_fit_is_marked_and_the_rest_is_kept() -> None:
+    result = quick("tf.zeros([n, n]) + 1", namespace={"tf": tf}, sweep={"n": [4, 10**6, 8]})
+    assert [t.problem for t in result.timings] == ["", "memory", ""]
+    assert result.timings[2].median and "does not fit" in repr(result)
+
+
+def test_what_would_end_the_kernel_is_not_tried() -> None:
+    done = [
+        Timing("CPU:0", point=(("n", n),), memory=int(8 * n * n), median=1.0) for n in (1e3, 2e3)
+    ]
+    assert will_fit(done, {"n": 4e3})
+    assert not will_fit(done, {"n": 1e7})
+
+
+def test_a_point_that_raises_is_marked() -> None:
+    result = quick("1 / (n - 2)", sweep={"n": [1, 2, 3]})
+    assert [t.problem for t in result.timings] == ["", "raised", ""]
+    with pytest.raises(ZeroDivisionError):
+        quick("1 / (n - 2)", sweep={"n": [2, 3]})
+
+
+def test_an_interrupt_keeps_the_points_that_were_measured() -> None:
+    def stop(n: int) -> None:
+        if n > 1:
+            raise KeyboardInterrupt
+
+    result = quick("stop(n)", namespace={"stop": stop}, sweep={"n": [0, 1, 2, 3]})
+    assert [dict(t.point)["n"] for t in result.timings] == [0, 1]
+    assert result.bench.remarks[-1].code == "interrupted"
+
+
+@pytest.mark.parametrize("mode", EVERY_MODE)
+def test_with_copies_each_run_gets_fresh_inputs(mode: str) -> None:
+    array = np.ones((16, 16), np.float32)
+    result = quick(
+        "y = tf.matmul(x, array)",
+        namespace={"tf": tf, "x": X[:16, :16], "array": array},
+        modes=[mode],
+        transfer=True,
+    )
+    (timing,) = result.timings
+    assert timing.problem == "" and timing.median and result.bench.transfer
+
+
+def test_cold_runs_are_single_and_slower() -> None:
+    (timing,) = quick("tf.reduce_sum(x)", namespace={"tf": tf, "x": X}, cold=True).timings
+    assert timing.loops == 1 and timing.median
+
+
+def test_the_peak_of_memory_is_what_a_run_holds() -> None:
+    (timing,) = quick("tf.zeros([1000, 1000]) + 1.0", namespace={"tf": tf}).timings
+    if timing.memory is None:
+        pytest.skip("this TensorFlow does not tell what a CPU holds")
+    assert 4_000_000 <= timing.memory <= 12_100_000
+
+
+def test_an_earlier_result_is_set_against_a_later_one(tmp_path: Any) -> None:
+    space = {"tf": tf, "x": X}
+    one = quick("tf.matmul(x, x)", namespace=space, repeat=40)
+    path = one.save(tmp_path / "one.json")
+    ten = quick("for _ in range(10): tf.matmul(x, x)", namespace=space, repeat=40, vs=path)
+    (verdict,) = against_earlier(ten.bench, ten.earlier)
+    assert verdict and verdict.verdict == "slower" and verdict.ratio and verdict.ratio > 4
+    assert "against the earlier one" in repr(ten)
+    assert one.compare(ten).earlier == ten.bench
+
+
+def test_another_machine_gives_no_verdict() -> None:
+    bench = quick("1").bench
+    other = replace(bench, machine=replace(bench.machine, processor="other"))
+    (verdict,) = against_earlier(bench, other)
+    assert verdict and verdict.verdict == "unclear"
+    assert verdict.reason in ("reason_other_machine", "reason_few")
+
+
+def test_a_result_as_a_table_and_as_a_picture() -> None:
+    result = quick("x * n", namespace={"x": X}, sweep={"n": [1, 2]}, modes=["eager", "function"])
+    frame = result.to_pandas()
+    assert list(frame["mode"]) == ["eager", "function"] * 2 and (frame["median"] > 0).all()
+    assert len(result.plot().axes) == 1
+    assert "data:image/svg+xml" in result.mimebundle()["text/html"]
+    assert "a = CPU:0 eager" in repr(result)
+    assert len(quick("1", repeat=5).plot().axes) == 1
+
+
+def test_nothing_measured_is_no_picture() -> None:
+    with pytest.raises(RenderError):
+        quick("1", repeat=1).plot()

@@ -10,7 +10,7 @@ from statistics import median
 from tfmagic.analysis.statistics import Interval, paired_ratio
 from tfmagic.model.bench import Bench, Comparison, Remark, Timing
 
-__all__ = ["compared", "contended", "differences", "naive_remark", "pays_after"]
+__all__ = ["against_earlier", "compared", "contended", "differences", "naive_remark", "pays_after"]
 
 #: A difference is claimed where the 99 % interval of the ratio does not hold 1, and the
 #: ratio is at least this far from it: two copies of one loop differ by less, for good, by
@@ -18,21 +18,55 @@ __all__ = ["compared", "contended", "differences", "naive_remark", "pays_after"]
 CLAIM_LEVEL, LEAST_CLAIM = 0.99, 0.01
 #: "The same" is said where the whole interval lies within so much of 1.
 SAME = 0.02
+#: What two measurements of the same thing may differ by where no self-test has said.
+BETWEEN_RUNS = 0.05
 #: Independent pairs that a verdict needs.
 LEAST_PAIRS = 15
 #: Share of spoilt blocks above which a variant was measured on a busy machine.
 CONTENDED = 0.5
 
 
-def differences(bench: Bench) -> tuple[Comparison, ...]:
-    """Each variant against the first one measured at the same point."""
+def differences(bench: Bench) -> tuple[Comparison | None, ...]:
+    """For each timing what is said of it against the first one at the same point."""
     first: dict[tuple[tuple[str, float], ...], Timing] = {}
-    found = []
+    found: list[Comparison | None] = []
     for timing in bench.timings:
         reference = first.setdefault(timing.point, timing)
-        if reference is not timing:
-            found.append(compared(reference, timing, bench.resolution))
+        same = reference is timing
+        found.append(None if same else compared(reference, timing, bench.resolution))
     return tuple(found)
+
+
+def against_earlier(now: Bench, earlier: Bench) -> tuple[Comparison | None, ...]:
+    """For each timing what is said of it against the same variant of another measurement.
+
+    The two did not take turns, and a machine is not the same from one hour to the next: a
+    difference is claimed only beyond what a self-test could resolve, or beyond 5 %.
+    """
+    known = {(t.device, t.mode, t.point): t for t in earlier.timings}
+    return tuple(
+        _unpaired(known[key], timing, now, earlier)
+        if (key := (timing.device, timing.mode, timing.point)) in known
+        else None
+        for timing in now.timings
+    )
+
+
+def _unpaired(a: Timing, b: Timing, now: Bench, earlier: Bench) -> Comparison:
+    for timing in (a, b):
+        if timing.median is None or timing.spread is None:
+            return Comparison(a.name, b.name, "unclear", "reason_few")
+    assert a.median is not None and b.median is not None
+    ratio = b.median / a.median
+    least = max(now.resolution or BETWEEN_RUNS, earlier.resolution or BETWEEN_RUNS)
+    reach = 1.32 * math.hypot(a.spread or 0, b.spread or 0)  # from 95 % to 99 %
+    interval = Interval(ratio, ratio / (1 + reach), ratio * (1 + reach), 0.0)
+    verdict, reason = _verdict(interval, least)
+    if now.machine.differs(earlier.machine):
+        verdict, reason = "unclear", "reason_other_machine"
+    elif _work(a) != _work(b):
+        verdict, reason = "unclear", "reason_other_work"
+    return Comparison(a.name, b.name, verdict, reason, ratio, interval.low, interval.high)
 
 
 def compared(a: Timing, b: Timing, resolution: float | None = None) -> Comparison:

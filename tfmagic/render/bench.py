@@ -4,30 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tfmagic.analysis.bench import contended, differences, naive_remark, pays_after, spoilt_counts
-from tfmagic.analysis.notation import UNKNOWN_SIGN, timed
+from tfmagic.analysis.bench import (
+    against_earlier,
+    contended,
+    differences,
+    naive_remark,
+    pays_after,
+    spoilt_counts,
+)
+from tfmagic.analysis.notation import UNKNOWN_SIGN, number, size, timed
+from tfmagic.analysis.sweep import crossovers, rounded, swept
+from tfmagic.errors import RenderError
 from tfmagic.language import say
 from tfmagic.model.bench import Bench, Comparison, Remark, Timing
-from tfmagic.render import files, html, text
+from tfmagic.render import files, html, plots, text
+from tfmagic.render.bench_plot import as_text, crossing_words, picture
 from tfmagic.render.escape import clipped, visible
 from tfmagic.render.tables import Column, Row, Table
 
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from matplotlib.figure import Figure
+
 __all__ = ["BenchResult"]
 
-_TONES = {"faster": "good", "slower": "warn", "same": "", "unclear": ""}
+_RECORDED = (
+    *("device", "mode", "median", "low", "high", "loops", "stopped", "naive", "latency"),
+    *("first_use", "trace", "first", "memory", "problem"),
+)
+_TONES = {"faster": "good"}
 
 
 class BenchResult:
     """A measurement as text and HTML; ``bench`` is the data behind it, every raw time in it.
 
-    ``digits`` are the significant digits of a time.
+    ``digits`` are the significant digits of a time, ``earlier`` is a measurement to set it
+    against, ``plot`` whether its picture is shown: by itself only that of a sweep is.
     """
 
-    def __init__(self, bench: Bench, digits: int = 3, *, verbose: bool = False) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        digits: int = 3,
+        *,
+        verbose: bool = False,
+        earlier: Bench | None = None,
+        plot: bool = False,
+    ) -> None:
         self.bench = bench
         self.digits = digits
         self.verbose = verbose
+        self.earlier = earlier
+        self.shows_plot = plot or len({timing.point for timing in bench.timings}) > 1
 
     @property
     def timings(self) -> tuple[Timing, ...]:
@@ -35,11 +65,13 @@ class BenchResult:
         return self.bench.timings
 
     def __repr__(self) -> str:
-        return text.render(self._head(), [self.table()], self._notes())
+        drawn = as_text(self.bench) if self.shows_plot else ""
+        return text.render(self._head(), [self.table()], filter(None, [drawn, *self._notes()]))
 
     def mimebundle(self) -> dict[str, str]:
-        """The table as ``text/plain`` and ``text/html``."""
-        parts = [html.head(self._head()), html.table(self.table()), html.notes(self._notes())]
+        """The table and the picture as ``text/plain`` and ``text/html``."""
+        parts = [html.head(self._head()), html.table(self.table()), *self._picture()]
+        parts.append(html.notes(self._notes()))
         return {"text/plain": repr(self), "text/html": html.report(parts)}
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
@@ -61,6 +93,31 @@ class BenchResult:
         }
         return files.save(path, makers)
 
+    def plot(self) -> Figure:
+        """The matplotlib figure: a sweep on logarithmic axes, else every block of each variant.
+
+        Raises :class:`~tfmagic.errors.RenderError` where nothing was measured.
+        """
+        drawn = picture(self.bench)
+        if drawn is None:
+            raise RenderError("bench.nothing_to_plot")
+        return drawn
+
+    def compare(self, other: BenchResult) -> BenchResult:
+        """The same, each variant set against the one of ``other`` of that device and mode."""
+        return BenchResult(self.bench, self.digits, verbose=self.verbose, earlier=other.bench)
+
+    def to_pandas(self) -> Any:
+        """A data frame with a row for each variant and point; times are in seconds.
+
+        Raises :class:`~tfmagic.errors.RenderError` where pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise RenderError("bench.no_pandas") from None
+        return pandas.DataFrame([_record(timing) for timing in self.timings])
+
     # -- the parts ------------------------------------------------------------------
 
     def _head(self) -> str:
@@ -71,57 +128,80 @@ class BenchResult:
             return say("bench.head_one", statement=statement, time=time, name=found[0].name)
         return say("bench.head", statement=statement, n=len(self.timings))
 
+    def _picture(self) -> Iterator[Markup]:
+        drawn = picture(self.bench) if self.shows_plot else None
+        if drawn is not None:
+            words = " ".join(self._crossings()) or self._head()
+            yield html.image(plots.svg(drawn), words, 640)
+
+    def _crossings(self) -> list[str]:
+        return [
+            crossing_words(crossing, rounded(crossing.value)) for crossing in crossovers(self.bench)
+        ]
+
     def table(self) -> Table:
-        """One row for each variant."""
-        columns = [
+        """One row for each variant at each point."""
+        said = differences(self.bench)
+        before = against_earlier(self.bench, self.earlier) if self.earlier else None
+        columns = [Column(visible(name), "right") for name in swept(self.bench)]
+        columns += [
             Column(say("bench.variant")),
             Column(say("bench.per_run"), "right"),
             Column(say("bench.interval"), "right"),
-            Column(say("bench.against")),
+        ]
+        if any(said):
+            columns.append(Column(say("bench.against")))
+        if before:
+            columns.append(Column(say("bench.against_earlier")))
+        columns += [
             Column(say("bench.naive"), "right"),
             Column(say("bench.first"), "right", spare=1),
         ]
-        if self._traced():
-            columns.append(Column(say("bench.trace"), "right", spare=2))
-        verdicts = {(c.a, c.b): c for c in differences(self.bench)}
-        first = self.timings[0].name if self.timings else ""
-        rows = tuple(self._row(t, verdicts.get((first, t.name))) for t in self.timings)
-        return Table(say("bench.caption"), tuple(columns), rows)
-
-    def _traced(self) -> bool:
-        return any(timing.trace is not None for timing in self.timings)
-
-    def _row(self, timing: Timing, verdict: Comparison | None) -> Row:
-        cells = [
-            visible(timing.name),
-            timed(timing.median, self.digits),
-            self._interval(timing),
-            verdict_words(verdict) if verdict else UNKNOWN_SIGN,
-            timed(timing.naive, self.digits),
-            timed(timing.first, self.digits),
-        ]
-        if self._traced():
-            cells.append(timed(timing.trace, self.digits))
-        tone = _TONES.get(verdict.verdict, "") if verdict else ""
-        if timing.problem or any(r.code == "elsewhere_all" for r in timing.remarks):
-            tone = "bad"
-        elif timing.ops:
-            tone = "warn"
-        return Row(tuple(cells), tone, " ".join(self._remarks(timing, verdict)))
+        shown = {name: any(_extra(t, name) for t in self.timings) for name in ("trace", "memory")}
+        columns += [Column(say(f"bench.{n}"), "right", spare=2) for n, has in shown.items() if has]
+        rows = []
+        for index, timing in enumerate(self.timings):
+            cells = [number(value) for _, value in timing.point]
+            cells += [
+                visible(timing.name),
+                timed(timing.median, self.digits),
+                self._interval(timing),
+            ]
+            if any(said):
+                cells.append(verdict_words(said[index]))
+            if before:
+                cells.append(verdict_words(before[index]))
+            cells += [timed(timing.naive, self.digits), timed(timing.first, self.digits)]
+            if shown["trace"]:
+                cells.append(timed(timing.trace, self.digits))
+            if shown["memory"]:
+                cells.append(UNKNOWN_SIGN if timing.memory is None else size(timing.memory))
+            remarks = " ".join(
+                self._remarks(timing, said[index], before[index] if before else None)
+            )
+            if remarks and timing.point:
+                remarks = f"{_where(timing)}: {remarks}"
+            rows.append(Row(tuple(cells), _tone(timing, said[index]), remarks))
+        heading = len(swept(self.bench))
+        return Table(say("bench.caption"), tuple(columns), tuple(rows), heading=heading)
 
     def _interval(self, timing: Timing) -> str:
         if timing.low is None or timing.high is None or timing.spread is None:
             return UNKNOWN_SIGN
-        digits = self.digits + 1
-        return f"{timed(timing.low, digits)} … {timed(timing.high, digits)}"
+        low, high = (timed(end, self.digits + 1) for end in (timing.low, timing.high))
+        amount, _, unit = low.partition(" ")
+        return f"{amount if high.endswith(' ' + unit) else low} … {high}"
 
-    def _remarks(self, timing: Timing, verdict: Comparison | None) -> Iterator[str]:
+    def _remarks(
+        self, timing: Timing, verdict: Comparison | None, before: Comparison | None
+    ) -> Iterator[str]:
         if timing.problem:
             yield say(f"bench.problem_{timing.problem}", detail=visible(timing.detail))
         elif timing.low is None:
             yield say("bench.no_interval", n=len(timing.times))
-        if verdict is not None and verdict.verdict == "unclear":
-            yield say(f"bench.{verdict.reason}", **_values(verdict.values))
+        for unclear in (verdict, before):
+            if unclear is not None and unclear.verdict == "unclear":
+                yield say(f"bench.{unclear.reason}", **_values(unclear.values))
         if timing.ops:
             worst = timing.ops[0]
             yield say("bench.left_out", ran=worst.ran, eager=worst.eager, type=visible(worst.type))
@@ -129,9 +209,10 @@ class BenchResult:
         if timing.latency and timing.median and timing.latency > 1.25 * timing.median:
             yield say("bench.latency", time=timed(timing.latency, self.digits))
         explained = naive_remark(timing)
-        if explained is not None:
+        brief = bool(timing.point) and not self.verbose
+        if explained is not None and (explained.code == "naive_queued" or not brief):
             yield _said(explained)
-        if contended(timing):
+        if contended(timing) and not brief:
             yield say("bench.contended", n=len(timing.spoilt), blocks=len(timing.times))
         for remark in timing.remarks:
             yield _said(remark)
@@ -145,7 +226,7 @@ class BenchResult:
 
     def _break_even(self, timing: Timing, verdict: Comparison | None) -> Iterator[str]:
         """From which run on a compiled variant pays, where it is faster at all."""
-        first = self.timings[0]
+        first = next(t for t in self.timings if t.point == timing.point)
         if verdict is None or verdict.verdict != "faster" or timing.trace is None:
             return
         if (first.device, first.mode) == (timing.device, "eager"):
@@ -154,7 +235,14 @@ class BenchResult:
                 yield say("bench.pays_after", mode=timing.mode, run=f"{run:,}")
 
     def _notes(self) -> list[str]:
-        notes = [_said(remark) for remark in self.bench.remarks]
+        busy = sum(contended(timing) for timing in self.timings)
+        notes = [*self._crossings(), *(_said(remark) for remark in self.bench.remarks)]
+        if busy and len(self.timings) > 1 and self.timings[0].point:
+            notes.append(say("bench.busy_points", n=busy))
+        if self.bench.transfer:
+            notes.append(say("bench.with_transfer"))
+        if self.bench.cold:
+            notes.append(say("bench.with_cold"))
         if self.verbose:
             notes += [line for timing in self.timings for line in _method(timing, self.digits)]
             machine = self.bench.machine
@@ -172,8 +260,37 @@ class BenchResult:
         return notes
 
 
-def verdict_words(verdict: Comparison) -> str:
-    """``1.83 times as fast``, ``the same (within ±2 %)``, ``unclear``."""
+def _tone(timing: Timing, verdict: Comparison | None) -> str:
+    if timing.problem or any(r.code == "elsewhere_all" for r in timing.remarks):
+        return "bad"
+    if timing.ops:
+        return "warn"
+    return _TONES.get(verdict.verdict, "") if verdict else ""
+
+
+def _where(timing: Timing) -> str:
+    """``n = 512``."""
+    return ", ".join(f"{visible(name)} = {number(value)}" for name, value in timing.point)
+
+
+def _extra(timing: Timing, name: str) -> bool:
+    return getattr(timing, name) is not None
+
+
+def _record(timing: Timing) -> dict[str, Any]:
+    """One row of the data frame; the raw times stay in ``result.timings``."""
+    return {
+        **dict(timing.point),
+        **{name: getattr(timing, name) for name in _RECORDED},
+        "blocks": len(timing.times),
+        "spoilt": len(timing.spoilt),
+    }
+
+
+def verdict_words(verdict: Comparison | None) -> str:
+    """``1.83× as fast``, ``the same``, ``unclear``."""
+    if verdict is None:
+        return UNKNOWN_SIGN
     ratio = verdict.ratio
     if verdict.verdict in ("faster", "slower") and ratio:
         factor = 1 / ratio if verdict.verdict == "faster" else ratio

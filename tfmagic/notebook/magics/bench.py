@@ -37,7 +37,12 @@ def bench_options() -> Options:
     add("-r", dest="repeat", type=int, metavar="R", help="help.bench_repeat")
     add("-d", "--devices", action="append", metavar="A,B", help="help.bench_devices")
     add("-m", "--modes", action="append", metavar="M,M", help="help.bench_modes")
-    add("--budget", type=float, default=2.0, metavar="SECONDS", help="help.bench_budget")
+    add("-s", "--sweep", action="append", metavar="N=A:B:C", help="help.bench_sweep")
+    add("--transfer", action="store_true", help="help.bench_transfer")
+    add("--cold", action="store_true", help="help.bench_cold")
+    add("--vs", metavar="NAME", help="help.bench_vs")
+    add("--plot", action="store_true", help="help.bench_plot")
+    add("--budget", type=float, metavar="SECONDS", help="help.bench_budget")
     add("--setup", metavar="STATEMENT", help="help.bench_setup")
     add("-p", dest="precision", type=int, default=3, metavar="P", help="help.bench_precision")
     add("-v", dest="verbose", action="store_true", help="help.bench_verbose")
@@ -101,8 +106,10 @@ class BenchMagics(Family):
             raise OptionError("bench.at_least_one", option="-p", given=options.precision)
 
     def _measured(self, source: str, options: Any) -> Any:
+        from tfmagic.analysis.sweep import parsed
         from tfmagic.api import bench
 
+        earlier = options.vs and self.shell.user_ns.get(options.vs, options.vs)
         with _progress(options) as progress:
             return bench(
                 self.shell.transform_cell(source).rstrip("\n"),
@@ -110,6 +117,11 @@ class BenchMagics(Family):
                 setup=options.setup or "",
                 devices=_listed(options.devices),
                 modes=_listed(options.modes),
+                sweep=dict(map(parsed, options.sweep or ())),
+                transfer=options.transfer,
+                cold=options.cold,
+                vs=earlier,
+                plot=options.plot,
                 loops=options.loops,
                 repeat=options.repeat,
                 budget=options.budget,

@@ -11,6 +11,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmagic.runtime import private
+from tfmagic.runtime.timer.place import fetched
 from tfmagic.runtime.timer.statement import VALUE, Loop, Statement
 from tfmagic.runtime.timer.work import counted
 
@@ -30,16 +32,34 @@ class Compiled:
 
     function: Any
     arguments: tuple[Any, ...]
+    names: tuple[str, ...]
     trace: float
 
-    def loop(self) -> Loop:
-        """It, called so many times."""
+    def loop(self, fresh: Mapping[str, Callable[[], Any]]) -> Loop:
+        """It, called so many times; arguments in ``fresh`` are copied for each call, and what
+        it gives is then fetched."""
         function, arguments = self.function, self.arguments
+        if fresh:
+            return self._with_copies(fresh)
 
         def run(times: int) -> dict[str, Any]:
             made = None
             for _ in itertools.repeat(None, times):
                 made = function(*arguments)
+            return {VALUE: made}
+
+        return run
+
+    def _with_copies(self, fresh: Mapping[str, Callable[[], Any]]) -> Loop:
+        pairs = zip(self.names, self.arguments, strict=True)
+        makers = [fresh.get(name, partial(_same, argument)) for name, argument in pairs]
+        function = self.function
+
+        def run(times: int) -> dict[str, Any]:
+            made = None
+            for _ in itertools.repeat(None, times):
+                made = function(*[make() for make in makers])
+                fetched(made)
             return {VALUE: made}
 
         return run
@@ -96,7 +116,7 @@ def _traced(
             seconds = perf_counter() - start
     finally:
         forget()
-    return Compiled(function, arguments, seconds)
+    return Compiled(function, arguments, tuple(inputs), seconds)
 
 
 def _inputs(statement: Statement, space: Mapping[str, Any]) -> list[str]:
@@ -110,6 +130,10 @@ def _made_of_tensors(value: Any) -> bool:
     if not isinstance(value, (list, tuple, dict)) or not value:
         return False
     return all(isinstance(leaf, (tf.Tensor, np.ndarray)) for leaf in tf.nest.flatten(value))
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def _as_tensor(leaf: Any) -> Any:

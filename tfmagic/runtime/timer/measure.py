@@ -13,11 +13,12 @@ from tfmagic.errors import OptionError
 from tfmagic.model.bench import Bench, Remark, Timing
 from tfmagic.runtime.timer.guard import Silence, random_state, variables_of, variables_restored
 from tfmagic.runtime.timer.machine import machine
+from tfmagic.runtime.timer.memory import MEMORY_ERRORS, peak_memory, will_fit
 from tfmagic.runtime.timer.place import Place, resolve
 from tfmagic.runtime.timer.schedule import Clock, Plan, take_turns
 from tfmagic.runtime.timer.spoilers import Watch
 from tfmagic.runtime.timer.statement import Subject
-from tfmagic.runtime.timer.variant import Variant, checked_modes, one_line, prepared
+from tfmagic.runtime.timer.variant import How, Variant, checked_modes, one_line, prepared
 
 __all__ = ["Request", "measure"]
 
@@ -27,7 +28,12 @@ NAIVE_SECONDS, NAIVE_RUNS = 0.1, 100
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for; ``devices`` and ``modes`` as the user names them."""
+    """What is asked for; ``devices`` and ``modes`` as the user names them.
+
+    ``points`` are the values of the swept variables, one mapping for each point.  With
+    ``transfer`` each run copies its inputs from the host and its results back; with ``cold``
+    each run finds the caches filled with something else.
+    """
 
     subject: Subject
     title: str = ""
@@ -35,14 +41,9 @@ class Request:
     devices: tuple[str, ...] = ()
     modes: tuple[str, ...] = ()
     plan: Plan = field(default_factory=Plan)
-
-
-@dataclass(slots=True)
-class _State:
-    """What the measurement has so far."""
-
-    timings: list[Timing] = field(default_factory=list)
-    remarks: list[Remark] = field(default_factory=list)
+    points: tuple[Mapping[str, float], ...] = ({},)
+    transfer: bool = False
+    cold: bool = False
 
 
 def measure(
@@ -52,31 +53,34 @@ def measure(
     wall: Clock = time.time,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Bench:
-    """Time the statement.
+    """Time the statement at every point.
 
-    What the statement raises in its first run passes untouched.  Raises
-    :class:`~tfmagic.errors.OptionError` for a device that is not there.
+    What the statement raises in its very first run passes untouched; at later points of a
+    sweep it marks the point.  An interrupt ends the measurement with what there is.  Raises
+    :class:`~tfmagic.errors.DeviceError` for a device that is not there.
     """
     _check(request.plan)
     modes = checked_modes(request.modes)
     chosen, start = resolve(request.devices), clock()
-    state, changed = _State(), list[str]()
+    taken, changed = _Measurement(request, chosen, modes, clock, wall, progress), list[str]()
     reached = variables_of(
         request.subject.namespace.get(name) for name in request.subject.statement.reads
     )
     with random_state(), variables_restored(reached, changed):
-        _measure_all(request, chosen, modes, state, clock, wall, progress)
+        taken.all_points()
     if changed:
-        state.remarks.append(_changed(changed))
+        taken.remarks.append(_changed(changed))
     return Bench(
         request.title or request.subject.statement.source,
         setup=request.setup,
-        timings=tuple(state.timings),
+        timings=tuple(taken.timings),
         machine=machine(chosen),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
         budget=request.plan.budget,
         seconds=clock() - start,
-        remarks=tuple(state.remarks),
+        transfer=request.transfer,
+        cold=request.cold,
+        remarks=tuple(taken.remarks),
     )
 
 
@@ -95,35 +99,88 @@ def _changed(names: Sequence[str]) -> Remark:
     return Remark.of("variables_left", names=", ".join(n.rstrip("*") for n in names[:5]))
 
 
-def _measure_all(
-    request: Request,
-    chosen: Sequence[Place],
-    modes: Sequence[str],
-    state: _State,
-    clock: Clock,
-    wall: Clock,
-    progress: Callable[[float], None],
-) -> None:
-    first, *others = chosen
-    silence = Silence()
-    variants = prepared(request.subject, first, modes, {}, silence)
-    with silence:
-        for place in others:
-            variants += prepared(request.subject, place, modes, {}, silence)
-        live = [variant for variant in variants if variant.loop is not None]
-        traced = {id(variant): variant.traced() for variant in live}
-        with Watch() as spoilers:
-            courses = [variant.course for variant in live]
-            take_turns(courses, request.plan, clock, spoilers, random.Random(), progress)
-        for variant in live:
-            _notice_tracing(variant, traced[id(variant)])
-        naive = {id(variant): _naive(variant, wall) for variant in live}
-        latency = {id(variant): _latency(variant, clock) for variant in live}
-    if silence.characters:
-        state.remarks.append(Remark.of("printed", n=silence.characters))
-    for variant in variants:
-        mean, loops = naive.get(id(variant), (None, 0))
-        state.timings.append(_timing(variant, mean, loops, latency.get(id(variant))))
+@dataclass(slots=True)
+class _Measurement:
+    """A measurement under way, with what it has so far."""
+
+    request: Request
+    chosen: Sequence[Place]
+    modes: Sequence[str]
+    clock: Clock
+    wall: Clock
+    progress: Callable[[float], None]
+    timings: list[Timing] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+    silence: Silence = field(default_factory=Silence)
+
+    def all_points(self) -> None:
+        """Measure point by point until the last one, or an interrupt."""
+        points = self.request.points
+        for index, point in enumerate(points):
+            try:
+                done = self._reached(index, point)
+            except KeyboardInterrupt:
+                done = False
+            if not done:
+                self.remarks.append(Remark.of("interrupted", n=index, points=len(points)))
+                break
+        if self.silence.characters:
+            self.remarks.append(Remark.of("printed", n=self.silence.characters))
+
+    def _reached(self, index: int, point: Mapping[str, float]) -> bool:
+        """Measure one point, or mark it; False once it was interrupted."""
+        if not will_fit(self.timings, point):
+            self._mark(point, "memory", "")
+            return True
+        try:
+            return self._point(index, point)
+        except MEMORY_ERRORS as error:
+            if not point:
+                raise
+            self._mark(point, "memory", one_line(error))
+        except Exception as error:
+            if not index:
+                raise
+            self._mark(point, "raised", one_line(error))
+        return True
+
+    def _point(self, index: int, point: Mapping[str, float]) -> bool:
+        request, silence, (first, *others) = self.request, self.silence, self.chosen
+        how = How(tuple(self.modes), point, request.transfer, request.cold, silence)
+        variants = prepared(request.subject, first, how)
+        with silence:
+            for place in others:
+                variants += prepared(request.subject, place, how)
+            live = [variant for variant in variants if variant.loop is not None]
+            traced = {id(variant): variant.traced() for variant in live}
+            with Watch() as spoilers:
+                courses = [variant.course for variant in live]
+                share = self._share(index)
+                interrupted = take_turns(
+                    courses, request.plan, self.clock, spoilers, random.Random(), share
+                )
+            for variant in live:
+                _notice_tracing(variant, traced[id(variant)])
+                if not interrupted and not request.cold:
+                    variant.naive, variant.naive_loops = _naive(variant, self.wall)
+                    variant.latency = _latency(variant, self.clock)
+                    variant.memory = peak_memory(variant.place, variant.run)
+        where = tuple((name, float(value)) for name, value in point.items())
+        self.timings += [_timing(variant, where) for variant in variants]
+        return not interrupted
+
+    def _share(self, index: int) -> Callable[[float], None]:
+        points = len(self.request.points)
+        return lambda share: self.progress((index + min(1.0, share)) / points)
+
+    def _mark(self, point: Mapping[str, float], problem: str, detail: str) -> None:
+        """Every variant of a point that could not be measured."""
+        where = tuple((name, float(value)) for name, value in point.items())
+        self.timings += [
+            Timing(place.name, mode, where, problem=problem, detail=detail)
+            for place in self.chosen
+            for mode in self.modes
+        ]
 
 
 def _notice_tracing(variant: Variant, before: Mapping[str, int]) -> None:
@@ -164,14 +221,16 @@ def _latency(variant: Variant, clock: Clock) -> float | None:
     return sorted(times)[len(times) // 2] if times else None
 
 
-def _timing(variant: Variant, naive: float | None, loops: int, latency: float | None) -> Timing:
+def _timing(variant: Variant, point: tuple[tuple[str, float], ...]) -> Timing:
     course = variant.course
     found, problem, detail = course.interval, variant.problem, variant.detail
     if course.error is not None:
-        problem, detail = "raised", one_line(course.error)
+        problem = "memory" if isinstance(course.error, MEMORY_ERRORS) else "raised"
+        detail = one_line(course.error)
     return Timing(
         variant.place.name,
         variant.mode,
+        point,
         loops=course.loops,
         rounds=tuple(course.rounds),
         times=tuple(course.times),
@@ -181,15 +240,16 @@ def _timing(variant: Variant, naive: float | None, loops: int, latency: float | 
         high=found.high if found else None,
         effective=found.effective if found else 0.0,
         stopped=course.stopped,
-        naive=naive,
-        naive_loops=loops,
-        latency=latency,
+        naive=variant.naive,
+        naive_loops=variant.naive_loops,
+        latency=variant.latency,
         sync=variant.sync,
         first_use=variant.first_use,
         trace=variant.trace,
         first=variant.first,
         asynchronous=variant.place.asynchronous,
         ops=variant.ops,
+        memory=variant.memory,
         problem=problem,
         detail=detail,
         remarks=tuple(variant.remarks),

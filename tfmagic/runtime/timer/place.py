@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfmagic.runtime import placing, private
 from tfmagic.runtime.placing import short
 
-__all__ = ["Place", "on_device", "resolve", "waiter"]
+__all__ = ["Place", "Placed", "fetched", "inputs_on", "on_device", "resolve", "waiter"]
 
 #: Devices that TensorFlow lists and no op of a user's can be put on.
 _INTERNAL = ("XLA_", "COMPOSITE", "TPU_SYSTEM")
@@ -68,6 +70,53 @@ def _unplaced(usable: Sequence[str]) -> str:
     """Where TensorFlow puts an op that nobody placed: the first accelerator, if there is one."""
     local = [name for name in usable if placing.is_local(name)]
     return min(local, key=lambda name: (placing.kind_of(name) == "CPU", local.index(name)))
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Inputs on their device; ``fresh`` copies them there anew, for each run that asks."""
+
+    values: Mapping[str, Any]
+    fresh: Mapping[str, Callable[[], Any]]
+
+
+def inputs_on(place: Place, values: Mapping[str, Any], *, transfer: bool) -> Placed:
+    """The inputs where ``place`` computes; with ``transfer`` they also wait on the host."""
+    placed, fresh = dict(values), dict[str, Callable[[], Any]]()
+    for name, value in values.items():
+        with contextlib.suppress(TypeError, ValueError):  # what tf.nest cannot walk stays
+            placed[name] = on_device(value, place)
+            if transfer and _has_tensors(value):
+                fresh[name] = partial(_copied, on_device(value, _host()), place)
+    return Placed(placed, fresh)
+
+
+def _has_tensors(value: Any) -> bool:
+    leaves = tf.nest.flatten(value)
+    return any(isinstance(leaf, (private.EagerTensor, np.ndarray)) for leaf in leaves)
+
+
+def _host() -> Place:
+    """The first CPU of this process."""
+    return Place(next(n for n in placing.names() if placing.is_local(n) and n.endswith("CPU:0")))
+
+
+def _copied(value: Any, place: Place) -> Any:
+    """``value`` once more, from the host to ``place``."""
+    with tf.device(place.full):
+        return tf.nest.map_structure(
+            lambda leaf: (
+                tf.identity(leaf) if isinstance(leaf, (private.EagerTensor, np.ndarray)) else leaf
+            ),
+            value,
+        )
+
+
+def fetched(outcome: Any) -> None:
+    """Bring every tensor of a run's outcome to the host."""
+    for leaf in tf.nest.flatten(outcome):
+        if isinstance(leaf, private.EagerTensor) and leaf.dtype.is_numpy_compatible:
+            leaf.numpy()
 
 
 def on_device(value: Any, place: Place) -> Any:

@@ -26,7 +26,7 @@ __all__ = ["Statement", "Subject", "subject"]
 
 LOOP, BODY, VALUE = "_tfbench_loop", "_tfbench_body", "_tfbench_value"
 TIMES, TURN, FIRST = "_tfbench_times", "_tfbench_turn", "_tfbench_first_"
-CALL = "_tfbench_call"
+CALL, FETCH = "_tfbench_call", "_tfbench_fetch"
 _counter = itertools.count()
 
 #: Runs the statement so many times; the last run's outcome, by name.
@@ -54,7 +54,7 @@ class Statement:
             tree = ast.parse(self.source, self.filename)
             compile(tree, self.filename, "exec", self.flags, dont_inherit=True)
             table = symtable.symtable(self.source, self.filename, "exec")
-            self._compiled(_in_loop(tree, ()))
+            self._compiled(_in_loop(tree))
         except (SyntaxError, ValueError) as error:
             detail = getattr(error, "msg", None) or str(error)
             raise OptionError("bench.no_python", given=_short(self.source), detail=detail) from None
@@ -69,12 +69,31 @@ class Statement:
         """Run it once, as it stands, in ``space``."""
         exec(self._compiled(self.tree), space)
 
-    def loop(self, space: dict[str, Any]) -> Loop:
-        """The statement in a loop, reading its names from ``space``."""
-        again = tuple(n for n in self.assigns if n in self.reads and n in space)
+    def loop(
+        self,
+        space: dict[str, Any],
+        fresh: Mapping[str, Callable[[], Any]] | None = None,
+        fetch: Callable[[Any], None] | None = None,
+    ) -> Loop:
+        """The statement in a loop, reading its names from ``space``.
+
+        Names in ``fresh`` are bound anew at the beginning of each run, and ``fetch`` is given
+        what the run made at its end; both belong to the run.
+        """
+        fresh = fresh or {}
+        again = {n: n for n in self.assigns if n in self.reads and n in space and n not in fresh}
         space.update({FIRST + name: space[name] for name in again})
+        space.update({FIRST + name: copied for name, copied in fresh.items()})
+        begin = [f"{name} = {FIRST}{name}" for name in again]
+        begin += [f"{name} = {FIRST}{name}()" for name in fresh]
+        end = []
+        if fetch is not None:
+            space[FETCH] = fetch
+            own = [name for name in self.assigns if name not in fresh]
+            names = [VALUE, *own] if not self._may_skip() else [VALUE]
+            end = [f"{FETCH}([{', '.join(names)}])"]
         made: dict[str, Any] = {}
-        exec(self._compiled(_in_loop(self.tree, again)), space, made)
+        exec(self._compiled(_in_loop(self.tree, begin, end)), space, made)
         function = made[LOOP]
         return lambda times: dict(function(itertools.repeat(None, times)))
 
@@ -95,6 +114,11 @@ class Statement:
             linecache.cache.pop(filename, None)
 
         return made[BODY], forget
+
+    def _may_skip(self) -> bool:
+        """Whether a name may stay unbound in a run: in a branch, or where it is deleted."""
+        branching = (ast.If, ast.Try, ast.For, ast.While, ast.Match, ast.Delete)
+        return any(isinstance(node, branching) for node in ast.walk(self.tree))
 
     def _compiled(self, tree: ast.Module) -> Any:
         return compile(tree, self.filename, "exec", self.flags, dont_inherit=True)
@@ -126,7 +150,7 @@ def subject(
     return Subject(Statement(statement), Statement(setup) if setup.strip() else None, namespace)
 
 
-def _in_loop(tree: ast.Module, again: Sequence[str]) -> ast.Module:
+def _in_loop(tree: ast.Module, begin: Sequence[str] = (), end: Sequence[str] = ()) -> ast.Module:
     """``def loop(times): for … in times: STATEMENT``, which returns what it holds at the end."""
     whole = ast.parse(
         f"def {LOOP}({TIMES}):\n {VALUE} = None\n for {TURN} in {TIMES}: 0\n return locals()"
@@ -135,8 +159,8 @@ def _in_loop(tree: ast.Module, again: Sequence[str]) -> ast.Module:
     assert isinstance(function, ast.FunctionDef)
     turn = function.body[1]
     assert isinstance(turn, ast.For)
-    rebound = (ast.parse(f"{name} = {FIRST}{name}").body[0] for name in again)
-    turn.body = [*rebound, *_with_value(copy.deepcopy(tree).body)] or turn.body
+    first, last = (ast.parse("\n".join(lines)).body for lines in (begin, end))
+    turn.body = [*first, *_with_value(copy.deepcopy(tree).body), *last] or turn.body
     return ast.fix_missing_locations(whole)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -14,18 +15,21 @@ from tfmagic.errors import OptionError
 from tfmagic.model.bench import OpCount, Remark
 from tfmagic.runtime.placing import short
 from tfmagic.runtime.timer.compiled import Compiled, compiled
-from tfmagic.runtime.timer.place import Place, on_device, waiter
+from tfmagic.runtime.timer.memory import MEMORY_ERRORS
+from tfmagic.runtime.timer.place import Place, Placed, fetched, inputs_on, waiter
 from tfmagic.runtime.timer.schedule import Course
 from tfmagic.runtime.timer.statement import Loop, Subject
 from tfmagic.runtime.timer.work import collecting, hearing, in_hlo, missing_work, watched
 
-__all__ = ["MODES", "Variant", "checked_modes", "prepared"]
+__all__ = ["MODES", "How", "Variant", "checked_modes", "prepared"]
 
 MODES = ("eager", "function", "xla")
 #: A block lasts at least so many times as long as waiting for the idle device.
 SYNCS_IN_BLOCK = 50
 #: Runs that are listened to, so that what changes from run to run is noticed.
 LISTENED = 3
+#: Bytes that are written before a run to empty the caches.
+FLUSHED = 64 * 2**20
 #: Seconds of compiling above which XLA is not asked once more for a listing.
 LONG_COMPILE = 20.0
 
@@ -50,16 +54,22 @@ class Variant:
     first_use: float | None = None
     trace: float | None = None
     first: float | None = None
+    naive: float | None = None
+    naive_loops: int = 0
+    latency: float | None = None
+    memory: int | None = None
     ops: tuple[OpCount, ...] = ()
     problem: str = ""
     detail: str = ""
     remarks: list[Remark] = field(default_factory=list)
     traced: Callable[[], dict[str, int]] = dict
+    cold: bool = False
     course: Course = field(init=False)
 
     def __post_init__(self) -> None:
-        block = SYNCS_IN_BLOCK * self.sync if self.sync else 0.0
-        self.course = Course(self.run, self.place.scope, block=block)
+        block = SYNCS_IN_BLOCK * self.sync if self.sync and not self.cold else 0.0
+        around = partial(_cold, self.place, self.wait) if self.cold else self.place.scope
+        self.course = Course(self.run, around, block=block, single=self.cold)
 
     def run(self, loops: int) -> Any:
         """Run it ``loops`` times, and wait until the device is done."""
@@ -79,7 +89,8 @@ class Variant:
 
     def failed(self, error: BaseException) -> None:
         """It cannot be measured, and why."""
-        self.loop, self.problem, self.detail = None, "raised", one_line(error)
+        self.problem = "memory" if isinstance(error, MEMORY_ERRORS) else "raised"
+        self.loop, self.detail = None, one_line(error)
 
 
 def one_line(error: BaseException) -> str:
@@ -88,43 +99,58 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def prepared(
-    subject: Subject,
-    place: Place,
-    modes: Sequence[str],
-    point: Mapping[str, Any],
-    silence: contextlib.AbstractContextManager[Any],
-) -> list[Variant]:
+@dataclass(frozen=True, slots=True)
+class How:
+    """How every variant of one point is run; all runs but the first are in ``silence``."""
+
+    modes: tuple[str, ...]
+    point: Mapping[str, Any]
+    transfer: bool
+    cold: bool
+    silence: contextlib.AbstractContextManager[Any]
+
+
+def prepared(subject: Subject, place: Place, how: How) -> list[Variant]:
     """The statement on one device, once for each mode, its first run behind it.
 
     The eager run comes first, also where it is not asked for: it tells what there is to do.
-    What it raises passes; where only a compiled mode fails, that variant says why.  All
-    runs but the first are inside ``silence``.
+    What it raises passes; where only a compiled mode fails, that variant says why.
     """
     wait = waiter(place)
     first_use, sync = _first_use(place, wait)
     with place.scope():
-        space = subject.space(point)
-    for name in subject.statement.reads & space.keys():
-        with contextlib.suppress(TypeError, ValueError):  # what tf.nest cannot walk stays
-            space[name] = on_device(space[name], place)
-    own = watched(space[name] for name in subject.statement.reads & space.keys())
+        space = subject.space(how.point)
+    read = sorted(subject.statement.reads & space.keys())
+    placed = inputs_on(place, {name: space[name] for name in read}, transfer=how.transfer)
+    space.update(placed.values)
+    own = watched(space[name] for name in read)
+    loop = subject.statement.loop(space, placed.fresh, fetched if how.transfer else None)
+    eager = Variant(place, "eager", loop, wait, sync, first_use, traced=own, cold=how.cold)
     if wait is not None:
         wait(None)
-    eager = Variant(
-        place, "eager", subject.statement.loop(space), wait, sync, first_use, traced=own
-    )
     with collecting() as inside:
         eager.timed_first()
     found = [eager]
-    with silence:
+    with how.silence:
         outcome, heard = _listen(eager)
         if heard.calls_functions and not inside.loops:
             eager.ops = missing_work(inside.traced, inside.ran)
-        for mode in modes:
+        for mode in how.modes:
             if mode != "eager":
-                found.append(_graph_variant(eager, mode, subject, space, outcome, heard))
-    return [variant for variant in found if variant.mode in modes]
+                found.append(_graph_variant(eager, mode, subject, space, placed, outcome, heard))
+    return [variant for variant in found if variant.mode in how.modes]
+
+
+@contextlib.contextmanager
+def _cold(place: Place, wait: Callable[[Any], None] | None) -> Iterator[None]:
+    """Fill the caches with something else, then put ops on the device."""
+    with tf.device(place.full):
+        filled = tf.ones([FLUSHED // 4]) + 1.0
+        if wait is not None:
+            wait(filled)
+    del filled
+    with place.scope():
+        yield
 
 
 def _listen(eager: Variant) -> tuple[Mapping[str, Any], Any]:
@@ -150,15 +176,17 @@ def _listen(eager: Variant) -> tuple[Mapping[str, Any], Any]:
 
 def _graph_variant(
     eager: Variant, mode: str, subject: Subject, space: dict[str, Any],
-    outcome: Mapping[str, Any], heard: Any,
+    placed: Placed, outcome: Mapping[str, Any], heard: Any,
 ) -> Variant:  # fmt: skip
-    variant = Variant(eager.place, mode, None, eager.wait, eager.sync, eager.first_use)
+    variant = Variant(
+        eager.place, mode, None, eager.wait, eager.sync, eager.first_use, cold=eager.cold
+    )
     try:
         with collecting() as inside:
             made = compiled(
                 subject.statement, space, outcome, xla=mode == "xla", scope=eager.place.scope
             )
-            variant.trace, variant.loop = made.trace, made.loop()
+            variant.trace, variant.loop = made.trace, made.loop(placed.fresh)
             variant.traced = watched([made.function])
             variant.timed_first()
         variant.ops = _left_out(made, variant, inside, heard)
