@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from IPython.core.error import UsageError
+from IPython.utils.capture import capture_output
 
 NETWORK = """%%tape -q
 import tensorflow as tf
@@ -55,3 +57,28 @@ def test_questions_about_what_is_not_there_are_errors_in_the_panel(panel: Any) -
 
 def test_what_a_panel_adds_to_a_notebook_is_small(panel: Any) -> None:
     assert len(panel._esm) + len(panel._css) < 60_000
+
+
+def test_open_serves_what_netron_reads(shell: Any, capsys: Any) -> None:
+    import urllib.request
+
+    pytest.importorskip("netron")
+    from tfmagic.notebook import extension
+
+    shell.run_cell(NETWORK)
+    with capture_output() as captured:
+        shell.run_line_magic("tfgraph", "--open netron")
+    line = captured.outputs[0].data["text/plain"]
+    url = next(word for word in line.split() if word.startswith("http")).rstrip(",")
+    assert b"netron" in urllib.request.urlopen(url, timeout=30).read().lower()
+    loaded = extension._loaded[id(shell)]
+    loaded.families[[type(f).__name__ for f in loaded.families].index("GraphMagics")].detach()
+
+
+def test_a_viewer_that_is_not_there_is_one_line(shell: Any, monkeypatch: Any) -> None:
+    import importlib.util
+
+    shell.run_cell(NETWORK)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="%pip install tensorboard"):
+        shell.run_line_magic("tfgraph", "--open tensorboard")

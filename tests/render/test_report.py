@@ -341,7 +341,7 @@ def test_files(lesson: Recording, tmp_path: Path) -> None:
 def test_another_ending_names_those_that_there_are(lesson: Recording, tmp_path: Path) -> None:
     with pytest.raises(OptionError) as caught:
         GraphView(lesson).save(tmp_path / "g.bmp")
-    assert "can be saved as .svg, .dot, .html, .json" in str(caught.value)
+    assert "can be saved as .svg, .png, .pdf, .dot, .html, .json" in str(caught.value)
     with pytest.raises(OptionError) as caught:
         GraphView(build(lesson)).save(tmp_path / "g.json")
     assert ".json" not in str(caught.value).split("as", 1)[1]

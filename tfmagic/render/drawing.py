@@ -10,8 +10,9 @@ from functools import cached_property
 from tfmagic.errors import RenderError
 from tfmagic.language import say
 from tfmagic.model import Graph
-from tfmagic.render.dot import source
+from tfmagic.render.dot import plain, source
 from tfmagic.render.escape import clipped, visible
+from tfmagic.render.layout import printed
 from tfmagic.render.palette import LOOKS
 from tfmagic.render.svg import draw
 
@@ -78,6 +79,15 @@ class Drawing:
     def dot(self) -> str:
         """The graph as DOT."""
         return source(self.graph, direction=self._direction)
+
+    def printed(self, form: str) -> bytes:
+        """The picture that was shown as ``"png"`` or ``"pdf"``.
+
+        Raises :class:`~tfmagic.errors.RenderError` where there is no ``dot`` to write it.
+        """
+        dot = source(plain(self.drawn.graph), direction=self._direction)
+        paper = 'bgcolor="white", dpi=144' if form == "png" else 'bgcolor="white"'
+        return printed(dot.replace('bgcolor="transparent"', paper, 1), form)
 
     @cached_property
     def drawn(self) -> Drawn:

@@ -9,22 +9,24 @@ from pathlib import Path
 
 from tfmagic.errors import OptionError
 
-__all__ = ["save"]
+__all__ = ["folder", "save"]
 
 
-def save(path: str | Path, makers: Mapping[str, Callable[[], str]]) -> Path:
+def save(path: str | Path, makers: Mapping[str, Callable[[], str | bytes]]) -> Path:
     """Write what the maker for the path's ending makes; the path, ``~`` resolved.
+
+    The longest ending that fits counts: ``.explorer.json`` before ``.json``.
 
     Raises :class:`~tfmagic.errors.OptionError` for another ending, naming those that
     there are, and for a place that cannot be written.
     """
     path = Path(path).expanduser()
-    make = makers.get(path.suffix.lower())
-    if make is None:
+    fitting = [ending for ending in makers if path.name.lower().endswith(ending)]
+    if not fitting:
         raise OptionError("report.save_unknown", path=str(path), known=", ".join(makers))
     if not path.parent.is_dir():
         raise OptionError("report.save_no_folder", path=str(path), folder=str(path.parent))
-    content = make()
+    content = makers[max(fitting, key=len)]()
     try:
         _replace(path, content)
     except OSError as error:
@@ -33,12 +35,30 @@ def save(path: str | Path, makers: Mapping[str, Callable[[], str]]) -> Path:
     return path
 
 
-def _replace(path: Path, content: str) -> None:
+def folder(path: str | Path) -> Path:
+    """The folder ``path``, made where only the last part of it is missing.
+
+    Raises :class:`~tfmagic.errors.OptionError` where it cannot be made.
+    """
+    path = Path(path).expanduser()
+    if not path.parent.is_dir():
+        raise OptionError("report.save_no_folder", path=str(path), folder=str(path.parent))
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        detail = error.strerror or str(error)
+        raise OptionError("report.save_failed", path=str(path), detail=detail) from None
+    return path
+
+
+def _replace(path: Path, content: str | bytes) -> None:
     """Fill a file beside it first, so that no reader ever meets half of one."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tfmagic-", suffix=path.suffix)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.write(content)
+        with os.fdopen(handle, "wb") as file:
+            file.write(
+                content if isinstance(content, bytes) else content.encode("utf-8", "replace")
+            )
         os.chmod(name, _mode(path))
         os.replace(name, path)
     except BaseException:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Collection, Iterator
 from copy import copy
 from itertools import islice
@@ -16,7 +18,7 @@ from tfmagic.analysis.history import History, histories
 from tfmagic.errors import OptionError
 from tfmagic.language import say
 from tfmagic.model import Graph, Recording
-from tfmagic.render import files, history, html, page, tables, text
+from tfmagic.render import exchange, files, history, html, page, tables, text
 from tfmagic.render.derivatives import derivatives
 from tfmagic.render.drawing import Drawing
 from tfmagic.render.escape import visible
@@ -146,19 +148,26 @@ class GraphView:
         return f"<{type(self).__name__}: {self._head()}>"
 
     def save(self, path: str | Path) -> Path:
-        """Write it to a file: ``.svg``, ``.dot``, ``.html``, or ``.json`` (the recording).
+        """Write it to a file, whole or not at all.
 
-        The file is written whole or not at all.  Raises
+        ``.svg``, ``.png``, ``.pdf`` and ``.dot`` are the picture, ``.html`` a page that opens
+        offline and whose folds open and close, ``.json`` the recording, ``.pb`` a GraphDef
+        (for Netron), ``.explorer.json`` a graph for Model Explorer; a folder that exists, or
+        a path that ends in a slash, becomes a log for TensorBoard.  Raises
         :class:`~tfmagic.errors.OptionError` for another ending or a place that cannot be
         written, and :class:`~tfmagic.errors.RenderError` where no picture can be made.
         """
-        makers: dict[str, Callable[[], str]] = {
+        makers: dict[str, Callable[[], str | bytes]] = {
             ".svg": self.svg,
+            ".png": lambda: self._drawing.printed("png"),
+            ".pdf": lambda: self._drawing.printed("pdf"),
             ".dot": self.dot,
             ".html": self._page,
         }
         if self.recording is not None:
-            makers[".json"] = self.recording.to_json
+            makers |= self._exchanged(self.recording)
+            if str(path).endswith(("/", os.sep)) or Path(path).expanduser().is_dir():
+                return self._log(path, self.recording)
         return files.save(path, makers)
 
     def scene(self) -> Scene:
@@ -166,6 +175,21 @@ class GraphView:
         if self.recording is None or self.sketch is None:
             raise OptionError("graph.no_folds")
         return Scene(self.recording, self.sketch, **self._layout)
+
+    def _exchanged(self, recording: Recording) -> dict[str, Callable[[], str | bytes]]:
+        return {
+            ".json": recording.to_json,
+            ".pb": lambda: exchange.graph_def(recording, self.sketch),
+            ".explorer.json": lambda: exchange.explorer_json(recording, self.title, self.sketch),
+        }
+
+    def _log(self, path: str | Path, recording: Recording) -> Path:
+        """An event file in a folder, which is made where it is not there."""
+        name = f"events.out.tfevents.{int(time.time())}.tfmagic"
+        made = files.folder(path)
+        return files.save(
+            made / name, {".tfmagic": lambda: exchange.event_file(recording, self.sketch)}
+        )
 
     def _page(self) -> str:
         title = self.title or "tfmagic"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -20,6 +19,7 @@ from tfmagic.language import say
 from tfmagic.notebook.cells import Session, show_line
 from tfmagic.notebook.magics.base import Family
 from tfmagic.notebook.options import HelpShown, Options, identifier, source_of, usage_error
+from tfmagic.notebook.outside import VIEWERS, Viewers
 from tfmagic.notebook.view import show
 
 
@@ -39,6 +39,7 @@ def graph_options() -> Options:
     add("--td", dest="direction", action="store_const", const="TB", help="help.graph_td")
     add("-i", "--interactive", action="store_true", help="help.graph_interactive")
     add("--save", metavar="FILE", help="help.graph_save")
+    add("--open", metavar="VIEWER", choices=VIEWERS, help="help.graph_open")
     add("-o", dest="output", metavar="NAME", help="help.output")
     add("-q", dest="quiet", action="store_true", help="help.quiet")
     parser.set_defaults(direction="auto")
@@ -51,8 +52,13 @@ class GraphMagics(Family):
 
     def __init__(self, *shared: Any) -> None:
         super().__init__(*shared)
+        self.viewers = Viewers(self.shell)
         self.parsers = {"tfgraph": graph_options()}
         self.takes_cells = {"tfgraph": (self.parsers["tfgraph"], self._show_graph)}
+
+    def detach(self) -> None:
+        """Stop what ``--open`` has started."""
+        self.viewers.close()
 
     @cell_magic("tfgraph")
     @no_var_expand
@@ -116,11 +122,13 @@ class GraphMagics(Family):
             **self.picture(options),
         )
         if options.save:
-            path = Path(options.save).expanduser()
-            view.save(path)
+            path = view.save(options.save)
             show_line(say("cells.saved", path=str(path)))
         if options.output:
             self.shell.user_ns[options.output] = view
+        if options.open:
+            self.viewers.open(options.open, view)
+            return
         if options.interactive and not options.quiet:
             self._interact(view)
         elif not options.quiet:

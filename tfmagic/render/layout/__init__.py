@@ -25,7 +25,7 @@ from tfmagic.render.layout.clean import clean
 from tfmagic.render.layout.command import Command
 from tfmagic.render.layout.embedded import Embedded
 
-__all__ = ["ENGINES", "Engine", "Picture", "places", "svg"]
+__all__ = ["ENGINES", "Engine", "Picture", "places", "printed", "svg"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,19 @@ def places(dot_text: str, *, budget: float = 1.0, engine: str = "auto") -> Mappi
     except ValueError as error:
         raise RenderError("layout.failed", detail=str(error)) from error
     return found
+
+
+def printed(dot_text: str, form: str, *, budget: float = 10.0) -> bytes:
+    """The same as ``"png"`` or ``"pdf"``, which only the system's Graphviz writes.
+
+    Raises what :func:`svg` raises; ``layout.needs_dot`` where there is no ``dot``.
+    """
+    try:
+        return Command().drawn(dot_text, budget, form)
+    except RenderError as error:
+        if error.key != "layout.no_engine":
+            raise
+        raise RenderError("layout.needs_dot", form=form) from None
 
 
 def _chosen(name: str) -> Sequence[Engine]:

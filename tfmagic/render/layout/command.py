@@ -18,12 +18,16 @@ class Command:
 
     def layout(self, dot: str, budget: float, form: str = "svg") -> str:
         """SVG for ``dot``, or a RenderError (see :class:`tfmagic.render.layout.Engine`)."""
+        return self.drawn(dot, budget, form).decode("utf-8", "replace")
+
+    def drawn(self, dot: str, budget: float, form: str) -> bytes:
+        """The same for every format that this Graphviz writes, such as ``png`` and ``pdf``."""
         program = shutil.which("dot")
         if program is None:
             raise RenderError("layout.no_engine")
         done = _run(program, dot, budget, form)
         if done.returncode == 0:
-            return done.stdout.decode("utf-8", "replace")
+            return done.stdout
         detail = done.stderr.decode("utf-8", "replace").strip()
         # Everything else is its own trouble: a crash, a plug-in that is missing.
         key = "layout.bad_dot" if "syntax error" in detail else "layout.failed"
