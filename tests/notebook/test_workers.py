@@ -63,6 +63,15 @@ def test_a_variable_a_tape_and_a_cell_on_each_worker(pair: Any) -> None:
     assert kernel.run(code).text.strip() == "[4.0, 3.0]"
 
 
+def test_a_large_value_on_a_worker_is_not_fetched_for_the_recording(pair: Any) -> None:
+    kernel, _ = pair
+    kernel.run("%%tape -q\nwith tf.device('/job:worker/task:0'):\n    b = tf.ones([400, 400]) * 2")
+    code = "[(o.type, tfmagic.last.tensors[o.outputs[0]].value.absent) for o in tfmagic.last.ops]"
+    assert kernel.run(code).text.strip() == "[('Fill', 'remote'), ('Mul', 'remote')]"
+    shown = kernel.run("%tfdevice --why").text
+    assert "tf.device says worker:0/CPU:0" in shown
+
+
 def test_a_worker_that_dies_in_the_middle_of_a_cell(pair: Any) -> None:
     kernel, workers = pair
     kernel.run("%tfdevice worker:0/CPU:0")

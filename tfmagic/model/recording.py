@@ -89,10 +89,11 @@ class Op:
     ``"forward"`` or ``"backward"``; ``differentiates`` is the forward op that a
     backward op belongs to and ``call`` the gradient call that ran it.  ``scope`` is
     TensorFlow's name scope (``sequential/dense``).  ``line`` is the innermost line of
-    the user's code, ``stack`` the way to it, outermost first.  ``duration`` is the
-    time in seconds from the op recorded before it to the end of this one: an upper
-    bound, Python included.  ``function`` is the name of the ``tf.function`` where the op is a
-    call of one, ``own_gradient`` the name of the ``tf.custom_gradient`` whose result it gives.
+    the user's code, ``stack`` the way to it, outermost first.  It ran on ``device``; ``sent`` is
+    the one that a ``tf.device`` around it named, or empty.  ``duration`` is the time in seconds
+    from the op recorded before it to the end of this one: an upper bound, Python included.
+    ``function`` is the name of the ``tf.function`` where the op is a call of one,
+    ``own_gradient`` the name of the ``tf.custom_gradient`` whose result it gives.
     """
 
     index: int
@@ -105,6 +106,7 @@ class Op:
     line: int | None = None
     stack: tuple[Frame, ...] = ()
     device: str = ""
+    sent: str = ""
     duration: float = 0.0
     differentiates: int | None = None
     call: int | None = None
@@ -139,6 +141,22 @@ class TracedFunction:
     ops: tuple[int, ...]
     mentions: tuple[str, ...] = ()
     line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The devices when a recording was made, by their full names.
+
+    ``devices`` are those that there were, ``default`` the one that the session was told to
+    use (empty: TensorFlow chose), ``soft`` whether an op that could not run where it was sent
+    ran elsewhere.  ``no_kernel`` are pairs of an op's type and a kind of device on which
+    TensorFlow cannot run it, for the ops that did not run on that kind.
+    """
+
+    devices: tuple[str, ...] = ()
+    default: str = ""
+    soft: bool = True
+    no_kernel: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +207,7 @@ class Recording:
     seconds: float = 0.0
     versions: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = field(default=())
+    places: Places = Places()
     exits: tuple[Exit, ...] = ()
     functions: tuple[TracedFunction, ...] = ()
     jacobians: tuple[Jacobian, ...] = ()

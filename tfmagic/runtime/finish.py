@@ -32,6 +32,7 @@ from tfmagic.model.value import UNKNOWN
 from tfmagic.runtime import private
 from tfmagic.runtime.linking import Linker
 from tfmagic.runtime.log import FUNCTION, Answer, Call, Entry, Leaf, Log, Place, Traced
+from tfmagic.runtime.places import places
 from tfmagic.runtime.snapshot import Snapshot
 from tfmagic.runtime.source import call_arguments, source_of
 from tfmagic.runtime.state import ASSIGNS
@@ -117,6 +118,7 @@ class Finisher:
             notes=tuple(notes),
             exits=exits,
             functions=functions,
+            places=places(ops, log.default),
         )
 
     # -- numbers ----------------------------------------------------------------
@@ -207,7 +209,6 @@ class Finisher:
             line, stack = self._place(entry.place)
             function = FUNCTION.match(entry.type)
             outputs = self._ids(entry.outputs)
-            device = self._log.snapshot(entry.outputs[0]).device if entry.outputs else ""
             ops.append(
                 Op(
                     index=position,
@@ -219,7 +220,8 @@ class Finisher:
                     scope=entry.scope,
                     line=line,
                     stack=stack,
-                    device=device,
+                    device=self._where(entry),
+                    sent=entry.sent,
                     duration=max(0.0, entry.when - before) if before is not None else 0.0,
                     differentiates=forward.get(position),
                     call=entry.call if entry.call >= 0 else None,
@@ -230,6 +232,11 @@ class Finisher:
             )
             before = entry.when
         return tuple(ops)
+
+    def _where(self, entry: Entry) -> str:
+        """Where the op ran; one without a result runs where what it changes lives."""
+        keys = entry.outputs or entry.inputs
+        return self._log.snapshot(keys[0]).device if keys else ""
 
     def _own_gradient(self, entry: Entry) -> str:
         names = (self._log.own_gradients.get(key, "") for key in entry.outputs[:1])

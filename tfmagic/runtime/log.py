@@ -27,8 +27,10 @@ Place = tuple[tuple[CodeType, int], ...]
 
 
 class Entry(NamedTuple):
-    """One op as the callback saw it; ``inputs`` and ``outputs`` are live tensors, or
-    their ids once the entry is ``settled``."""
+    """One op as the callback saw it, with its name scope and the device it was sent to.
+
+    ``inputs`` and ``outputs`` are live tensors, or their ids once the entry is ``settled``.
+    """
 
     type: str
     inputs: Sequence[Any]
@@ -36,6 +38,7 @@ class Entry(NamedTuple):
     outputs: Sequence[Any]
     place: Place
     scope: str
+    sent: str
     when: float
     call: int
     cell: int
@@ -211,6 +214,7 @@ class Log:
     dropped: int = 0
     foreign: int = 0
     faults: list[str] = field(default_factory=list)
+    default: str = ""
     keep_handles: bool = False
     exits: list[Left] = field(default_factory=list)
     traced: dict[int, Traced] = field(default_factory=dict)

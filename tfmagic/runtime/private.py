@@ -71,6 +71,9 @@ NAMES = {
     ),
     "generator": PrivateName(_RANDOM, "Generator", "random state"),
     "list_devices": PrivateName(_C, "TFE_ContextListDevices", "memory limits"),
+    "kernels": PrivateName(
+        _FRAMEWORK + "kernels", "get_registered_kernels_for_op", "reasons of placement"
+    ),
     "device_sizes": PrivateName(_SESSION, "TF_DeviceListMemoryBytes", "memory limits"),
 }
 
@@ -334,6 +337,14 @@ def own_port() -> int:
 def start_tpus(resolver: Any) -> None:
     """Make the TPUs of a resolver ready for work."""
     tf.tpu.experimental.initialize_tpu_system(resolver)
+
+
+def has_kernel(op_type: str, kind: str) -> bool:
+    """Whether TensorFlow can run ``op_type`` on a kind of device; True where it does not tell."""
+    if _found["kernels"] is None:
+        return True
+    found = _found["kernels"](op_type).kernel
+    return not found or any(kernel.device_type == kind for kernel in found)
 
 
 def trial(task: str) -> None:

@@ -21,7 +21,7 @@ from time import perf_counter
 from types import CodeType, FrameType
 from typing import Any
 
-from tfmagic.runtime import private
+from tfmagic.runtime import placing, private
 from tfmagic.runtime.exits import heard_exits, user_frame
 from tfmagic.runtime.log import (
     Call,
@@ -117,6 +117,7 @@ class Recorder:
         undo.enter_context(interrupts_put_off(_UNDISTURBED))
         self._thread = threading.get_ident()
         self._scope = private.thread_data()
+        self.log.default = placing.default()
         undo.callback(self._forget_thread)
         undo.callback(private.remove_callback, self._on_op)
         private.add_callback(self._on_op)
@@ -132,6 +133,7 @@ class Recorder:
         if self.listening:
             self.seconds += perf_counter() - self._started
             self._lines.clear()
+            self.log.default = self.log.default or placing.default()
         self._undo.close()
 
     def _forget_thread(self) -> None:
@@ -195,9 +197,10 @@ class Recorder:
         if op_type[:2] == "__" and _FUNCTION_OP.match(op_type):
             self._note_function(len(log.entries), caller)
         call = -1 if asked is None else asked.index
-        scope = self._scope.scope_name
+        here = self._scope
+        scope, sent = here.scope_name, here.device_name or ""
         entry = new_entry(
-            (op_type, inputs, attrs, outputs, place, scope, when, call, self.cell, False)
+            (op_type, inputs, attrs, outputs, place, scope, sent, when, call, self.cell, False)
         )
         if call >= 0 and not self.keep:
             log.entries.append(log.settled_entry(entry, self.whole))

@@ -329,6 +329,7 @@ def _copy(log: Log) -> Log:
         dropped=log.dropped,
         foreign=log.foreign,
         faults=list(log.faults),
+        default=log.default,
         exits=list(log.exits),
         traced=dict(log.traced),
         jacobians=log.jacobians,

@@ -34,6 +34,7 @@ def device_options() -> Options:
     parser = Options("%tfdevice")
     add: Any = parser.add_argument
     add("device", nargs="?", metavar="DEVICE", help="help.device_device")
+    add("--why", action="store_true", help="help.device_why")
     add("--plot", action="store_true", help="help.device_plot")
     add("--split", metavar="CPU=N", help="help.device_split")
     add("--growth", action="store_true", help="help.device_growth")
@@ -118,6 +119,8 @@ class DeviceMagics(Family):
             self._connect(options)
         if options.device:
             self._choose(options)
+        elif options.why:
+            self._why(options)
         else:
             self._table(options)
 
@@ -166,10 +169,19 @@ class DeviceMagics(Family):
             given = placing.short(name)
             show_line(say("device.set", device=given) if name else say("device.set_auto"))
 
+    def _why(self, options: Any) -> None:
+        from tfmagic.render.placement import PlacementView
+
+        if self.cells.last is None:
+            raise DeviceError("device.nothing_yet")
+        self._give(options, PlacementView(self.cells.last))
+
     def _table(self, options: Any) -> None:
         from tfmagic.api import devices
 
-        view = devices(plot=options.plot)
+        self._give(options, devices(plot=options.plot))
+
+    def _give(self, options: Any, view: Any) -> None:
         if options.output:
             self.shell.user_ns[options.output] = view
         if not options.quiet:
