@@ -25,6 +25,7 @@ def wish(options: Any, namespace: Mapping[str, Any]) -> Wish:
         source_names=expression_names(getattr(options, "wrt", None) or ""),
         extra=_weights(_value(options, "watch", namespace)),
         extra_names=expression_names(getattr(options, "watch", None) or ""),
+        willing=bool(depth(options)),
         any_size=getattr(options, "jacobian", False),
     )
 

@@ -265,7 +265,7 @@ class Report(GraphView):
     def _tables(self) -> tuple[Table, ...]:
         first = (self._table,) if self._table is not None else ()
         courses = (history.table(self._recording, course) for course in self._courses)
-        return (*first, *courses, *derivatives(self._recording))
+        return (*first, *derivatives(self._recording), *courses)
 
     def _parts(self) -> Iterator[Markup]:
         plots = [_plot(course) for course in self._courses]

@@ -86,11 +86,17 @@ def _turn_notes(recording: Recording, turns: Turns) -> Iterator[str]:
         yield say("report.last_turn", number=recording.lines[line].number, n=count)
 
 
+#: Columns that are left out where no row has anything in them.
+_VERDICT, _CHECK, _GRADIENT, _HISTOGRAM = 3, 4, 6, 13
+
+
 def _gradient_columns() -> tuple[Column, ...]:
     return (
         Column(say("report.where")),
         Column(say("report.target"), code=True),
         _source_column(),
+        Column(say("report.verdict"), code=True),
+        Column(say("check.column"), code=True),
         Column(say("report.shape"), code=True),
         Column(say("report.gradient"), code=True, spare=4),
         Column(say("report.norm"), "right"),
@@ -100,8 +106,6 @@ def _gradient_columns() -> tuple[Column, ...]:
         Column("NaN/Inf", "right"),
         Column(say("report.ratio"), "right"),
         Column(say("derivative.histogram"), code=True, spare=5),
-        Column(say("check.column"), code=True),
-        Column(say("report.verdict"), code=True),
     )
 
 
@@ -114,7 +118,7 @@ def _columns_worth(rows: Sequence[Row], several: bool) -> list[bool]:
 
     The line is told where ``several`` lines asked for gradients.
     """
-    optional = {4, 11, 12, 13}
+    optional = {_VERDICT, _CHECK, _GRADIENT, _HISTOGRAM}
     found = [
         i not in optional or any(row.cells[i] not in (UNKNOWN_SIGN, "…") for row in rows)
         for i in range(len(rows[0].cells))
@@ -128,8 +132,9 @@ def _gradient_rows(
     where = _where(recording, call)
     if gradient is None:
         if call.error:
-            blank = (UNKNOWN_SIGN,) * 11
-            cells = (where, _cell(", ".join(call.targets)), *blank, say("report.failed"))
+            blank = (UNKNOWN_SIGN,) * 10
+            targets = _cell(", ".join(call.targets))
+            cells = (where, targets, UNKNOWN_SIGN, say("report.failed"), *blank)
             yield Row(cells, "bad", _note(call.error))
         return
     verdict = gradient.verdict
@@ -138,13 +143,13 @@ def _gradient_rows(
             where,
             _cell(gradient.target),
             _cell(gradient.source),
+            verdict.code if verdict else UNKNOWN_SIGN,
+            check_cell(gradient.check),
             _shape(gradient),
             _value(gradient),
             *_figures(gradient.value.stats if gradient.value else None),
             number(gradient.ratio, 3),
             histogram(gradient.histogram) or UNKNOWN_SIGN,
-            check_cell(gradient.check),
-            verdict.code if verdict else UNKNOWN_SIGN,
         ),
         tone=_tone(gradient, verdict),
         note=_notes_of(gradient),

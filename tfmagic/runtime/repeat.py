@@ -39,7 +39,7 @@ def require_repeatable(log: Log, positions: Sequence[int], *, asked: bool) -> No
         custom = log.custom.get(entry.outputs[0]._id) if entry.outputs else None
         function = log.functions.get(position)
         if not asked and custom is not None and _is_users(custom.backward):
-            raise NotRepeatable("tape.own_gradient", name=entry.type)
+            raise NotRepeatable("tape.own_gradient", name=custom.type)
         if function is not None:
             _require_function(entry, function, taped=custom is not None, asked=asked)
 

@@ -31,7 +31,11 @@ Namespace = Callable[[], Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the user asked to be differentiated, in their own words (all optional)."""
+    """What the user asked to be differentiated, in their own words (all optional).
+
+    ``willing`` says that they asked for gradients in some way, so that their own gradient
+    functions may run; with ``any_size`` a target that is found for them need not be a scalar.
+    """
 
     target: Any = None
     sources: Any = None
@@ -40,6 +44,7 @@ class Wish:
     extra: Any = None
     extra_names: tuple[str, ...] = ()
     any_size: bool = False
+    willing: bool = False
 
 
 class Tape:
@@ -194,10 +199,17 @@ class Tape:
         return aside(lambda: product(self.log, target, sources, vector))
 
     def _recorded_gradient(
-        self, origin: str, target: Any, sources: Any, output_gradients: Any, unconnected: str
+        self,
+        origin: str,
+        target: Any,
+        sources: Any,
+        output_gradients: Any,
+        unconnected: str,
+        *,
+        asked: bool = True,
     ) -> Any:
         """Differentiate, and let the recorder hear the backward ops."""
-        require_differentiable(self.log, target, asked=origin == "asked")
+        require_differentiable(self.log, target, asked=asked)
         recorder, self._recording = self._recorder, None
         place = recorder.place(sys._getframe(1)) if origin == "asked" else ()
         recorder.start()
@@ -247,7 +259,8 @@ class Tape:
         if not list(leaves(sources)):
             raise NoTargetError("tape.no_sources")
         origin = "asked" if asked else "inferred"
-        aside(lambda: self._recorded_gradient(origin, target, sources, None, "none"))
+        willing = asked or wish.willing
+        aside(lambda: self._recorded_gradient(origin, target, sources, None, "none", asked=willing))
 
     def deepen(self, wanted: Depth) -> None:
         """Check, spread out and differentiate once more what this cell asked of a tape."""
