@@ -62,6 +62,8 @@ def test_other_holders_and_shared_memory_are_named(filled: Any) -> None:
     assert rows["W_1"].same == ("m.w",)
     assert rows["a"].shares == ("b",) and rows["b"].shares == ("a",)
     assert rows["x"].shares == ()
+    filled.run_cell("p, q = tf.constant(3.0), tf.constant(9.0)")
+    assert all(held(filled)[name].shares == () for name in "pq")
 
 
 def test_a_module_is_a_tree_that_counts_each_variable_once(filled: Any) -> None:

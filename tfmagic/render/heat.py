@@ -13,6 +13,7 @@ from markupsafe import Markup
 from tfmagic.analysis.notation import number
 from tfmagic.language import say
 from tfmagic.model.heat import Heat
+from tfmagic.render.html import wide
 
 __all__ = ["picture", "png"]
 
@@ -54,10 +55,11 @@ def _table(heat: Heat) -> Markup:
         )
         for i, row in enumerate(heat.rows)
     )
-    return Markup(
-        '<div class="tfmagic-wide"><table class="tfmagic-heat"><caption>{}</caption><thead><tr>'
-        "<td></td>{}</tr></thead><tbody>{}</tbody></table></div>"
+    drawn = Markup(
+        '<table class="tfmagic-heat"><caption>{}</caption><thead><tr>'
+        "<td></td>{}</tr></thead><tbody>{}</tbody></table>"
     ).format(say("report.value"), header, rows)
+    return wide(say("report.value"), drawn)
 
 
 def _squares(row: Sequence[float], colour: _Scale) -> Markup:
@@ -72,11 +74,10 @@ def _squares(row: Sequence[float], colour: _Scale) -> Markup:
 def _image(heat: Heat) -> Markup:
     colour = _Scale(heat)
     edge = max(LEAST, min(MOST, WIDTH // len(heat.rows[0]), HEIGHT // len(heat.rows)))
+    words = say("heat.alt", rows=len(heat.rows), columns=len(heat.rows[0]))
     data = base64.b64encode(png(([colour(v) for v in row] for row in heat.rows), edge)).decode()
-    return Markup(
-        '<div class="tfmagic-wide"><img class="tfmagic-graph" alt="{}" '
-        'src="data:image/png;base64,{}"></div>'
-    ).format(say("heat.alt", rows=len(heat.rows), columns=len(heat.rows[0])), data)
+    drawn = Markup('<img class="tfmagic-graph" alt="{}" src="data:image/png;base64,{}">')
+    return wide(words, drawn.format(words, data))
 
 
 def _words(heat: Heat) -> Iterable[str]:

@@ -24,6 +24,7 @@ __all__ = [
     "page",
     "report",
     "table",
+    "wide",
 ]
 
 
@@ -72,6 +73,13 @@ def notes(texts: Iterable[str]) -> Markup:
     return Markup("").join(rows)
 
 
+def wide(label: str, content: Markup) -> Markup:
+    """What may be wider than the page: it is moved sideways, by keyboard too."""
+    return Markup(
+        '<div class="tfmagic-wide" tabindex="0" role="group" aria-label="{}">{}</div>'
+    ).format(label, content)
+
+
 def table(data: Table) -> Markup:
     """A table with its caption, header cells in scope, and its notes."""
     if not data.columns:  # nothing to set out in columns, only to say
@@ -81,12 +89,11 @@ def table(data: Table) -> Markup:
         for column in data.columns
     )
     rows = Markup("\n").join(_row(data, row) for row in data.rows)
-    body = Markup(
-        '<div class="tfmagic-wide"><table><caption>{}</caption><thead><tr>{}</tr></thead>\n'
-        "<tbody>\n{}\n</tbody></table></div>"
+    drawn = Markup(
+        "<table><caption>{}</caption><thead><tr>{}</tr></thead>\n<tbody>\n{}\n</tbody></table>"
     ).format(data.caption, header, rows)
     more = (say("report.more_rows", n=data.more),) if data.more else ()
-    return body + notes((*more, *data.notes))
+    return wide(data.caption, drawn) + notes((*more, *data.notes))
 
 
 def _row(data: Table, row: Row) -> Markup:
@@ -137,11 +144,11 @@ def image(svg: str, description: str, width: int) -> Markup:
     """
     data = base64.b64encode(svg.encode("utf-8")).decode("ascii")
     least = round(width * 0.7)
-    return Markup(
-        '<div class="tfmagic-wide"><img class="tfmagic-graph" alt="{}" width="{}" '
-        'style="max-width:max(100%,{}px);height:auto" '
-        'src="data:image/svg+xml;base64,{}"></div>'
+    drawn = Markup(
+        '<img class="tfmagic-graph" alt="{}" width="{}" '
+        'style="max-width:max(100%,{}px);height:auto" src="data:image/svg+xml;base64,{}">'
     ).format(description, width, least, data)
+    return wide(description, drawn)
 
 
 def code(text: str) -> Markup:

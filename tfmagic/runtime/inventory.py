@@ -159,9 +159,14 @@ class _Walker:
         return replace(row, value=Value(stats=figures(as_real(flat), count)))
 
     def _place(self, row: Holding, value: Any, inner: Any, flat: Any) -> None:
-        """Where the numbers lie, if they can be seen there: a copy's address says nothing."""
+        """Where the numbers lie, if they can be seen there: a copy's address says nothing, and a
+        single number is always one."""
         here = isinstance(inner, np.ndarray)
-        if not flat.size or not (here or (row.device.endswith("CPU:0") and _is_plain(inner))):
+        if (
+            not flat.size
+            or not inner.shape
+            or not (here or (row.device.endswith("CPU:0") and _is_plain(inner)))
+        ):
             return
         self.alive.append(inner)
         self.memory.setdefault(_start(inner if here else flat), {})[row.name] = id(value)

@@ -390,7 +390,7 @@ function chainOf(ui, line) {
   if (line.more) cells.push(make("span", { class: "tfm-step-sign" }, line.more));
   const copy = line.latex && make("button", { type: "button", class: "tfm-step-small", "data-act": "latex",
     onclick: async (event) => { if (await copyText(line.latex)) event.target.textContent = ui.words.copied; } }, ui.words.latex);
-  return make("div", { class: "tfm-step-chain", role: "math", "aria-label": `${line.name} = ${line.steps.join(" = ")}` },
+  return make("div", { class: "tfm-step-chain", role: "group", "aria-label": `${line.name} = ${line.steps.join(" = ")}` },
     make("strong", {}, line.name), make("span", { class: "tfm-step-sign" }, "="), ...cells,
     make("span", { class: "tfm-step-sign" }, "="), make("b", { class: "tfm-step-value" }, line.value), copy || null);
 }

@@ -271,8 +271,9 @@ function showGraph(root, ask, first) {
     const state = node.fold ? `, ${opened ? words.opened : words.closed}` : "";
     const label = node.lines.map(([, text]) => text).join(", ") + state;
     const group = build("svg:g", {
-      class: `tfg-box${node.fold ? " tfg-fold" : ""}${red ? " tfg-red" : ""}`, role: "button", "aria-label": label,
-      "aria-expanded": node.fold ? String(opened) : null, "data-id": node.id,
+      class: `tfg-box${node.fold ? " tfg-fold" : ""}${red ? " tfg-red" : ""}`, "aria-label": label,
+      // Boxes stand inside an open fold, and a button may hold nothing that takes the focus.
+      role: opened ? "group" : "button", "aria-expanded": node.fold && !opened ? "false" : null, "data-id": node.id,
       onclick: (event) => {
         event.stopPropagation();
         if (dragged) return;
