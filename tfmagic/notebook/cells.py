@@ -102,6 +102,10 @@ class Cells:
             return lines
         return self._cleaned(lines[1:])
 
+    def takes_off(self, lines: Sequence[str]) -> bool:
+        """Whether the first of these lines is one that is taken off a cell here."""
+        return self._asked(lines) is not None
+
     def _asked(self, lines: Sequence[str]) -> tuple[str, Any] | None:
         """The magic and options that the first line asks for, where it does so rightly."""
         first = lines[0] if lines else ""

@@ -91,15 +91,17 @@ class DeviceCells:
         tell_of_lost_workers()
         stack = contextlib.ExitStack()
         if not self._running:
-            device = self._device(self._as_transformed(info.raw_cell))
+            lines = self._cleaned(info.raw_cell.splitlines(keepends=True))
+            device = self._device(lines)
+            if not device and self._cells.takes_off(lines):  # %%tape above: both lines went
+                device = self._device(self._cleaned(lines[1:]))
             if device:
                 stack.enter_context(cell_scope(device))
             else:
                 stack.enter_context(_default_watched())
         self._running.append(stack)
 
-    def _as_transformed(self, raw_cell: str) -> list[str]:
-        lines = raw_cell.splitlines(keepends=True)
+    def _cleaned(self, lines: list[str]) -> list[str]:
         for transform in self.shell.input_transformers_cleanup:
             if transform == self.take_line_off:
                 break
