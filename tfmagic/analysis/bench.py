@@ -10,7 +10,17 @@ from statistics import median
 from tfmagic.analysis.statistics import Interval, paired_ratio
 from tfmagic.model.bench import Bench, Comparison, Remark, Timing
 
-__all__ = ["against_earlier", "compared", "contended", "differences", "naive_remark", "pays_after"]
+__all__ = [
+    "against_earlier",
+    "compared",
+    "contended",
+    "differences",
+    "naive_remark",
+    "pays_after",
+    "speed",
+    "speed_remark",
+    "spoilt_counts",
+]
 
 #: A difference is claimed where the 99 % interval of the ratio does not hold 1, and the
 #: ratio is at least this far from it: two copies of one loop differ by less, for good, by
@@ -154,6 +164,29 @@ def naive_remark(timing: Timing) -> Remark | None:
     if ratio < 0.8:
         return Remark.of("naive_more", times=times(1 / ratio))
     return None
+
+
+def speed_remark(timing: Timing) -> Remark | None:
+    """That a time, or the naive figure, would need more than the device can do."""
+    if not timing.flops or not timing.peak:
+        return None
+    for code, seconds in (("impossible", timing.median), ("naive_impossible", timing.naive)):
+        if seconds and timing.flops / seconds > timing.peak:
+            return Remark.of(
+                code,
+                speed=speed(timing.flops / seconds),
+                peak=speed(timing.peak),
+                device=timing.device,
+            )
+    return None
+
+
+def speed(amount: float) -> str:
+    """``25 TFLOP/s``."""
+    for scale, unit in ((1e12, "T"), (1e9, "G")):
+        if amount >= scale:
+            return f"{amount / scale:.3g} {unit}FLOP/s"
+    return f"{amount / 1e6:.3g} MFLOP/s"
 
 
 def times(ratio: float) -> str:

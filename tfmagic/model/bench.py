@@ -46,6 +46,10 @@ class Timing:
     the device; ``latency`` one run alone, until its result is there; ``sync`` the cost of
     waiting for an idle device.  ``first`` is the very first run, ``trace`` the tracing
     before it, ``first_use`` the first op on this device.
+
+    ``flops`` are the floating-point operations of one run, at least so many unless
+    ``flops_whole``; ``peak`` is the most that the device can do in a second.  ``memory`` is
+    what one run held at its peak, in bytes.
     """
 
     device: str
@@ -71,6 +75,7 @@ class Timing:
     ops: tuple[OpCount, ...] = ()
     flops: float | None = None
     flops_whole: bool = True
+    peak: float | None = None
     memory: int | None = None
     problem: str = ""
     detail: str = ""

@@ -12,6 +12,8 @@ from tfmagic.analysis.bench import (
     differences,
     naive_remark,
     pays_after,
+    speed,
+    speed_remark,
     spoilt_counts,
 )
 from tfmagic.analysis.notation import UNKNOWN_SIGN, number, size, timed
@@ -32,7 +34,7 @@ __all__ = ["BenchResult"]
 
 _RECORDED = (
     *("device", "mode", "median", "low", "high", "loops", "stopped", "naive", "latency"),
-    *("first_use", "trace", "first", "memory", "problem"),
+    *("first_use", "trace", "first", "memory", "flops", "problem"),
 )
 _TONES = {"faster": "good"}
 
@@ -157,7 +159,10 @@ class BenchResult:
             Column(say("bench.naive"), "right"),
             Column(say("bench.first"), "right", spare=1),
         ]
-        shown = {name: any(_extra(t, name) for t in self.timings) for name in ("trace", "memory")}
+        shown = {
+            name: any(_extra(t, name) for t in self.timings)
+            for name in ("trace", "memory", "flops")
+        }
         columns += [Column(say(f"bench.{n}"), "right", spare=2) for n, has in shown.items() if has]
         rows = []
         for index, timing in enumerate(self.timings):
@@ -176,6 +181,8 @@ class BenchResult:
                 cells.append(timed(timing.trace, self.digits))
             if shown["memory"]:
                 cells.append(UNKNOWN_SIGN if timing.memory is None else size(timing.memory))
+            if shown["flops"]:
+                cells.append(_speed(timing))
             remarks = " ".join(
                 self._remarks(timing, said[index], before[index] if before else None)
             )
@@ -208,10 +215,17 @@ class BenchResult:
         yield from self._break_even(timing, verdict)
         if timing.latency and timing.median and timing.latency > 1.25 * timing.median:
             yield say("bench.latency", time=timed(timing.latency, self.digits))
+        yield from self._about_the_figures(timing)
+
+    def _about_the_figures(self, timing: Timing) -> Iterator[str]:
+        """What explains the naive figure, and what was noticed while measuring."""
         explained = naive_remark(timing)
         brief = bool(timing.point) and not self.verbose
         if explained is not None and (explained.code == "naive_queued" or not brief):
             yield _said(explained)
+        impossible = speed_remark(timing)
+        if impossible is not None:
+            yield _said(impossible)
         if contended(timing) and not brief:
             yield say("bench.contended", n=len(timing.spoilt), blocks=len(timing.times))
         for remark in timing.remarks:
@@ -261,11 +275,21 @@ class BenchResult:
 
 
 def _tone(timing: Timing, verdict: Comparison | None) -> str:
+    impossible = speed_remark(timing)
     if timing.problem or any(r.code == "elsewhere_all" for r in timing.remarks):
+        return "bad"
+    if impossible is not None and impossible.code == "impossible":
         return "bad"
     if timing.ops:
         return "warn"
     return _TONES.get(verdict.verdict, "") if verdict else ""
+
+
+def _speed(timing: Timing) -> str:
+    """``≥ 8.1 GFLOP/s``: at least so many, where not every op is counted."""
+    if not timing.flops or not timing.median:
+        return UNKNOWN_SIGN
+    return ("" if timing.flops_whole else "≥ ") + speed(timing.flops / timing.median)
 
 
 def _where(timing: Timing) -> str:

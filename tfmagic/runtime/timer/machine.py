@@ -13,7 +13,7 @@ from tfmagic.model.bench import Machine
 from tfmagic.runtime.placing import hardware_of
 from tfmagic.runtime.timer.place import Place
 
-__all__ = ["load", "machine"]
+__all__ = ["cores", "lines_of", "load", "machine", "model_of"]
 
 
 def machine(places: Sequence[Place] = ()) -> Machine:
@@ -38,7 +38,7 @@ def cores() -> int:
 
 def processor() -> str:
     """The processor's name."""
-    for line in _lines("/proc/cpuinfo"):
+    for line in lines_of("/proc/cpuinfo"):
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
@@ -64,13 +64,14 @@ def model_of(place: Place) -> str:
 
 
 def _memory() -> int:
-    for line in _lines("/proc/meminfo"):
+    for line in lines_of("/proc/meminfo"):
         if line.startswith("MemTotal"):
             return int(line.split()[1]) * 1024
     return 0
 
 
-def _lines(path: str) -> list[str]:
+def lines_of(path: str) -> list[str]:
+    """The lines of one of the system's files; none where there is no such file."""
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -162,7 +162,9 @@ class _Measurement:
             for variant in live:
                 _notice_tracing(variant, traced[id(variant)])
                 if not interrupted and not request.cold:
-                    variant.naive, variant.naive_loops = _naive(variant, self.wall)
+                    variant.naive, variant.naive_loops = _naive(
+                        variant, self.wall, request.plan.budget
+                    )
                     variant.latency = _latency(variant, self.clock)
                     variant.memory = peak_memory(variant.place, variant.run)
         where = tuple((name, float(value)) for name, value in point.items())
@@ -190,13 +192,15 @@ def _notice_tracing(variant: Variant, before: Mapping[str, int]) -> None:
             variant.remarks.append(Remark.of("retraced", name=name, n=count - before[name]))
 
 
-def _naive(variant: Variant, wall: Clock) -> tuple[float | None, int]:
+def _naive(variant: Variant, wall: Clock, budget: float) -> tuple[float | None, int]:
     """The mean over a loop, as one is tempted to take it: nobody waits for the device."""
+    # What is only queued takes its time after the loop: enough runs show the queueing alone.
+    seconds = max(NAIVE_SECONDS, budget / 4 if variant.wait else 0.0)
     try:
         with variant.place.scope():
             start = wall()
             variant.run(1)
-            loops = max(1, min(NAIVE_RUNS, int(NAIVE_SECONDS / max(wall() - start, 1e-7))))
+            loops = max(1, min(NAIVE_RUNS, int(seconds / max(wall() - start, 1e-7))))
             start = wall()
             held = variant.loop(loops) if variant.loop else None
             seconds = wall() - start
@@ -249,6 +253,9 @@ def _timing(variant: Variant, point: tuple[tuple[str, float], ...]) -> Timing:
         first=variant.first,
         asynchronous=variant.place.asynchronous,
         ops=variant.ops,
+        flops=variant.flops,
+        flops_whole=variant.flops_whole,
+        peak=variant.peak,
         memory=variant.memory,
         problem=problem,
         detail=detail,

@@ -18,6 +18,7 @@ from tfmagic.runtime.timer.compiled import Compiled, compiled
 from tfmagic.runtime.timer.memory import MEMORY_ERRORS
 from tfmagic.runtime.timer.place import Place, Placed, fetched, inputs_on, waiter
 from tfmagic.runtime.timer.schedule import Course
+from tfmagic.runtime.timer.speed import peak
 from tfmagic.runtime.timer.statement import Loop, Subject
 from tfmagic.runtime.timer.work import collecting, hearing, in_hlo, missing_work, watched
 
@@ -58,6 +59,9 @@ class Variant:
     naive_loops: int = 0
     latency: float | None = None
     memory: int | None = None
+    flops: float | None = None
+    flops_whole: bool = True
+    peak: float | None = None
     ops: tuple[OpCount, ...] = ()
     problem: str = ""
     detail: str = ""
@@ -138,6 +142,12 @@ def prepared(subject: Subject, place: Place, how: How) -> list[Variant]:
         for mode in how.modes:
             if mode != "eager":
                 found.append(_graph_variant(eager, mode, subject, space, placed, outcome, heard))
+    if heard.flops:
+        bound = peak(place, half=heard.half)
+        for variant in found:
+            if not variant.ops:  # else it computed less
+                variant.flops, variant.flops_whole = float(heard.flops), heard.flops_whole
+                variant.peak = bound
     return [variant for variant in found if variant.mode in how.modes]
 
 

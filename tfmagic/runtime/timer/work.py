@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from tfmagic.analysis.flops import operations
 from tfmagic.model.bench import OpCount
 from tfmagic.runtime import private
 
@@ -49,6 +50,9 @@ class Heard:
     counts: Counter[str] = field(default_factory=Counter)
     devices: set[str] = field(default_factory=set)
     shapes: dict[str, set[tuple[Any, ...]]] = field(default_factory=dict)
+    flops: int = 0
+    flops_whole: bool = True
+    half: bool = False
 
     @property
     def calls_functions(self) -> bool:
@@ -69,6 +73,7 @@ def hearing() -> Iterator[Heard]:
         name = kind.decode() if isinstance(kind, bytes) else kind
         heard.counts[name] += 1
         heard.devices.update(t.device for t in outputs if isinstance(t, private.EagerTensor))
+        _count(heard, name, inputs, attrs, outputs)
         if _FUNCTION.match(name):
             shapes = tuple(tuple(getattr(t, "shape", ())) for t in inputs)
             heard.shapes.setdefault(name, set()).add(shapes)
@@ -78,6 +83,23 @@ def hearing() -> Iterator[Heard]:
         yield heard
     finally:
         private.remove_callback(note)
+
+
+def _count(heard: Heard, name: str, inputs: Any, attrs: Any, outputs: Any) -> None:
+    """Add the op's floating-point operations; whole numbers and text have none."""
+    kinds = {t.dtype for t in outputs if isinstance(t, private.EagerTensor)}
+    floating = any(kind.is_floating or kind.is_complex for kind in kinds)
+    if not floating and not _FUNCTION.match(name):
+        return
+    given, made = ([tuple(getattr(t, "shape", ())) for t in part] for part in (inputs, outputs))
+    settings = dict(zip(attrs[::2], attrs[1::2], strict=False)) if attrs else {}
+    try:
+        count, whole = operations(name, given, made, settings)
+    except (TypeError, ValueError, IndexError):  # shapes that are not known: not counted
+        count, whole = 0, False
+    heard.flops += count
+    heard.flops_whole = heard.flops_whole and whole
+    heard.half = heard.half or any(kind.is_floating and kind.size < 4 for kind in kinds)
 
 
 @dataclass(slots=True)
