@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfmagic.errors import LoadError, OptionError
 from tfmagic.model import Bench, Recording, from_json
+from tfmagic.model.bench import SelfTest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tfmagic.model import Verdict
     from tfmagic.model.inventory import Conversion
-    from tfmagic.render.bench import BenchResult
+    from tfmagic.render.bench import BenchResult, SelfTestView
     from tfmagic.render.devices import DevicesView
     from tfmagic.render.inventory import InventoryView
     from tfmagic.render.pair import Pair
@@ -177,8 +180,41 @@ def bench(
         cold=cold,
     )
     earlier = None if vs is None else _earlier(vs)
-    measured = measure(request, progress=progress)
+    measured = tested(measure(request, progress=progress))
     return BenchResult(measured, precision, verbose=verbose, earlier=earlier, plot=plot)
+
+
+def selftest(progress: Callable[[float], None] = lambda share: None) -> SelfTestView:
+    """Find the smallest difference in time that can be told apart on this machine.
+
+    It takes about half a minute.  The result is kept in the user's own folder, and later
+    measurements on this machine go by it.
+    """
+    from tfmagic.render.bench import SelfTestView
+    from tfmagic.render.files import save
+    from tfmagic.runtime.timer.selftest import selftest as made
+
+    found, path = made(progress=progress), kept_selftest()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(path, {".json": found.to_json})
+    return SelfTestView(found)
+
+
+def kept_selftest() -> Path:
+    """Where the self-test of this user is kept."""
+    base = os.environ.get("XDG_STATE_HOME") or os.environ.get("LOCALAPPDATA")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "tfmagic" / "selftest.json"
+
+
+def tested(bench: Bench) -> Bench:
+    """The measurement with the self-test that was made on the same machine, if there is one."""
+    try:
+        known = from_json(kept_selftest().read_text(encoding="utf-8"))
+    except (OSError, ValueError, LoadError):
+        return bench
+    if not isinstance(known, SelfTest) or known.machine.differs(bench.machine):
+        return bench
+    return replace(bench, selftest=known)
 
 
 def _earlier(given: Any) -> Bench:

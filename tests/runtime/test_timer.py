@@ -12,11 +12,15 @@ import pytest
 import tensorflow as tf
 
 import tfmagic
-from tfmagic.analysis.bench import against_earlier, pays_after
+from tfmagic.analysis.bench import against_earlier, differences, pays_after
+from tfmagic.api import kept_selftest
 from tfmagic.errors import DeviceError, OptionError, RenderError
-from tfmagic.model.bench import Timing
+from tfmagic.model.bench import Bench, SelfTest, Timing
+from tfmagic.model.serial import from_json
+from tfmagic.render.bench import SelfTestView
 from tfmagic.runtime.timer.memory import will_fit
 from tfmagic.runtime.timer.schedule import Course, Plan, take_turns
+from tfmagic.runtime.timer.selftest import selftest
 from tfmagic.runtime.timer.statement import VALUE, Statement
 
 
@@ -531,3 +535,50 @@ def test_a_result_as_a_table_and_as_a_picture() -> None:
 def test_nothing_measured_is_no_picture() -> None:
     with pytest.raises(RenderError):
         quick("1", repeat=1).plot()
+
+
+# --- the self-test -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_folder(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_the_self_test_counts_what_it_claims_and_finds() -> None:
+    found = selftest(pairs=4, tries=1, budget=0.02)
+    assert found.pairs == 4 and 0 <= found.claimed <= 4
+    assert [extra for extra, _ in found.found] == sorted(extra for extra, _ in found.found)
+    assert found.within is not None and found.between is not None
+    assert from_json(found.to_json()) == found
+    assert "against itself" in repr(SelfTestView(found))
+
+
+def test_a_kept_self_test_is_cited_on_the_same_machine_only(own_folder: Any) -> None:
+    here = quick("1").bench.machine
+    assert quick("1").bench.selftest is None
+    known = SelfTest(machine=here, when="2026-01-02T03:04:05", within=0.03, resolvable=0.05)
+    path = kept_selftest()
+    path.parent.mkdir()
+    path.write_text(known.to_json())
+    result = quick("1", verbose=True)
+    assert result.bench.selftest == known and "5 %" in repr(result)
+    path.write_text(replace(known, machine=replace(here, processor="other")).to_json())
+    assert quick("1").bench.selftest is None
+    path.write_text("{")
+    assert quick("1").bench.selftest is None
+
+
+def test_what_the_self_test_could_not_resolve_is_not_claimed() -> None:
+    rng = np.random.default_rng(0)
+    times = [tuple(f * rng.normal(1, 0.01, 200)) for f in (1.0, 1.04)]
+    timings = [
+        Timing(
+            name, rounds=tuple(range(200)), times=t, median=float(np.median(t)), low=0.9, high=1.2
+        )
+        for name, t in zip(("CPU:0", "GPU:0"), times, strict=True)
+    ]
+    assert differences(Bench("s", timings=tuple(timings)))[1].verdict == "slower"
+    unsure = Bench("s", timings=tuple(timings), selftest=SelfTest(within=0.1))
+    assert differences(unsure)[1].verdict == "same"

@@ -20,6 +20,7 @@ __all__ = [
     "speed",
     "speed_remark",
     "spoilt_counts",
+    "within",
 ]
 
 #: A difference is claimed where the 99 % interval of the ratio does not hold 1, and the
@@ -43,7 +44,7 @@ def differences(bench: Bench) -> tuple[Comparison | None, ...]:
     for timing in bench.timings:
         reference = first.setdefault(timing.point, timing)
         same = reference is timing
-        found.append(None if same else compared(reference, timing, bench.resolution))
+        found.append(None if same else compared(reference, timing, within(bench)))
     return tuple(found)
 
 
@@ -62,13 +63,23 @@ def against_earlier(now: Bench, earlier: Bench) -> tuple[Comparison | None, ...]
     )
 
 
+def within(bench: Bench) -> float | None:
+    """What two variants that take turns may differ by for nothing, by the self-test."""
+    return None if bench.selftest is None else bench.selftest.within
+
+
+def _between(bench: Bench) -> float:
+    known = None if bench.selftest is None else bench.selftest.between
+    return BETWEEN_RUNS if known is None else known
+
+
 def _unpaired(a: Timing, b: Timing, now: Bench, earlier: Bench) -> Comparison:
     for timing in (a, b):
         if timing.median is None or timing.spread is None:
             return Comparison(a.name, b.name, "unclear", "reason_few")
     assert a.median is not None and b.median is not None
     ratio = b.median / a.median
-    least = max(now.resolution or BETWEEN_RUNS, earlier.resolution or BETWEEN_RUNS)
+    least = max(_between(now), _between(earlier))
     reach = 1.32 * math.hypot(a.spread or 0, b.spread or 0)  # from 95 % to 99 %
     interval = Interval(ratio, ratio / (1 + reach), ratio * (1 + reach), 0.0)
     verdict, reason = _verdict(interval, least)

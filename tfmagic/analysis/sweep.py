@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tfmagic.analysis.bench import compared
+from tfmagic.analysis.bench import compared, within
 from tfmagic.errors import OptionError
 from tfmagic.model.bench import Bench, Timing
 
@@ -141,7 +141,7 @@ def _ratios(bench: Bench, a: Curve, b: Curve) -> list[tuple[float, float]]:
         other = second.get(value)
         if other is None:
             continue
-        said = compared(timing, other, bench.resolution)
+        said = compared(timing, other, within(bench))
         if said.verdict in ("faster", "slower") and said.ratio:
             found.append((value, said.ratio))
     return sorted(found)

@@ -27,6 +27,7 @@ LARGEST_FILE = 512 * 2**20
 DOCUMENTS = {
     "recording": ("tfmagic.model.recording", "Recording"),
     "bench": ("tfmagic.model.bench", "Bench"),
+    "selftest": ("tfmagic.model.bench", "SelfTest"),
     "inventory": ("tfmagic.model.inventory", "Inventory"),
     "conversion": ("tfmagic.model.inventory", "Conversion"),
 }

@@ -20,7 +20,7 @@ from tfmagic.analysis.notation import UNKNOWN_SIGN, number, size, timed
 from tfmagic.analysis.sweep import crossovers, rounded, swept
 from tfmagic.errors import RenderError
 from tfmagic.language import say
-from tfmagic.model.bench import Bench, Comparison, Remark, Timing
+from tfmagic.model.bench import Bench, Comparison, Remark, SelfTest, Timing
 from tfmagic.render import files, html, plots, text
 from tfmagic.render.bench_plot import as_text, crossing_words, picture
 from tfmagic.render.escape import clipped, visible
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
     from matplotlib.figure import Figure
 
-__all__ = ["BenchResult"]
+__all__ = ["BenchResult", "SelfTestView"]
 
 _RECORDED = (
     *("device", "mode", "median", "low", "high", "loops", "stopped", "naive", "latency"),
@@ -249,6 +249,7 @@ class BenchResult:
                 yield say("bench.pays_after", mode=timing.mode, run=f"{run:,}")
 
     def _notes(self) -> list[str]:
+        tested = self.bench.selftest
         busy = sum(contended(timing) for timing in self.timings)
         notes = [*self._crossings(), *(_said(remark) for remark in self.bench.remarks)]
         if busy and len(self.timings) > 1 and self.timings[0].point:
@@ -259,6 +260,9 @@ class BenchResult:
             notes.append(say("bench.with_cold"))
         if self.verbose:
             notes += [line for timing in self.timings for line in _method(timing, self.digits)]
+            if tested is not None and tested.resolvable is not None:
+                resolvable = share(tested.resolvable)
+                notes.append(say("bench.selftest_cited", share=resolvable, when=tested.when[:10]))
             machine = self.bench.machine
             notes.append(
                 say(
@@ -309,6 +313,53 @@ def _record(timing: Timing) -> dict[str, Any]:
         "blocks": len(timing.times),
         "spoilt": len(timing.spoilt),
     }
+
+
+class SelfTestView:
+    """What the stopwatch can tell apart here, as text and HTML; ``selftest`` is the data."""
+
+    def __init__(self, selftest: SelfTest) -> None:
+        self.selftest = selftest
+
+    def __repr__(self) -> str:
+        return text.render(self._head(), [self.table()], self._notes())
+
+    def mimebundle(self) -> dict[str, str]:
+        """The table as ``text/plain`` and ``text/html``."""
+        parts = [html.head(self._head()), html.table(self.table()), html.notes(self._notes())]
+        return {"text/plain": repr(self), "text/html": html.report(parts)}
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return self.mimebundle()
+
+    def _head(self) -> str:
+        found = self.selftest.resolvable
+        if found is None:
+            return say("bench.selftest_none")
+        return say("bench.selftest_head", share=share(found))
+
+    def table(self) -> Table:
+        """How often each known difference was found."""
+        columns = (
+            Column(say("bench.selftest_extra"), "right"),
+            Column(say("bench.selftest_found"), "right"),
+        )
+        rows = [Row((share(extra), f"{found:.0%}")) for extra, found in self.selftest.found]
+        return Table(say("bench.selftest_caption"), columns, tuple(rows))
+
+    def _notes(self) -> list[str]:
+        test = self.selftest
+        notes = [say("bench.selftest_same", claimed=test.claimed, n=test.pairs)]
+        if test.within is not None:
+            notes.append(say("bench.selftest_within", share=share(test.within)))
+        if test.between is not None:
+            notes.append(say("bench.selftest_between", share=share(test.between)))
+        return [*notes, say("bench.selftest_kept")]
+
+
+def share(amount: float) -> str:
+    """``5 %``, ``0.34 %``."""
+    return f"{100 * amount:.2g} %" if amount < 1 else f"{100 * amount:,.0f} %"
 
 
 def verdict_words(verdict: Comparison | None) -> str:

@@ -48,6 +48,7 @@ def bench_options() -> Options:
     add("-v", dest="verbose", action="store_true", help="help.bench_verbose")
     add("-q", dest="quiet", action="store_true", help="help.quiet")
     add("-o", dest="output", nargs="?", const=RETURNED, metavar="NAME", help="help.bench_output")
+    add("--selftest", action="store_true", help="help.bench_selftest")
     add("--save", metavar="FILE", help="help.bench_save")
     return parser
 
@@ -83,6 +84,8 @@ class BenchMagics(Family):
             self._check(options)
             if cell is not None:
                 rest, options.setup = cell, "\n".join(filter(None, (options.setup, rest)))
+            if options.selftest:
+                return self._selftest(options)
             if not rest.strip():
                 raise UsageError(say("bench.empty"))
             result = self._measured(rest, options)
@@ -98,6 +101,17 @@ class BenchMagics(Family):
         if not options.quiet:
             show(result.mimebundle)
         return result if options.output == RETURNED else None
+
+    def _selftest(self, options: Any) -> Any:
+        from tfmagic.api import selftest
+
+        with _progress(options) as progress:
+            found = selftest(progress)
+        if options.output not in (None, RETURNED):
+            self.shell.user_ns[options.output] = found
+        if not options.quiet:
+            show(found.mimebundle)
+        return found if options.output == RETURNED else None
 
     def _check(self, options: Any) -> None:
         if options.output != RETURNED:
