@@ -179,6 +179,35 @@ def test_values_that_left_are_recorded() -> None:
     assert exits == [("bool", 3), ("float", 4), ("numpy", 4)]
 
 
+def test_nobody_hears_that_a_function_is_looked_into() -> None:
+    cell = (
+        "drawn = []\n@tf.function\ndef f(v):\n    drawn.append(1)\n"
+        "    return tf.nn.relu(v - 10.0) + tf.random.uniform(())\n"
+        "tf.random.set_seed(3)\nx = tf.Variable([1.0, 2.0])\n"
+        "with tf.GradientTape(persistent=True) as tape:\n    y = f(x)\n"
+        "g = tape.gradient(y, x)\nafter = tf.random.uniform(())\nagain = f(x)\n"
+    )
+    tape, space, _ = run(cell)
+    verdict = told(tape.recording)
+    assert (verdict.code, verdict.line_number) == ("dead_relu", 5)
+    assert not [gap for gap in tape.recording.complete if gap.code == "threads"]
+    assert len(tape.recording.gradients) == 1 and len(space["drawn"]) <= 2
+    plain: dict[str, Any] = {"tf": tf}
+    exec(cell, plain)
+    assert space["after"] == plain["after"] and all(space["again"] == plain["again"])
+
+
+def test_a_function_that_changes_state_is_read_but_not_run() -> None:
+    cell = (
+        "count = tf.Variable(0.0)\n@tf.function\ndef f(v):\n    count.assign_add(1.0)\n"
+        "    return tf.round(v)\nx = tf.Variable(1.3)\n"
+        "with tf.GradientTape() as tape:\n    y = f(x)\ng = tape.gradient(y, x)\n"
+    )
+    tape, space, _ = run(cell)
+    assert (told(tape.recording).code, told(tape.recording).line_number) == ("no_gradient_op", 5)
+    assert space["count"].numpy() == 1.0
+
+
 def test_the_lessons_last_line_run_twice() -> None:
     cell = (
         "x = tf.Variable([[0.11]])\nlr = 0.05\nfor _ in range(2):\n"

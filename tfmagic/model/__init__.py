@@ -9,6 +9,7 @@ from tfmagic.model.derivative import Check, Hessian, Histogram, Jacobian
 from tfmagic.model.gradient import Gradient, GradientCall, TapeEvent
 from tfmagic.model.graph import Cluster, Edge, Graph, Node
 from tfmagic.model.recording import (
+    Body,
     Cell,
     Exit,
     Failure,
@@ -29,6 +30,7 @@ from tfmagic.model.verdict import Verdict
 __all__ = [
     "FORMAT_VERSION",
     "Bench",
+    "Body",
     "Cell",
     "Check",
     "Cluster",

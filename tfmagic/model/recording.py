@@ -160,6 +160,24 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
+class Body:
+    """What ran inside one call of a ``tf.function``, op by op.
+
+    ``op`` is the call.  ``ops`` and ``tensors`` are numbered from 0 within the body;
+    ``inputs`` and ``outputs`` are the tensors that stand for those of the call.
+    ``gradients`` pairs a tensor with the one that holds its gradient.  Values are unknown
+    where the function could not be run once more.
+    """
+
+    op: int
+    ops: tuple[Op, ...] = ()
+    tensors: tuple[TensorInfo, ...] = ()
+    inputs: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
+    gradients: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Something that was not seen: ``code`` for programs, ``message`` for people."""
 
@@ -189,7 +207,8 @@ class Recording:
     gradient, for the last gradient call that reached it.  ``no_gradient`` are the types
     of op in it that TensorFlow knows to have no gradient at all.  ``exits`` are the places
     where a value left TensorFlow; what numpy takes through a tensor's memory is not among
-    them.  ``functions`` say what the ``tf.function`` calls are made of.
+    them.  ``functions`` say what the ``tf.function`` calls are made of, ``bodies`` what ran
+    inside those through which a gradient was in trouble.
     ``jacobians`` and ``hessians``
     are there where they were asked for.
     """
@@ -210,6 +229,7 @@ class Recording:
     places: Places = Places()
     exits: tuple[Exit, ...] = ()
     functions: tuple[TracedFunction, ...] = ()
+    bodies: tuple[Body, ...] = ()
     jacobians: tuple[Jacobian, ...] = ()
     hessians: tuple[Hessian, ...] = ()
 

@@ -213,8 +213,21 @@ def _check_references(recording: Any) -> None:
     for function in recording.functions:
         _within(ops, "op", *function.ops)
         _within(lines, "line", function.line)
+    for body in recording.bodies:
+        _within(ops, "op", body.op)
+        _check_body(body, lines)
     _check_gradients(recording)
     _check_order(recording)
+
+
+def _check_body(body: Any, lines: int) -> None:
+    tensors = len(body.tensors)
+    _within(tensors, "tensor", *body.inputs, *body.outputs)
+    for op in body.ops:
+        _within(tensors, "tensor", *op.inputs, *op.outputs)
+        _within(lines, "line", op.line, *(frame.line for frame in op.stack))
+    for pair in body.gradients:
+        _within(tensors, "tensor", *pair)
 
 
 def _check_gradients(recording: Any) -> None:

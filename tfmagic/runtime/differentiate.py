@@ -163,8 +163,11 @@ def aside(work: Callable[[], _T]) -> _T:
     Tapes belong to a thread: while one of the user's is open here, another thread does
     the work, so that nothing of it gets onto their tape.
     """
-    if not private.tape_is_open():
-        return work()
+    return apart(work) if private.tape_is_open() else work()
+
+
+def apart(work: Callable[[], _T]) -> _T:
+    """Run ``work`` in a thread of its own: neither tapes nor recorders of this one hear it."""
     box: dict[str, Any] = {}
 
     def carry() -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from tfmagic.language import say
 from tfmagic.model import (
+    Body,
     Cell,
     Exit,
     Failure,
@@ -30,6 +31,7 @@ from tfmagic.model import (
 )
 from tfmagic.model.value import UNKNOWN
 from tfmagic.runtime import private
+from tfmagic.runtime.inside import InnerOp, Inside
 from tfmagic.runtime.linking import Linker
 from tfmagic.runtime.log import FUNCTION, Answer, Call, Entry, Leaf, Log, Place, Traced
 from tfmagic.runtime.places import places
@@ -100,6 +102,7 @@ class Finisher:
         calls = tuple(self._call(call) for call in log.calls)
         failed = self._failure(failure)
         exits, functions = self._exits(), self._functions()
+        bodies = tuple(self._body(position) for position in sorted(log.insides))
         return Recording(
             ops=ops,
             tensors=tuple(self._tensor_info(key) for key in self._order),
@@ -110,7 +113,7 @@ class Finisher:
             complete=gaps(log),
             failure=failed,
             tensor_gradients=self._gradients(linker.links.gradients),
-            no_gradient=no_gradient({entry.type for entry in log.entries}),
+            no_gradient=no_gradient(self._op_types()),
             seconds=seconds,
             versions=versions(),
             jacobians=tuple(_named(*found, calls) for found in log.jacobians),
@@ -119,7 +122,13 @@ class Finisher:
             exits=exits,
             functions=functions,
             places=places(ops, log.default),
+            bodies=bodies,
         )
+
+    def _op_types(self) -> set[str]:
+        log = self._log
+        inner = {op.type for inside in log.insides.values() for op in inside.ops}
+        return {entry.type for entry in log.entries} | inner
 
     # -- numbers ----------------------------------------------------------------
 
@@ -174,9 +183,12 @@ class Finisher:
     # -- lines ------------------------------------------------------------------
 
     def _line(self, code: CodeType, number: int) -> Line:
-        key = (code.co_filename, number)
+        return self._line_in(code.co_filename, number)
+
+    def _line_in(self, filename: str, number: int) -> Line:
+        key = (filename, number)
         if key not in self._lines:
-            cell = self._cell(code.co_filename)
+            cell = self._cell(filename)
             text = cell.source.split("\n")[number - 1 : number] if number else []
             self._lines[key] = Line(
                 len(self._lines), cell.index, number, text[0].strip() if text else ""
@@ -357,6 +369,52 @@ class Finisher:
                 found[Exit(tensor, left.how, line, left.at)] = None
         return tuple(found)
 
+    def _body(self, position: int) -> Body:
+        """What ran inside the call of a function that is the entry at ``position``."""
+        inside: Inside = self._log.insides[position]
+        maker = {t: (i, n) for i, op in enumerate(inside.ops) for n, t in enumerate(op.outputs)}
+        tensors = [
+            self._inner_tensor(number, inside, maker.get(number))
+            for number in range(len(inside.tensors))
+        ]
+        pairs = []
+        for number, snapshot in inside.gradients.items():
+            pairs.append((number, len(tensors)))
+            tensors.append(_of_snapshot(len(tensors), snapshot, "input"))
+        return Body(
+            op=position,
+            ops=tuple(self._inner_op(index, op) for index, op in enumerate(inside.ops)),
+            tensors=tuple(tensors),
+            inputs=tuple(inside.inputs),
+            outputs=tuple(inside.outputs),
+            gradients=tuple(pairs),
+        )
+
+    def _inner_tensor(
+        self, number: int, inside: Inside, made: tuple[int, int] | None
+    ) -> TensorInfo:
+        told, snapshot = inside.tensors[number], inside.values.get(number)
+        info = TensorInfo(number, told.shape, told.dtype, "", "input", name=told.name)
+        if snapshot is not None:
+            info = replace(_of_snapshot(number, snapshot, "input"), name=told.name)
+        op, output = made if made is not None else (None, 0)
+        return replace(info, op=op, output=output, role="input" if made is None else "op")
+
+    def _inner_op(self, index: int, op: InnerOp) -> Op:
+        frames = tuple(
+            Frame(name, self._line_in(filename, number).index)
+            for filename, number, name in reversed(op.frames)
+        )
+        return Op(
+            index=index,
+            type=op.type,
+            inputs=op.inputs,
+            outputs=op.outputs,
+            line=frames[-1].line if frames else None,
+            stack=frames,
+            own_gradient=op.own_gradient,
+        )
+
     def _functions(self) -> tuple[TracedFunction, ...]:
         calls: dict[Traced, list[int]] = {}
         for position, traced in self._log.traced.items():
@@ -463,6 +521,18 @@ def _named(index: int, places: tuple[int, ...], found: Any, calls: Sequence[Grad
 
 def _at(found: Sequence[Any], position: int) -> Any:
     return found[position] if position < len(found) else None
+
+
+def _of_snapshot(number: int, snapshot: Snapshot, role: str) -> TensorInfo:
+    return TensorInfo(
+        number,
+        snapshot.shape,
+        snapshot.dtype,
+        snapshot.device,
+        role,
+        value=snapshot.value(),
+        bytes=snapshot.bytes,
+    )
 
 
 def _function_name(code: CodeType) -> str:

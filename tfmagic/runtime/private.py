@@ -253,6 +253,42 @@ def python_function(function: Any) -> Any:
     return found if hasattr(found, "__code__") else getattr(found, "__func__", None)
 
 
+def graph_attributes(operation: Any) -> tuple[Any, ...]:
+    """The attributes of an op in a graph, as running it eagerly wants them."""
+    definition = op_definition(operation.type)
+    found: list[Any] = []
+    for attribute in definition.attr if definition is not None else ():
+        value = operation.node_def.attr.get(attribute.name)
+        if value is not None:
+            found += [attribute.name, _attribute(value, attribute.type)]
+    return tuple(found)
+
+
+def result_count(function: Any) -> int:
+    """How many tensors a traced function returns to its caller."""
+    results = tf.nest.flatten(function.structured_outputs, expand_composites=True)
+    return sum(1 for result in results if result is not None)
+
+
+def constant_of(operation: Any) -> Any:
+    """The array that a ``Const`` op in a graph holds."""
+    return tf.make_ndarray(operation.node_def.attr["value"].tensor)
+
+
+def _attribute(value: Any, kind: str) -> Any:
+    """One attribute value of the kind that its OpDef names: ``type``, ``list(int)`` …"""
+    plain = {"int": "i", "float": "f", "bool": "b", "string": "s", "type": "type"}
+    if kind.startswith("list("):
+        inner = kind[5:-1]
+        members = getattr(value.list, plain.get(inner, inner))
+        return [tf.TensorShape(m) if inner == "shape" else m for m in members]
+    if kind == "shape":
+        return tf.TensorShape(value.shape)
+    if kind == "func":
+        return value.func.name
+    return value.tensor if kind == "tensor" else getattr(value, plain[kind])
+
+
 def tape_is_open() -> bool:
     """Whether a tape of the user's is recording in this thread."""
     return bool(_found["could_record"] and _found["could_record"]())

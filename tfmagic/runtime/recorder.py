@@ -23,6 +23,7 @@ from typing import Any
 
 from tfmagic.runtime import placing, private
 from tfmagic.runtime.exits import heard_exits, user_frame
+from tfmagic.runtime.inside import look_inside
 from tfmagic.runtime.log import (
     Call,
     CustomGradient,
@@ -370,6 +371,8 @@ class Recorder:
                 call.events = self._tapes.of(tape)
                 call.weights = args[0] if args else kwargs.get("output_gradients")
                 answer = call.result = original(tape, target, sources, *args, **kwargs)
+            with contextlib.suppress(Exception):
+                look_inside(self.log, call, self.whole)
             if not self.keep:
                 self._let_go()
             return answer

@@ -48,11 +48,12 @@ def reason(op_type: str) -> str:
 
 def reason_inside(function: Any) -> str:
     """Why a ``tf.function`` must not run again: the worst of what is inside it."""
-    found = {reason(op_type) for op_type in _types_inside(function)}
+    found = {reason(op_type) for op_type in types_inside(function)}
     return next((r for r in ("python", "random", "state") if r in found), "")
 
 
-def _types_inside(function: Any) -> Iterator[str]:
+def types_inside(function: Any) -> Iterator[str]:
+    """The types of every op in a function's graph and in those that it calls."""
     graph = function.graph.as_graph_def()
     for nodes in (graph.node, *(inner.node_def for inner in graph.library.function)):
         for node in nodes:

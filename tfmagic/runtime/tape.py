@@ -20,6 +20,7 @@ from tfmagic.runtime import private
 from tfmagic.runtime.deeper import Depth, deepen
 from tfmagic.runtime.differentiate import aside, gradient, require_differentiable, tape_for
 from tfmagic.runtime.finish import Failed, Finisher
+from tfmagic.runtime.inside import look_inside
 from tfmagic.runtime.log import Log
 from tfmagic.runtime.names import key_of, walk
 from tfmagic.runtime.recorder import BUDGET, Recorder
@@ -225,6 +226,7 @@ class Tape:
                 )
         finally:
             recorder.stop()
+        look_inside(self.log, call, recorder.whole)
         return call.result
 
     def asked_before(self, target: Any, source: Any) -> tuple[int, int] | None:
@@ -345,6 +347,7 @@ def _copy(log: Log) -> Log:
         default=log.default,
         exits=list(log.exits),
         traced=dict(log.traced),
+        insides=log.insides,
         jacobians=log.jacobians,
         hessians=log.hessians,
     )

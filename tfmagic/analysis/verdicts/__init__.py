@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from tfmagic.analysis.inside import opened
 from tfmagic.analysis.repair import Repair, Scene, repair
 from tfmagic.analysis.verdicts.none import NoneRules
 from tfmagic.analysis.verdicts.notfinite import NotFiniteRules
@@ -27,14 +28,42 @@ def judged(recording: Recording) -> Recording:
     if not recording.gradients:
         return recording
     judge = _Judge(recording)
-    calls = tuple(
-        replace(
-            call,
-            gradients=tuple(replace(g, verdict=judge.verdict(call, g)) for g in call.gradients),
-        )
-        for call in recording.gradients
-    )
-    return replace(recording, gradients=calls)
+    inner = _Inner(recording, judge) if recording.bodies else None
+    calls = []
+    for call in recording.gradients:
+        gradients = []
+        for place, gradient in enumerate(call.gradients):
+            verdict = inner.verdict(call.index, place) if inner is not None else None
+            gradients.append(replace(gradient, verdict=verdict or judge.verdict(call, gradient)))
+        calls.append(replace(call, gradients=tuple(gradients)))
+    return replace(recording, gradients=tuple(calls))
+
+
+class _Inner:
+    """The verdicts on gradients that went through the inside of a ``tf.function``."""
+
+    def __init__(self, recording: Recording, outer: _Judge) -> None:
+        self._recording = recording
+        self._outer = outer
+        self._opened, self._before = opened(recording)
+        self._judge = _Judge(self._opened)
+        self._bodies = {body.op for body in recording.bodies}
+
+    def verdict(self, call: int, place: int) -> Verdict | None:
+        """The verdict of one gradient; None where no function that was looked into is on its
+        way, or nothing is the matter."""
+        asked = self._recording.gradients[call]
+        gradient = asked.gradients[place]
+        stats = gradient.value.stats if gradient.value is not None else None
+        if stats is not None and stats.finite and stats.zeros < stats.seen:
+            return None
+        if not self._bodies.intersection(self._outer.way(asked, gradient)):
+            return None
+        again = self._opened.gradients[call]
+        found = self._judge.verdict(again, again.gradients[place])
+        ops = dict.fromkeys(self._before[i] for i in found.ops)
+        op = None if found.op is None else self._before[found.op]
+        return replace(found, op=op, ops=tuple(ops))
 
 
 class _Judge:
@@ -48,6 +77,10 @@ class _Judge:
         self._not_finite = NotFiniteRules(self._ways)
         self._repairs: dict[tuple[int | None, str, str, str], Repair | None] = {}
         self._warned: dict[tuple[int | None, str, str], Finding] = {}
+
+    def way(self, call: GradientCall, gradient: Gradient) -> tuple[int, ...]:
+        """Indices of the ops from the source to the target."""
+        return tuple(op.index for op in self._ways.way(call, gradient))
 
     def verdict(self, call: GradientCall, gradient: Gradient) -> Verdict:
         """The verdict of one gradient of one call."""

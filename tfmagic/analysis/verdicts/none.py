@@ -25,7 +25,7 @@ from tfmagic.analysis.ways import (
     Source,
     Ways,
 )
-from tfmagic.model import Gradient, GradientCall, Line, Op
+from tfmagic.model import Gradient, GradientCall, Line, Op, TracedFunction
 
 __all__ = ["NoneRules"]
 
@@ -136,9 +136,26 @@ class NoneRules:
         missed = tape.missed(reads)
         if not missed:
             return None
-        paused = tape.reset is not None and missed[0].index < tape.reset.op
-        line = tape.reset.line if paused and tape.reset is not None else None
-        return Finding("outside_tape", op=missed[0].index, line=line)
+        if tape.reset is not None and missed[0].index < tape.reset.op:
+            return Finding("outside_tape", op=missed[0].index, line=tape.reset.line)
+        return Finding("outside_tape", op=missed[0].index, line=self._beside(tape, missed[0]))
+
+    def _beside(self, tape: Heard, op: Op) -> int | None:
+        """The line that led to the op, in the function in which the tape's block stands."""
+        if tape.began.line is None:
+            return None
+        recording = self._recording
+        home = recording.lines[tape.began.line]
+        code = code_of(recording.cells[home.cell].source)
+        block = code.statement(home.number)
+        for frame in reversed(op.stack):
+            line = recording.lines[frame.line]
+            statement = code.statement(line.number) if line.cell == home.cell else None
+            if statement is None or block is None:
+                continue
+            if code.function(statement) is code.function(block):
+                return frame.line
+        return None
 
     def _told_before(self, call: GradientCall, gradient: Gradient) -> bool:
         tensors = set(gradient.source_tensors)
@@ -276,7 +293,8 @@ class NoneRules:
         needed = {op.index for op in self._ways.ancestors(call)}
         for function in self._recording.functions:
             calls = needed.intersection(function.ops)
-            if calls and plain & set(function.mentions):
+            named = plain & set(function.mentions)
+            if calls and named and self._traced_before(gradient, function, named):
                 return Finding(
                     "frozen_at_trace",
                     op=max(calls),
@@ -284,6 +302,25 @@ class NoneRules:
                     way=(max(calls),),
                 )
         return None
+
+    def _traced_before(self, gradient: Gradient, function: TracedFunction, names: set[str]) -> bool:
+        """Whether the function can have been traced before its name meant the source: not
+        where the source is older than its first call, or stands in a branch not taken."""
+        made = [
+            op.index
+            for op in self._recording.forward
+            if self._ways.own(gradient).intersection(op.outputs) and op.type != "ReadVariableOp"
+        ]
+        if made:
+            return made[0] > min(function.ops)
+        if function.line is None:
+            return True
+        line = self._recording.lines[function.line]
+        code = code_of(self._recording.cells[line.cell].source)
+        statement = code.statement(line.number + 1)
+        home = code.function(statement) if statement is not None else code.tree
+        choices = [n for n in ast.walk(home) if isinstance(n, (ast.If, ast.IfExp))]
+        return not any(names & names_in(choice) for choice in choices)
 
     # -- exits --------------------------------------------------------------------------
 
