@@ -63,6 +63,34 @@ def test_a_variable_a_tape_and_a_cell_on_each_worker(pair: Any) -> None:
     assert kernel.run(code).text.strip() == "[4.0, 3.0]"
 
 
+def test_a_bench_on_each_worker_tells_trip_dispatch_and_work_apart(pair: Any) -> None:
+    kernel, _ = pair
+    kernel.run("x = tf.random.normal([50, 50])")
+    ran = kernel.run("%tfbench -o timed --budget 0.3 -d worker:0/CPU:0,worker:1/CPU:0 x @ x")
+    assert not ran.error and "worker:0/CPU:0" in ran.text and "worker:1/CPU:0" in ran.text
+    assert "there and back for a single number" in ran.text
+
+
+def test_a_worker_that_dies_in_the_middle_of_a_bench(pair: Any) -> None:
+    kernel, workers = pair
+    kernel.run(
+        f"""
+calls, x = 0, tf.random.normal([50, 50])
+def dies():
+    global calls
+    calls += 1
+    if calls == 40:
+        __import__("os").kill({workers[0].pid}, 9)
+    return x @ x
+"""
+    )
+    ran = kernel.run("%tfbench -d worker:0/CPU:0 dies()", timeout=PROMISED)
+    assert f"worker:0 ({workers[0].address})" in ran.text and "there is lost" in ran.text
+    ran = kernel.run("%tfbench --budget 0.3 -d worker:1/CPU:0 x @ x", timeout=3 * PROMISED)
+    assert "worker:1/CPU:0" in ran.text and not ran.error
+    assert kernel.run("float(v[1])").text.strip() == "4.0"
+
+
 def test_a_large_value_on_a_worker_is_not_fetched_for_the_recording(pair: Any) -> None:
     kernel, _ = pair
     kernel.run("%%tape -q\nwith tf.device('/job:worker/task:0'):\n    b = tf.ones([400, 400]) * 2")
@@ -77,7 +105,7 @@ def test_a_worker_that_dies_in_the_middle_of_a_cell(pair: Any) -> None:
     kernel.run("%tfdevice worker:0/CPU:0")
     ran = kernel.run(f"long({workers[0].pid}, 9)", timeout=PROMISED)
     assert ran.error
-    assert f"worker:0 ({workers[0].address}) refuses the connection" in ran.text
+    assert f"worker:0 ({workers[0].address})" in ran.text and "there is lost" in ran.text
     assert "so does worker:1" in ran.text and "TensorFlow chooses the device" in ran.text
     ran = kernel.run("float(v[1]), here.numpy().tolist(), (here + 1).device[-5:]")
     assert ran.text.strip() == "(4.0, [1.0, 2.0], 'CPU:0')"

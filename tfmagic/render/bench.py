@@ -213,6 +213,9 @@ class BenchResult:
             worst = timing.ops[0]
             yield say("bench.left_out", ran=worst.ran, eager=worst.eager, type=visible(worst.type))
         yield from self._break_even(timing, verdict)
+        if "/" in timing.device and timing.sync is not None:
+            dispatch = timed(timing.naive, self.digits) if timing.naive else UNKNOWN_SIGN
+            yield say("bench.apart", trip=timed(timing.sync, self.digits), dispatch=dispatch)
         if timing.latency and timing.median and timing.latency > 1.25 * timing.median:
             yield say("bench.latency", time=timed(timing.latency, self.digits))
         yield from self._about_the_figures(timing)

@@ -145,6 +145,8 @@ def waiter(place: Place) -> Callable[[Any], None] | None:
     """
     if not place.asynchronous:
         return None
+    if place.remote:
+        return _remote_waiter(place)
     known = place.kind in ("CPU", "GPU", "TPU")
     done, full, barrier = private.async_wait, place.full, tf.raw_ops.SyncDevice
 
@@ -155,6 +157,20 @@ def waiter(place: Place) -> Callable[[Any], None] | None:
         else:
             _fetch_one(outcome)
         done()
+
+    return wait
+
+
+def _remote_waiter(place: Place) -> Callable[[Any], None]:
+    """Waits by fetching one number that is made last: a worker does its ops in their order.
+
+    TensorFlow's own barrier never returns when the worker dies; a fetch raises.
+    """
+    shape, zero = tf.constant([], tf.int32), tf.constant(0.0)
+
+    def wait(outcome: Any) -> None:
+        with tf.device(place.full):
+            tf.fill(shape, zero).numpy()
 
     return wait
 
