@@ -162,11 +162,8 @@ class _Walker:
         """Where the numbers lie, if they can be seen there: a copy's address says nothing, and a
         single number is always one."""
         here = isinstance(inner, np.ndarray)
-        if (
-            not flat.size
-            or not inner.shape
-            or not (here or (row.device.endswith("CPU:0") and _is_plain(inner)))
-        ):
+        seen = here or (row.device.endswith("CPU:0") and _is_plain(inner))
+        if not (seen and flat.size and tuple(inner.shape)):
             return
         self.alive.append(inner)
         self.memory.setdefault(_start(inner if here else flat), {})[row.name] = id(value)

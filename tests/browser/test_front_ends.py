@@ -1,0 +1,110 @@
+"""What is seen where notebooks are opened: Notebook 7, untrusted, converted, printed."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbconvert import HTMLExporter
+
+from tests.browser import lab as jupyter
+from tests.browser import showcase
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Every report and panel in Korean, run with no front end at all."""
+    cells = showcase.cells("ko", *showcase.REPORTS, *showcase.PANELS)
+    notebook = jupyter.notebook_of(cells)
+    NotebookClient(notebook, timeout=300).execute(cwd=str(tmp_path_factory.mktemp("run")))
+    return notebook
+
+
+def seen(page: Any) -> int:
+    """How many pictures are really drawn; each must be."""
+    page.wait_for_function(DRAWN)
+    return int(page.evaluate("document.querySelectorAll('.tfmagic img').length"))
+
+
+DRAWN = """() => { const all = [...document.querySelectorAll('.tfmagic img')];
+    return all.length && all.every(i => i.complete && i.naturalWidth > 40); }"""
+#: Pictures that the cells of the showcase draw: three graphs, a heat map, and the panels'.
+PICTURES = 4
+
+
+@pytest.fixture(scope="module")
+def notebook_7(tmp_path_factory: pytest.TempPathFactory) -> Iterator[jupyter.Server]:
+    folder, home = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("home")
+    with jupyter.serving(folder, home, "notebook", LANG="en_US.UTF-8") as server:
+        yield server
+
+
+def test_notebook_7_shows_all_in_the_language_of_the_metadata(
+    notebook_7: jupyter.Server, context: Any, tmp_path: Path
+) -> None:
+    cells = [showcase.LOAD, showcase.SETUP, showcase.REPORTS["tape"], showcase.REPORTS["vars"]]
+    cells.append(showcase.PANELS["step"])
+    content = jupyter.notebook_of(cells, tfmagic={"lang": "ko"})
+    nbformat.write(content, notebook_7.folder / "n.ipynb")
+    page = jupyter.run(jupyter.opened(notebook_7, context, "n.ipynb", dark=True))
+    page.locator(".tfm-panel").wait_for()
+    page.screenshot(path=tmp_path / "page.png")
+    assert seen(page) >= 1
+    assert "순전파 연산" in page.locator(".tfmagic-head").first.inner_text()
+    assert "지금 있는 값" in page.locator("caption").all_inner_texts()
+
+
+def test_an_untrusted_notebook_still_shows_tables_and_pictures(
+    lab: jupyter.Server, context: Any, executed: Any, tmp_path: Path
+) -> None:
+    executed = nbformat.from_dict(executed)
+    executed.metadata.pop("widgets", None)
+    nbformat.write(executed, lab.folder / "untrusted.ipynb")
+    page = jupyter.opened(lab, context, "untrusted.ipynb")
+    page.locator(".tfmagic").first.wait_for()
+    assert page.evaluate(
+        "() => ![...jupyterapp.shell.currentWidget.content.widgets].some(c => c.model.trusted)"
+    )
+    page.set_viewport_size({"width": 1200, "height": 14_000})
+    assert seen(page) >= PICTURES
+    page.screenshot(path=tmp_path / "page.png", full_page=True)
+    assert page.locator(".tfmagic table").count() >= len(showcase.REPORTS)
+    colours = page.locator(".tfmagic-heat td").evaluate_all(
+        "cells => cells.map(c => getComputedStyle(c).backgroundColor)"
+    )
+    assert len(set(colours)) >= 4
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nbconvert_makes_a_page_that_needs_nothing_else(
+    context: Any, executed: Any, tmp_path: Path, theme: str
+) -> None:
+    html, _ = HTMLExporter(theme=theme).from_notebook_node(executed)
+    (tmp_path / "page.html").write_text(html, encoding="utf-8")
+    context.set_offline(True)
+    page = context.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    assert seen(page) >= PICTURES
+    page.screenshot(path=tmp_path / "page.png", full_page=True)
+    assert "0단계" in page.locator(".tfmagic-snapshot").first.inner_text()
+
+
+def test_it_can_be_printed_as_pdf(context: Any, executed: Any, tmp_path: Path) -> None:
+    """As ``nbconvert --to webpdf`` does it."""
+    from pypdf import PdfReader
+
+    html, _ = HTMLExporter().from_notebook_node(executed)
+    (tmp_path / "page.html").write_text(html, encoding="utf-8")
+    page = context.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    seen(page)
+    printed = PdfReader(io.BytesIO(page.pdf(print_background=True)))
+    words = "".join(sheet.extract_text() for sheet in printed.pages)
+    assert "not_watched" in words and "-0.22652" in words and "noise" in words
