@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from tfmagic.analysis.details import Details, flops_text, spent_text
+from tfmagic.analysis.flops import total
 from tfmagic.analysis.notation import (
     compact,
     named,
     number,
     shape,
     shorten,
+    size,
     value_lines,
 )
 from tfmagic.analysis.tree import Fold, line_span
@@ -38,6 +41,7 @@ class Boxes:
     asked: dict[int, Gradient] = field(init=False)
     asked_tensors: dict[int, Gradient] = field(init=False)
     holders: dict[int, str] = field(init=False)
+    details: Details = field(init=False)
 
     def __post_init__(self) -> None:
         calls = self.recording.gradients
@@ -52,6 +56,7 @@ class Boxes:
             ("asked", by_variable),
             ("asked_tensors", by_tensor),
             ("holders", names),
+            ("details", Details(self.recording)),
         ):
             object.__setattr__(self, name, what)
 
@@ -108,7 +113,7 @@ class Boxes:
             id=identity,
             kind=kind,
             title=shorten(f"{op.function}()" if op.function else op.type, _LONGEST),
-            detail=self._result_lines(result),
+            detail=(*self._result_lines(result), *self._cost([op])),
             ops=(op.index,),
             tensor=result.id if result else None,
             cluster=cluster,
@@ -157,7 +162,20 @@ class Boxes:
         where = [self.recording.lines[op.line].number for op in ops if op.line is not None]
         if where and line_span(where) != fold.title:
             lines.append(line_span(where))
-        return [*lines, *_weights(fold), *self._target_lines(ops)]
+        return [*lines, *_weights(fold), *self._cost(ops), *self._target_lines(ops)]
+
+    def _cost(self, ops: Sequence[Op]) -> Iterator[str]:
+        """Time, FLOPs and bytes of ops that were run again by themselves."""
+        if self.recording.op_seconds:
+            made = sum(self.recording.tensors[t].bytes for op in ops for t in op.outputs)
+            known = any(op.index in self.details.seconds for op in ops)
+            flops = flops_text(total(self.recording, ops))
+            parts = (
+                spent_text(self.details, ops) if known else "",
+                f"{flops} FLOPs" if flops else "",
+                size(made) if made else "",
+            )
+            yield " · ".join(filter(None, parts))
 
     def _target_lines(self, ops: list[Op]) -> Iterator[str]:
         """The value of each target in a fold; over the turns of a loop the first and the last."""

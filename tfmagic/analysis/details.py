@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+from tfmagic.analysis.flops import Total, total
 from tfmagic.analysis.notation import (
     compact,
     device,
@@ -19,10 +21,10 @@ from tfmagic.analysis.tree import line_span
 from tfmagic.language import say
 from tfmagic.model import Gradient, Node, Op, Recording, TensorInfo, Value
 
-__all__ = ["MEASURES", "Details", "steps_to_target"]
+__all__ = ["MEASURES", "Details", "flops_text", "spent_text", "steps_to_target"]
 
 #: What boxes can be coloured by.
-MEASURES = ("device", "time", "gradient", "dtype", "bytes")
+MEASURES = ("device", "time", "flops", "gradient", "dtype", "bytes")
 _LONGEST = 160
 
 Rows = tuple[tuple[str, str], ...]
@@ -32,12 +34,16 @@ Rows = tuple[tuple[str, str], ...]
 class Details:
     """Looks boxes of one recording up.
 
-    ``seconds`` are times of ops by index, measured by replay; without them the time is
-    that of the recorded run, an upper bound with Python in it.
+    Where ops were run again by themselves, these are the times; else the time is that of the
+    recorded run, an upper bound with Python in it.
     """
 
     recording: Recording
-    seconds: dict[int, float] | None = None
+
+    @cached_property
+    def seconds(self) -> dict[int, float]:
+        """Times of ops that were run again, by index."""
+        return dict(self.recording.op_seconds)
 
     def rows(self, node: Node) -> Rows:
         """Label and text of all that is known."""
@@ -56,10 +62,12 @@ class Details:
         for key, words in (("device", devices), ("dtype", dtypes)):
             if words:
                 found[key] = words.pop() if len(words) == 1 else say("detail.several")
-        if ops and (spent := self._time(ops)):
+        if ops and (spent := self.time(ops)):
             found["time"] = spent
-        if total := sum(t.bytes for t in outputs):
-            found["bytes"] = total
+        if ops and (counted := total(self.recording, ops)).count:
+            found["flops"] = counted.count
+        if taken := sum(t.bytes for t in outputs):
+            found["bytes"] = taken
         norms = [n for t in outputs if (n := self._norm(t)) is not None]
         if node.variable is not None:
             norms = [n for n in (self._asked_norm(node.variable),) if n is not None]
@@ -130,18 +138,21 @@ class Details:
         yield "kinds", told + (", …" if len(most) > 6 else "")
         yield "device", ", ".join(sorted({device(op.device) for op in ops if op.device}))
         yield from self._timed(ops)
-        total = sum(self.recording.tensors[t].bytes for op in ops for t in op.outputs)
-        yield "made", size(total) if total else ""
+        taken = sum(self.recording.tensors[t].bytes for op in ops for t in op.outputs)
+        yield "made", size(taken) if taken else ""
         lines = [self.recording.lines[op.line].number for op in ops if op.line is not None]
         yield "line", line_span(lines) if lines else ""
 
     def _timed(self, ops: list[Op]) -> Iterator[tuple[str, str]]:
-        spent = self._time(ops)
+        spent = self.time(ops)
         if spent:
-            yield ("time_recorded" if self.seconds is None else "time_replayed"), duration(spent)
+            yield ("time_replayed" if self.seconds else "time_recorded"), spent_text(self, ops)
+        counted = total(self.recording, ops)
+        yield "flops", flops_text(counted)
 
-    def _time(self, ops: list[Op]) -> float:
-        if self.seconds is None:
+    def time(self, ops: Sequence[Op]) -> float:
+        """Seconds that these ops took together."""
+        if not self.seconds:
             return sum(op.duration for op in ops)
         return sum(self.seconds.get(op.index, 0.0) for op in ops)
 
@@ -165,6 +176,24 @@ class Details:
         holder = self.recording.gradient_of.get(tensor.id)
         stats = None if holder is None else self.recording.tensors[holder].value.stats
         return None if stats is None else stats.norm
+
+
+def flops_text(counted: Total) -> str:
+    """``1.2 M``, with ``≥`` where an op is not counted; nothing where nothing is known."""
+    if not counted.count:
+        return ""
+    value, unit = float(counted.count), ""
+    for unit in ("", " k", " M", " G", " T"):
+        if value < 1000 or unit == " T":
+            break
+        value /= 1000
+    return f"{'' if counted.whole else '≥ '}{number(value, 3)}{unit}"
+
+
+def spent_text(details: Details, ops: Sequence[Op]) -> str:
+    """The time, with ``≥`` where an op could not be timed by itself."""
+    missing = details.seconds and any(op.index not in details.seconds for op in ops)
+    return ("≥ " if missing else "") + duration(details.time(ops))
 
 
 def steps_to_target(recording: Recording) -> dict[int, int | None]:

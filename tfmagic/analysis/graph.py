@@ -17,6 +17,7 @@ from typing import Any
 from tfmagic.analysis import fold as folding
 from tfmagic.analysis.boxes import Boxes, is_small_constant
 from tfmagic.analysis.drawing import Drawing, absorbed
+from tfmagic.analysis.flops import total
 from tfmagic.analysis.fold import Cut
 from tfmagic.analysis.notation import device
 from tfmagic.analysis.origin import Origin, Selection, origin, select, writes
@@ -245,9 +246,20 @@ class Sketch:
             yield say("graph.focused", n=len(ops))
         if self.selection.left_out:
             yield say("graph.left_out", n=self.selection.left_out)
+        if self.recording.op_seconds:
+            yield self._cost_note()
         places = sorted({device(op.device) for op in ops if op.device})
         if len(places) > 1:
             yield say("graph.devices", devices=", ".join(places))
+
+    def _cost_note(self) -> str:
+        """How the costs in the boxes were measured, and what is missing from them."""
+        ops = self.selection.ops
+        timed = {op for op, _ in self.recording.op_seconds}
+        missing = total(self.recording, ops).uncounted
+        key = "graph.cost" if missing else "graph.cost_whole"
+        told = ", ".join(missing[:6]) + (", …" if len(missing) > 6 else "")
+        return say(key, n=sum(op.index in timed for op in ops), of=len(ops), missing=told)
 
 
 def box_id(box: Part) -> object:

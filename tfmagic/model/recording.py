@@ -227,6 +227,7 @@ class Recording:
     versions: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = field(default=())
     places: Places = Places()
+    op_seconds: tuple[tuple[int, float], ...] = ()
     exits: tuple[Exit, ...] = ()
     functions: tuple[TracedFunction, ...] = ()
     bodies: tuple[Body, ...] = ()

@@ -245,6 +245,7 @@ def _check_gradients(recording: Any) -> None:
             _within(variables, "variable", gradient.variable)
     for pair in recording.tensor_gradients:
         _within(tensors, "tensor", *pair)
+    _within(len(recording.ops), "op", *(op for op, _ in recording.op_seconds))
 
 
 def _check_order(recording: Any) -> None:

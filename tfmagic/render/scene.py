@@ -27,7 +27,18 @@ __all__ = ["Scene", "words"]
 
 _WORDS = (
     *("title", "search", "search_hint", "nothing_found", "found", "colour", "kind"),
-    *("device", "time", "gradient", "dtype", "bytes", "unknown", "zoom_in", "zoom_out", "fit"),
+    *(
+        "device",
+        "time",
+        "flops",
+        "gradient",
+        "dtype",
+        "bytes",
+        "unknown",
+        "zoom_in",
+        "zoom_out",
+        "fit",
+    ),
     *("open", "close", "closed", "opened", "way", "no_way", "on_way", "rough", "keys", "help"),
     "nothing_chosen",
 )
@@ -54,11 +65,10 @@ class Scene:
         budget: float = 1.0,
         engine: str = "auto",
         direction: str = "TB",
-        seconds: dict[int, float] | None = None,
     ) -> None:
         self.recording = recording
         self.sketch = sketch or Sketch(recording)
-        self.details = Details(recording, seconds)
+        self.details = Details(recording)
         self._budget = budget
         self._engine = engine
         self._direction = "LR" if direction == "LR" else "TB"

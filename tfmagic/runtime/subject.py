@@ -5,84 +5,91 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from tfmagic.errors import OptionError
 from tfmagic.model import Recording
 from tfmagic.runtime import saved
 from tfmagic.runtime.expression import evaluate
+from tfmagic.runtime.optimes import op_seconds
 from tfmagic.runtime.tape import Namespace, Tape
 from tfmagic.runtime.traced import Subject, concrete, is_concrete, is_function, of_function
 
 
-def subject_of(expression: str, namespace: Namespace, label: Callable[[str], str] = str) -> Subject:
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a subject is run: the user's names, what a cell is called, whether ops are timed."""
+
+    namespace: Namespace = dict
+    label: Callable[[str], str] = str
+    cost: bool = False
+
+
+def subject_of(
+    expression: str,
+    namespace: Namespace,
+    label: Callable[[str], str] = str,
+    *,
+    cost: bool = False,
+) -> Subject:
     """The recording that ``expression`` is, or that comes of running it.
 
     A recording or a tape is taken as it is, a call ``f(x)`` is run, a function is called
     without arguments, a Keras model on a batch of zeros of its own input shape.  A
     ``tf.function`` is traced as well.  A SavedModel folder, ``.keras``, ``.pb`` or
     ``.pbtxt`` file is read.  Raises :class:`OptionError` or
-    :class:`~tfmagic.errors.LoadError`, one line, for anything else.
+    :class:`~tfmagic.errors.LoadError`, one line, for anything else.  With ``cost`` each op is
+    timed by itself afterwards.
     """
+    way = Way(namespace, label, cost)
     place = expression.strip("\"'")
     if saved.is_saved(place) and place not in namespace():
-        return of_value(saved.read(place), expression, namespace, label)
+        return of_value(saved.read(place), expression, way)
     call = _call(expression)
     if call is None:
         value = evaluate(expression, namespace(), "%tfgraph")
-        return of_value(value, expression, namespace, label)
+        return of_value(value, expression, way)
     function = _function(call, namespace)
     if function is None:
-        return Subject(
-            _recorded(
-                lambda: evaluate(expression, namespace(), "%tfgraph"), expression, namespace, label
-            )
-        )
+        run = partial(evaluate, expression, namespace(), "%tfgraph")
+        return Subject(_recorded(run, expression, way))
     args, kwargs = _arguments(call, namespace)
-    return _traced(function, args, kwargs, expression, namespace, label)
+    return _traced(function, args, kwargs, expression, way)
 
 
-def drawable(
-    subject: Any,
-    name: str = "graph",
-    namespace: Namespace = dict,
-    label: Callable[[str], str] = str,
-) -> Recording:
+def drawable(subject: Any, name: str = "graph", way: Way = Way()) -> Recording:
     """The recording that ``subject`` is, or that comes of running it once."""
     if isinstance(subject, Recording):
         return subject
     if isinstance(subject, Tape):
-        return subject.recording
+        return timed(subject) if way.cost else subject.recording
     if is_concrete(subject):
-        return concrete(subject, namespace())
+        return concrete(subject, way.namespace())
     inputs = _model_inputs(subject, name)
     if inputs is not None:
-        return _recorded(lambda: subject(inputs), name, namespace, label)
+        return _recorded(lambda: subject(inputs), name, way)
     if (signature := _signature(subject)) is not None:
-        return concrete(signature, namespace())
+        return concrete(signature, way.namespace())
     if not callable(subject):
         raise OptionError("cells.not_drawable", given=name, type=type(subject).__name__)
     _check_arguments(subject, name)
-    return _recorded(subject, name, namespace, label)
+    return _recorded(subject, name, way)
 
 
-def of_value(
-    value: Any,
-    name: str = "graph",
-    namespace: Namespace = dict,
-    label: Callable[[str], str] = str,
-) -> Subject:
+def of_value(value: Any, name: str = "graph", way: Way = Way()) -> Subject:
     """The same for a value that is there already; a text is the name of a file."""
     if isinstance(value, str):
-        return of_value(saved.read(value), name, namespace, label)
+        return of_value(saved.read(value), name, way)
     if is_function(value):
         if getattr(value, "input_signature", None) is not None:
-            return Subject(None, concrete(value.get_concrete_function(), namespace()))
+            return Subject(None, concrete(value.get_concrete_function(), way.namespace()))
         _check_arguments(value, name)
-        return _traced(value, (), {}, name, namespace, label)
+        return _traced(value, (), {}, name, way)
     if is_concrete(value):
-        return Subject(None, concrete(value, namespace()))
-    return Subject(drawable(value, name, namespace, label))
+        return Subject(None, concrete(value, way.namespace()))
+    return Subject(drawable(value, name, way))
 
 
 def _traced(
@@ -90,13 +97,12 @@ def _traced(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     name: str,
-    namespace: Namespace,
-    label: Callable[[str], str],
+    way: Way,
 ) -> Subject:
     def run(python: Callable[[], Any]) -> Recording:
-        return _recorded(python, name, namespace, label)
+        return _recorded(python, name, way)
 
-    return of_function(function, args, kwargs, run, namespace(), name)
+    return of_function(function, args, kwargs, run, way.namespace(), name)
 
 
 def _call(expression: str) -> ast.Call | None:
@@ -140,23 +146,33 @@ def _signature(subject: Any) -> Any:
     return signatures.get("serving_default", found[0]) if is_concrete(found[0]) else None
 
 
-def _recorded(
-    run: Callable[[], Any], name: str, namespace: Namespace, label: Callable[[str], str]
-) -> Recording:
+def timed(tape: Tape) -> Recording:
+    """The recording of a tape, with the time that each op takes by itself.
+
+    Raises :class:`OptionError` where the tape's tensors have been let go.
+    """
+    if not any(True for _ in tape.log.live()):
+        raise OptionError("graph.not_timed")
+    seconds = op_seconds(tape.log)
+    return replace(tape.recording, op_seconds=tuple(sorted(seconds.items())))
+
+
+def _recorded(run: Callable[[], Any], name: str, way: Way) -> Recording:
     names: dict[str, Any] = {}
 
     def known() -> Mapping[str, Any]:
-        return {**namespace(), **names}
+        return {**way.namespace(), **names}
 
-    tape = Tape(known, label=label, everything=True)
+    tape = Tape(known, label=way.label, everything=True)
     with tape:
         names["result"] = run()
-    recording = tape.release().recording
+    recording = timed(tape) if way.cost and tape.ran else tape.release().recording
+    tape.release()
     if isinstance(names["result"], Recording):
         return names["result"]
     if not recording.ops:
         if _is_drawable(names["result"]):
-            return drawable(names["result"], name, namespace, label)
+            return drawable(names["result"], name, way)
         raise OptionError("cells.ran_no_op", given=name)
     return recording
 

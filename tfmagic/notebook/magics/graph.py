@@ -35,6 +35,7 @@ def graph_options() -> Options:
     add("--backward", action="store_true", help="help.tape_backward")
     add("--focus", metavar="NAME", help="help.graph_focus")
     add("--only-gradient", action="store_true", help="help.graph_only_gradient")
+    add("--cost", action="store_true", help="help.graph_cost")
     add("--lr", dest="direction", action="store_const", const="LR", help="help.graph_lr")
     add("--td", dest="direction", action="store_const", const="TB", help="help.graph_td")
     add("-i", "--interactive", action="store_true", help="help.graph_interactive")
@@ -44,6 +45,13 @@ def graph_options() -> Options:
     add("-q", dest="quiet", action="store_true", help="help.quiet")
     parser.set_defaults(direction="auto")
     return parser
+
+
+def timed(tape: Any) -> Any:
+    """The recording of a tape with the time of each op."""
+    from tfmagic.runtime.subject import timed as measured
+
+    return measured(tape)
 
 
 @magics_class
@@ -94,10 +102,13 @@ class GraphMagics(Family):
             last = self.cells.last
             if last is None:
                 raise UsageError(say("cells.nothing_yet"))
-            return last, ""
+            return (timed(self.cells.last_tape) if options.cost else last), ""
         from tfmagic.runtime.subject import subject_of
 
-        return subject_of(expression, lambda: self.shell.user_ns, self.cells.label), expression
+        found = subject_of(
+            expression, lambda: self.shell.user_ns, self.cells.label, cost=options.cost
+        )
+        return found, expression
 
     def _show_graph(self, session: Session) -> None:
         options, tape = session.options, session.tape
@@ -107,7 +118,7 @@ class GraphMagics(Family):
         elif not tape.ran:
             show_line(say("cells.no_ops"))
         else:
-            self._draw(options, tape.recording, "")
+            self._draw(options, timed(tape) if options.cost else tape.recording, "")
 
     def _draw(self, options: Any, subject: Any, title: str) -> None:
         from tfmagic.api import graph

@@ -12,7 +12,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const MARGIN = 12; // around what is inside an open fold
 const HEAD = 22; // for its name
 const LINE = 13.2; // from one line of a box to the next
-const MODES = ["kind", "device", "time", "gradient", "dtype", "bytes"];
+const MODES = ["kind", "device", "time", "flops", "gradient", "dtype", "bytes"];
 const GROUPS = ["#dcebfb", "#fdebc0", "#dff3e6", "#e6dcfc", "#fbe0ec", "#d7f0f2", "#f1e4d3", "#e6eaef"];
 const PALE = [247, 251, 255];
 const DEEP = [107, 174, 214];
@@ -299,7 +299,7 @@ function showGraph(root, ask, first) {
   }
 
   function scale() {
-    return mode === "time" || mode === "gradient" ? [HOT_PALE, HOT_DEEP] : [PALE, DEEP];
+    return mode === "time" || mode === "gradient" || mode === "flops" ? [HOT_PALE, HOT_DEEP] : [PALE, DEEP];
   }
 
   function shade(node, look) {
@@ -331,7 +331,7 @@ function showGraph(root, ask, first) {
       const values = new Set(drawn.map((node) => node.by[mode]).filter((value) => value !== undefined));
       for (const value of values) legend.append(key(groups.get(value) || "#fff", "#8a94a0", value));
     } else {
-      const written = { time: formatSeconds, bytes: formatBytes, gradient: (v) => v.toPrecision(3) }[mode];
+      const written = { time: formatSeconds, bytes: formatBytes }[mode] || ((v) => Number(v.toPrecision(3)).toLocaleString());
       const [from, to] = scale().map((rgb) => `rgb(${rgb})`);
       const bar = key(`linear-gradient(90deg, ${from}, ${to})`, "#8a94a0", `${written(ranges[mode][0])} … ${written(ranges[mode][1])}`);
       legend.append(words[mode], " ", bar, " ", key("#ffffff", "#8a94a0", words.unknown));
