@@ -57,7 +57,7 @@ def test_folds_open_and_close_in_lab(run_in_lab: Callable[..., Any], tmp_path: P
         page.get_by_role("button", name="Show all").click()
         fold = page.locator(f".tfg-box[aria-label^='{name},']")
         fold.click()
-        page.locator(f".tfg-box[aria-label^='{name},'][aria-expanded=true]").wait_for()
+        page.locator(f".tfg-box[aria-label^='{name},'][data-open=true]").wait_for()
     assert page.locator(".tfg-box[aria-label^='MatMul']").count() >= 3
     page.get_by_role("button", name="Show all").click()
     page.locator(".tfg-box[aria-label^='MatMul']").first.hover()
@@ -126,7 +126,7 @@ def test_a_file_is_used_by_keyboard_alone(
     keys.press("Enter")
     page.locator(".tfg-box[aria-label^='dense_17']:focus").wait_for()
     keys.press("Enter")
-    page.locator(".tfg-box[aria-label^='dense_17'][aria-expanded=true]").wait_for()
+    page.locator(".tfg-box[aria-label^='dense_17'][data-open=true]").wait_for()
     keys.press("ArrowDown")
     assert page.evaluate("document.activeElement.getAttribute('aria-label')")
     keys.press("w")
@@ -134,7 +134,7 @@ def test_a_file_is_used_by_keyboard_alone(
     assert page.locator(".tfg-edge.tfg-red").count() > 3
     page.locator(".tfg-box[aria-label^='dense_17']").focus()
     keys.press("Enter")
-    page.locator(".tfg-box[aria-label^='dense_17'][aria-expanded=false]").wait_for()
+    page.locator(".tfg-box[aria-label^='dense_17'][data-open=false]").wait_for()
 
 
 def test_opening_a_fold_keeps_the_order_of_the_others(
@@ -150,7 +150,7 @@ def test_opening_a_fold_keeps_the_order_of_the_others(
     for name in before[3:5]:
         page.locator(f".tfg-box[aria-label^='{name},']").first.focus()
         page.keyboard.press("Enter")
-        page.locator(f".tfg-box[aria-label^='{name},'][aria-expanded=true]").wait_for()
+        page.locator(f".tfg-box[aria-label^='{name},'][data-open=true]").wait_for()
     after = [name for name in dict.fromkeys(page.evaluate(order)) if name in before]
     assert after == list(dict.fromkeys(before)) and len(before) > 5
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from tfmagic.analysis.cost import total
 from tfmagic.analysis.details import Details, flops_text, spent_text
-from tfmagic.analysis.flops import total
 from tfmagic.analysis.notation import (
     compact,
     named,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from tfmagic.analysis.flops import Total, total
+from tfmagic.analysis.cost import Total, total
 from tfmagic.analysis.notation import (
     compact,
     device,

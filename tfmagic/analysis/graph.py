@@ -16,8 +16,8 @@ from typing import Any
 
 from tfmagic.analysis import fold as folding
 from tfmagic.analysis.boxes import Boxes, is_small_constant
+from tfmagic.analysis.cost import total
 from tfmagic.analysis.drawing import Drawing, absorbed
-from tfmagic.analysis.flops import total
 from tfmagic.analysis.fold import Cut
 from tfmagic.analysis.notation import device
 from tfmagic.analysis.origin import Origin, Selection, origin, select, writes

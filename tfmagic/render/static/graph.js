@@ -273,7 +273,7 @@ function showGraph(root, ask, first) {
     const group = build("svg:g", {
       class: `tfg-box${node.fold ? " tfg-fold" : ""}${red ? " tfg-red" : ""}`, "aria-label": label,
       // Boxes stand inside an open fold, and a button may hold nothing that takes the focus.
-      role: opened ? "group" : "button", "aria-expanded": node.fold && !opened ? "false" : null, "data-id": node.id,
+      role: opened ? "group" : "button", "aria-expanded": node.fold && !opened ? "false" : null, "data-id": node.id, "data-open": node.fold ? String(opened) : null,
       onclick: (event) => {
         event.stopPropagation();
         if (dragged) return;
