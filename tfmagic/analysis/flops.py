@@ -88,9 +88,9 @@ def _product(
     if kind == "DepthwiseConv2dNativeBackpropInput":
         return 2 * math.prod(inputs[2]) * math.prod(inputs[1][:2])
     if kind == "DepthwiseConv2dNativeBackpropFilter":
-        return 2 * math.prod(inputs[2]) * math.prod(attributes["filter"][:2])
+        return 2 * math.prod(inputs[2]) * int(math.prod(attributes["filter"][:2]))
     if kind in ("MaxPool", "AvgPool") and "ksize" in attributes:
-        return made * math.prod(attributes["ksize"])
+        return made * int(math.prod(attributes["ksize"]))
     return None
 
 
