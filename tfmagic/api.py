@@ -135,6 +135,8 @@ def bench(
     sweep: Mapping[str, Sequence[float]] | None = None,
     transfer: bool = False,
     cold: bool = False,
+    ops: bool = False,
+    keep: dict[str, Any] | None = None,
     loops: int | None = None,
     repeat: int | None = None,
     budget: float | None = None,
@@ -153,8 +155,10 @@ def bench(
     seconds, for each variant: 2, or half a second at each point of a sweep.  ``sweep`` are
     variables with their values; every combination is measured.  With ``transfer`` each run
     copies its inputs to the device and its results back; with ``cold`` the caches are emptied
-    before each run.  ``vs`` is an earlier result, or its file.  ``loops`` (runs in a
-    block) and ``repeat`` (blocks) set both by hand, as ``-n`` and ``-r`` of ``%timeit`` do.
+    before each run.  ``ops`` times each op of the eager run by itself, too.  What the
+    first run assigned is put into ``keep``.  ``vs`` is an earlier result, or its file.
+    ``loops`` (runs in a block) and ``repeat`` (blocks) set both by hand, as ``-n`` and ``-r``
+    of ``%timeit`` do.
     ``precision`` are significant digits.  Whatever the statement changes of random state and
     of the variables it reaches is put back.
 
@@ -178,9 +182,10 @@ def bench(
         points=tuple(points(list((sweep or {}).items()))),
         transfer=transfer,
         cold=cold,
+        by_op=ops,
     )
     earlier = None if vs is None else _earlier(vs)
-    measured = tested(measure(request, progress=progress))
+    measured = tested(measure(request, progress=progress, keep=keep))
     return BenchResult(measured, precision, verbose=verbose, earlier=earlier, plot=plot)
 
 

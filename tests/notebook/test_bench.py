@@ -61,6 +61,13 @@ def test_a_cell_with_its_setup(ready: Any) -> None:
     assert set(ready.user_ns) == before
 
 
+def test_variables_of_the_cell_are_kept_only_where_that_is_asked(ready: Any) -> None:
+    ready.run_cell_magic("tfbench", "-q --budget 0.02", "made = x + 1")
+    assert "made" not in ready.user_ns
+    ready.run_cell_magic("tfbench", "-q --keep --budget 0.02", "made = x + 1")
+    assert ready.user_ns["made"].shape == (2, 2)
+
+
 @pytest.mark.parametrize(
     ("language", "words"), [("en", ("one run", "naive loop")), ("ko", ("1회 시간", "단순 반복문"))]
 )

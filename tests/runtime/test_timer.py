@@ -582,3 +582,25 @@ def test_what_the_self_test_could_not_resolve_is_not_claimed() -> None:
     assert differences(Bench("s", timings=tuple(timings)))[1].verdict == "slower"
     unsure = Bench("s", timings=tuple(timings), selftest=SelfTest(within=0.1))
     assert differences(unsure)[1].verdict == "same"
+
+
+# --- ops by themselves, names that are kept ----------------------------------------------
+
+
+def test_each_op_is_timed_by_itself() -> None:
+    w = tf.Variable(1.0)
+    source = "y = tf.tanh(tf.matmul(x, x))\nz = tf.tanh(y) + tf.random.normal([64, 64])\nw.assign_add(1.0)"
+    (timing,) = quick(source, namespace={"tf": tf, "x": X, "w": w}, ops=True).timings
+    found = {op.type: op for op in timing.op_times}
+    assert found["Tanh"].count == 2 and found["Tanh"].shapes == "(64, 64)"
+    assert found["MatMul"].seconds and found["AddV2"].seconds
+    assert found["RandomStandardNormal"].reason == "random"
+    assert found["AssignAddVariableOp"].reason == "state" and w.numpy() == 1.0
+    text = repr(quick("tf.tanh(x)", namespace={"tf": tf, "x": X}, ops=True))
+    assert "Each op by itself" in text and "100%" in text
+
+
+def test_what_the_first_run_assigned_can_be_kept() -> None:
+    kept: dict[str, Any] = {}
+    quick("y = x + 1\nfor i in range(3): pass", namespace={"x": 1}, keep=kept)
+    assert kept == {"y": 2, "i": 2}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Bench", "Comparison", "Machine", "OpCount", "Remark", "SelfTest", "Timing"]
+__all__ = ["Bench", "Comparison", "Machine", "OpCount", "OpTime", "Remark", "SelfTest", "Timing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,23 @@ class OpCount:
 
 
 @dataclass(frozen=True, slots=True)
+class OpTime:
+    """Ops of one type on inputs of the same ``shapes``: ``count`` in a run, seconds for one.
+
+    ``reason`` says why there is no time: ``"random"``, ``"python"``, ``"state"``,
+    ``"failed"`` or ``"many"`` (too many different ops to time them all).
+    """
+
+    type: str
+    shapes: str
+    count: int
+    seconds: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Timing:
     """One variant (device, mode, point of a sweep) and what was measured of it.
 
@@ -49,7 +66,7 @@ class Timing:
 
     ``flops`` are the floating-point operations of one run, at least so many unless
     ``flops_whole``; ``peak`` is the most that the device can do in a second.  ``memory`` is
-    what one run held at its peak, in bytes.
+    what one run held at its peak, in bytes.  ``op_times`` are its ops, each by itself.
     """
 
     device: str
@@ -77,6 +94,7 @@ class Timing:
     flops_whole: bool = True
     peak: float | None = None
     memory: int | None = None
+    op_times: tuple[OpTime, ...] = ()
     problem: str = ""
     detail: str = ""
     remarks: tuple[Remark, ...] = ()

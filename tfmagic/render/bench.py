@@ -20,7 +20,7 @@ from tfmagic.analysis.notation import UNKNOWN_SIGN, number, size, timed
 from tfmagic.analysis.sweep import crossovers, rounded, swept
 from tfmagic.errors import RenderError
 from tfmagic.language import say
-from tfmagic.model.bench import Bench, Comparison, Remark, SelfTest, Timing
+from tfmagic.model.bench import Bench, Comparison, OpTime, Remark, SelfTest, Timing
 from tfmagic.render import files, html, plots, text
 from tfmagic.render.bench_plot import as_text, crossing_words, picture
 from tfmagic.render.escape import clipped, visible
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BenchResult", "SelfTestView"]
 
+MOST_OPS = 40
 _RECORDED = (
     *("device", "mode", "median", "low", "high", "loops", "stopped", "naive", "latency"),
     *("first_use", "trace", "first", "memory", "flops", "problem"),
@@ -68,11 +69,13 @@ class BenchResult:
 
     def __repr__(self) -> str:
         drawn = as_text(self.bench) if self.shows_plot else ""
-        return text.render(self._head(), [self.table()], filter(None, [drawn, *self._notes()]))
+        tables = [self.table(), *self._op_tables()]
+        return text.render(self._head(), tables, filter(None, [drawn, *self._notes()]))
 
     def mimebundle(self) -> dict[str, str]:
         """The table and the picture as ``text/plain`` and ``text/html``."""
         parts = [html.head(self._head()), html.table(self.table()), *self._picture()]
+        parts += [html.table(table) for table in self._op_tables()]
         parts.append(html.notes(self._notes()))
         return {"text/plain": repr(self), "text/html": html.report(parts)}
 
@@ -192,12 +195,11 @@ class BenchResult:
         heading = len(swept(self.bench))
         return Table(say("bench.caption"), tuple(columns), tuple(rows), heading=heading)
 
-    def _interval(self, timing: Timing) -> str:
-        if timing.low is None or timing.high is None or timing.spread is None:
-            return UNKNOWN_SIGN
-        low, high = (timed(end, self.digits + 1) for end in (timing.low, timing.high))
-        amount, _, unit = low.partition(" ")
-        return f"{amount if high.endswith(' ' + unit) else low} … {high}"
+    def _op_tables(self) -> list[Table]:
+        return [_ops(timing, self.digits) for timing in self.timings if timing.op_times]
+
+    def _interval(self, timing: Timing | OpTime) -> str:
+        return _span(timing, self.digits + 1)
 
     def _remarks(
         self, timing: Timing, verdict: Comparison | None, before: Comparison | None
@@ -297,6 +299,46 @@ def _speed(timing: Timing) -> str:
     if not timing.flops or not timing.median:
         return UNKNOWN_SIGN
     return ("" if timing.flops_whole else "≥ ") + speed(timing.flops / timing.median)
+
+
+def _span(timing: Timing | OpTime, digits: int) -> str:
+    """``41.3 … 42.1 µs``."""
+    if timing.low is None or timing.high is None:
+        return UNKNOWN_SIGN
+    low, high = timed(timing.low, digits), timed(timing.high, digits)
+    amount, _, unit = low.partition(" ")
+    return f"{amount if high.endswith(' ' + unit) else low} … {high}"
+
+
+def _ops(timing: Timing, digits: int) -> Table:
+    """The ops of one run, those that take longest first."""
+    whole = sum((op.seconds or 0.0) * op.count for op in timing.op_times)
+    rows = [
+        Row(
+            (
+                visible(op.type),
+                clipped(visible(op.shapes), 60),
+                f"{op.count:,}",
+                timed(op.seconds, digits),
+                _span(op, digits + 1),
+                f"{(op.seconds or 0.0) * op.count / whole:.0%}" if op.seconds else UNKNOWN_SIGN,
+            ),
+            note=say(f"bench.op_{op.reason}") if op.reason else "",
+        )
+        for op in timing.op_times
+    ]
+    columns = (
+        Column("op", code=True),
+        Column(say("bench.op_inputs"), code=True),
+        Column(say("bench.op_count"), "right"),
+        Column(say("bench.op_once"), "right"),
+        Column(say("bench.interval"), "right"),
+        Column(say("bench.op_share"), "right"),
+    )
+    where = f" ({_where(timing)})" if timing.point else ""
+    notes = (say("bench.op_note", time=timed(whole, digits)),)
+    caption = say("bench.op_caption", name=visible(timing.name) + where)
+    return Table(caption, columns, tuple(rows), notes).head(MOST_OPS)
 
 
 def _where(timing: Timing) -> str:

@@ -40,6 +40,8 @@ def bench_options() -> Options:
     add("-s", "--sweep", action="append", metavar="N=A:B:C", help="help.bench_sweep")
     add("--transfer", action="store_true", help="help.bench_transfer")
     add("--cold", action="store_true", help="help.bench_cold")
+    add("--ops", action="store_true", help="help.bench_ops")
+    add("--keep", action="store_true", help="help.bench_keep")
     add("--vs", metavar="NAME", help="help.bench_vs")
     add("--plot", action="store_true", help="help.bench_plot")
     add("--budget", type=float, metavar="SECONDS", help="help.bench_budget")
@@ -124,8 +126,9 @@ class BenchMagics(Family):
         from tfmagic.api import bench
 
         earlier = options.vs and self.shell.user_ns.get(options.vs, options.vs)
+        made: dict[str, Any] = {}
         with _progress(options) as progress:
-            return bench(
+            result = bench(
                 self.shell.transform_cell(source).rstrip("\n"),
                 namespace=self.shell.user_ns,
                 setup=options.setup or "",
@@ -134,6 +137,8 @@ class BenchMagics(Family):
                 sweep=dict(map(parsed, options.sweep or ())),
                 transfer=options.transfer,
                 cold=options.cold,
+                ops=options.ops,
+                keep=made,
                 vs=earlier,
                 plot=options.plot,
                 loops=options.loops,
@@ -144,6 +149,9 @@ class BenchMagics(Family):
                 progress=progress,
                 title=source.strip(),
             )
+        if options.keep:
+            self.shell.user_ns.update(made)
+        return result
 
     def _keep(self, options: Any, result: Any) -> None:
         if options.save:

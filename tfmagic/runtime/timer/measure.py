@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from tfmagic.errors import OptionError
 from tfmagic.model.bench import Bench, Remark, Timing
 from tfmagic.runtime.timer.guard import Silence, random_state, variables_of, variables_restored
 from tfmagic.runtime.timer.machine import machine
 from tfmagic.runtime.timer.memory import MEMORY_ERRORS, peak_memory, will_fit
+from tfmagic.runtime.timer.ops import op_times
 from tfmagic.runtime.timer.place import Place, resolve
 from tfmagic.runtime.timer.schedule import Clock, Plan, take_turns
 from tfmagic.runtime.timer.spoilers import Watch
@@ -32,7 +34,8 @@ class Request:
 
     ``points`` are the values of the swept variables, one mapping for each point.  With
     ``transfer`` each run copies its inputs from the host and its results back; with ``cold``
-    each run finds the caches filled with something else.
+    each run finds the caches filled with something else.  With ``by_op`` each op of the eager
+    run is timed by itself, too.
     """
 
     subject: Subject
@@ -44,6 +47,7 @@ class Request:
     points: tuple[Mapping[str, float], ...] = ({},)
     transfer: bool = False
     cold: bool = False
+    by_op: bool = False
 
 
 def measure(
@@ -52,12 +56,14 @@ def measure(
     clock: Clock = time.perf_counter,
     wall: Clock = time.time,
     progress: Callable[[float], None] = lambda share: None,
+    keep: dict[str, Any] | None = None,
 ) -> Bench:
     """Time the statement at every point.
 
     What the statement raises in its very first run passes untouched; at later points of a
     sweep it marks the point.  An interrupt ends the measurement with what there is.  Raises
-    :class:`~tfmagic.errors.DeviceError` for a device that is not there.
+    :class:`~tfmagic.errors.DeviceError` for a device that is not there.  What the very first
+    run assigned is put into ``keep``.
     """
     _check(request.plan)
     modes = checked_modes(request.modes)
@@ -68,6 +74,10 @@ def measure(
     )
     with random_state(), variables_restored(reached, changed):
         taken.all_points()
+    if keep is not None:
+        keep.update(
+            {n: taken.made[n] for n in request.subject.statement.assigns if n in taken.made}
+        )
     if changed:
         taken.remarks.append(_changed(changed))
     return Bench(
@@ -112,6 +122,7 @@ class _Measurement:
     timings: list[Timing] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
     silence: Silence = field(default_factory=Silence)
+    made: dict[str, Any] = field(default_factory=dict)
 
     def all_points(self) -> None:
         """Measure point by point until the last one, or an interrupt."""
@@ -167,8 +178,14 @@ class _Measurement:
                     )
                     variant.latency = _latency(variant, self.clock)
                     variant.memory = peak_memory(variant.place, variant.run)
+            if request.by_op and not interrupted:
+                for variant in live:
+                    if variant.mode == "eager":
+                        variant.op_times = op_times(variant, request.plan.budget, self.clock)
         where = tuple((name, float(value)) for name, value in point.items())
         self.timings += [_timing(variant, where) for variant in variants]
+        if not index:
+            self.made = dict(variants[0].made)
         return not interrupted
 
     def _share(self, index: int) -> Callable[[float], None]:
@@ -253,6 +270,7 @@ def _timing(variant: Variant, point: tuple[tuple[str, float], ...]) -> Timing:
         first=variant.first,
         asynchronous=variant.place.asynchronous,
         ops=variant.ops,
+        op_times=variant.op_times,
         flops=variant.flops,
         flops_whole=variant.flops_whole,
         peak=variant.peak,

@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfmagic.errors import OptionError
-from tfmagic.model.bench import OpCount, Remark
+from tfmagic.model.bench import OpCount, OpTime, Remark
 from tfmagic.runtime.placing import short
 from tfmagic.runtime.timer.compiled import Compiled, compiled
 from tfmagic.runtime.timer.memory import MEMORY_ERRORS
@@ -63,6 +63,8 @@ class Variant:
     flops_whole: bool = True
     peak: float | None = None
     ops: tuple[OpCount, ...] = ()
+    op_times: tuple[OpTime, ...] = ()
+    made: Mapping[str, Any] = field(default_factory=dict)
     problem: str = ""
     detail: str = ""
     remarks: list[Remark] = field(default_factory=list)
@@ -133,7 +135,7 @@ def prepared(subject: Subject, place: Place, how: How) -> list[Variant]:
     if wait is not None:
         wait(None)
     with collecting() as inside:
-        eager.timed_first()
+        made = eager.timed_first()
     found = [eager]
     with how.silence:
         outcome, heard = _listen(eager)
@@ -142,6 +144,8 @@ def prepared(subject: Subject, place: Place, how: How) -> list[Variant]:
         for mode in how.modes:
             if mode != "eager":
                 found.append(_graph_variant(eager, mode, subject, space, placed, outcome, heard))
+    for variant in found:
+        variant.made = made
     if heard.flops:
         bound = peak(place, half=heard.half)
         for variant in found:
