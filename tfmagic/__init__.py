@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         explain,
         graph,
         load,
+        tweak,
         variables,
     )
     from tfmagic.model import Recording, Verdict
@@ -43,6 +44,7 @@ _HOME = {
     "graph": "tfmagic.api",
     "load": "tfmagic.api",
     "record": "tfmagic.runtime.tape",
+    "tweak": "tfmagic.api",
     "variables": "tfmagic.api",
 }
 
@@ -62,6 +64,7 @@ __all__ = [
     "last",
     "load",
     "record",
+    "tweak",
     "variables",
 ]
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tfmagic.render.pair import Pair
     from tfmagic.render.report import GraphView
     from tfmagic.runtime.tape import Tape
+    from tfmagic.runtime.tweak import Tweak
     from tfmagic.runtime.twolayer import TwoLayer
 
 
@@ -283,6 +284,19 @@ def device(name: str) -> Iterator[str]:
         yield scope.name
     if watch.found:
         warnings.warn(watch.sentence(), stacklevel=3)
+
+
+def tweak(record: Tape | Recording, sources: Any = None) -> Tweak:
+    """A recorded run on other values of its ``sources``: sliders in a notebook.
+
+    ``record`` is a tape, or its recording while the tape lives; ``sources`` are tensors or
+    variables of the run, by default those that it asked gradients for.  The result's
+    ``set(W_1=…)`` moves them; ``recording``, ``gradients`` and ``value(tensor)`` are those of
+    the moved run, and ``notes`` say what it cannot follow.
+    """
+    from tfmagic.runtime.tweak import Tweak
+
+    return Tweak(record, sources)
 
 
 def two_layer(model: Any = None, **options: Any) -> TwoLayer:

@@ -222,7 +222,8 @@ class Cells:
             budget=self.settings.budget_bytes,
             keep=self.telling
             or any(getattr(session.options, w, None) for w in asked)
-            or bool(depth(session.options)),
+            or bool(depth(session.options))
+            or getattr(session.options, "tweak", None) is not None,
             eager=getattr(session.options, "eager", False),
         )
         if self.telling:
@@ -295,7 +296,7 @@ class Cells:
         name = getattr(session.options, "name", None)
         if name:
             self.shell.user_ns[name] = tape
-        elif not session.story:
+        elif not session.story and getattr(session.options, "tweak", None) is None:
             tape.release()
         self.last_tape = tape
         if session.options.output:

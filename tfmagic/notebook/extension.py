@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfmagic import language
+from tfmagic.notebook import tweaking
 from tfmagic.notebook.cells import Cells
 from tfmagic.notebook.completion import Completion
 from tfmagic.notebook.display import Readable
@@ -40,6 +41,7 @@ def load(shell: Any) -> None:
     shell.configurables.append(settings)
     cells.magics = {name: how for each in families for name, how in each.takes_cells.items()}
     cells.attach()
+    tweaking.attach(shell)
     readable = Readable(shell)
     settings.observe(lambda change: readable.use(change["new"]), "display")
     readable.use(settings.display)
@@ -58,6 +60,7 @@ def unload(shell: Any) -> None:
         return
     language.hint(None)
     loaded.cells.detach()
+    tweaking.detach(shell)
     loaded.readable.use(False)
     panels = sys.modules.get("tfmagic.notebook.panels.base")
     if panels is not None:

@@ -42,9 +42,12 @@ def depth(options: Any) -> Depth:
 
 def _value(options: Any, option: str, namespace: Mapping[str, Any]) -> Any:
     expression = getattr(options, option, None)
-    if expression is None:
-        return None
-    return evaluate(expression, namespace, f"--{option}")
+    return None if expression is None else value_of(f"--{option}", expression, namespace)
+
+
+def value_of(option: str, expression: str, namespace: Mapping[str, Any]) -> Any:
+    """What the user's ``expression`` stands for."""
+    return evaluate(expression, namespace, option)
 
 
 def _weights(value: Any) -> Any:

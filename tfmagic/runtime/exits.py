@@ -26,7 +26,7 @@ METHODS = {
     "__complex__": "complex",
 }
 #: Frames of TensorFlow's between the user's line and the tensor's method.
-_FAR = 10
+_FAR = 12
 
 Note = Callable[[Any, str, FrameType], None]
 

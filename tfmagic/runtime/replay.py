@@ -266,7 +266,8 @@ class Replay:
             return found
         record = self._log.implicit_reads.get(tensor._id)
         if record is not None and tensor._id in self._depends:
-            return self._read(run, record.key, tensor)
+            run.new[tensor._id] = self._read(run, record.key, tensor)
+            return run.new[tensor._id]
         return tensor
 
     def _read(self, run: _Run, handle: int, recorded: Any) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
+from weakref import WeakValueDictionary
 
 from tfmagic.analysis.verdicts import judged
 from tfmagic.errors import NoTargetError, OptionError, ReleasedError
@@ -133,13 +134,22 @@ class Tape:
     def recording(self) -> Recording:
         """All that was recorded, as plain data; the tensors stay here for more questions."""
         if self._recording is None:
-            log = self.log if self._released else _copy(self.log)
+            log = self.log if self._released else copied(self.log)
             log.settle()
-            finished = Finisher(log, self._label).recording(
-                seconds=self._recorder.seconds, failure=self._failure, notes=self._notes
-            )
-            self._recording = judged(finished)
+            self._recording = judged(self.finished(log))
+            _tapes[id(self._recording)] = self
         return self._recording
+
+    def finished(self, log: Log) -> Recording:
+        """The recording of a settled ``log`` of this run."""
+        return Finisher(log, self._label).recording(
+            seconds=self._recorder.seconds, failure=self._failure, notes=self._notes
+        )
+
+    @property
+    def released(self) -> bool:
+        """Whether the tensors have been let go."""
+        return self._released
 
     def release(self) -> Tape:
         """Let every tensor go; the recording stays, more gradients cannot be asked."""
@@ -321,6 +331,16 @@ class Tape:
         return None
 
 
+#: The tape that a recording came from, for as long as the tape lives.
+_tapes: WeakValueDictionary[int, Tape] = WeakValueDictionary()
+
+
+def tape_of(recording: Recording) -> Tape | None:
+    """The tape whose recording this is, or None where it is gone."""
+    tape = _tapes.get(id(recording))
+    return tape if tape is not None and tape._recording is recording else None
+
+
 class Watched(tuple[Any, ...]):
     """A tuple that can also be called, so that both spellings of TensorFlow's work."""
 
@@ -328,7 +348,7 @@ class Watched(tuple[Any, ...]):
         return tuple(self)
 
 
-def _copy(log: Log) -> Log:
+def copied(log: Log) -> Log:
     """The same log once more, so that it can be settled while the tensors stay."""
     copy = Log(
         entries=list(log.entries),

@@ -14,10 +14,12 @@ from IPython.core.magic import (
     output_can_be_silenced,
 )
 
+from tfmagic.errors import TfmagicError
 from tfmagic.language import say
 from tfmagic.notebook.cells import Session, show_line
 from tfmagic.notebook.magics.base import Family
 from tfmagic.notebook.options import Options
+from tfmagic.notebook.tweaking import show_tweak
 from tfmagic.notebook.view import show
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ def tape_options() -> Options:
     add("--hist", action="store_true", help="help.tape_hist")
     add("--jacobian", action="store_true", help="help.tape_jacobian")
     add("--order", type=int, choices=(1, 2), default=1, metavar="2", help="help.tape_order")
+    add("--tweak", nargs="?", const="", metavar="A,B", help="help.tape_tweak")
     add("--eager", action="store_true", help="help.tape_eager")
     add("--graph", action=argparse.BooleanOptionalAction, default=None, help="help.tape_graph")
     add("--depth", type=int, metavar="N", help="help.tape_depth")
@@ -88,10 +91,37 @@ class TapeMagics(Family):
             return
         if tape is None:
             show_line(session.note)
+        elif len(tape.log.entries) > session.before and options.tweak is not None:
+            self._show_knobs(session)
         elif len(tape.log.entries) > session.before:
             show(lambda: self._report(options, tape.recording).mimebundle())
         elif not session.story:
             show_line(say("cells.no_ops"))
+
+    def _show_knobs(self, session: Session) -> None:
+        """The report, with sliders where there is a frontend for them."""
+        options, tape = session.options, session.tape
+        assert tape is not None
+        try:
+            tweak = self._tweak(options, tape)
+        except TfmagicError as error:
+            show_line(str(error))
+            show(lambda: self._report(options, tape.recording).mimebundle())
+            return
+        kept = bool(options.name) or session.story
+
+        def ended() -> None:
+            if not kept:
+                tape.release()
+
+        show_tweak(self.shell, tweak, self.picture(options), ended)
+
+    def _tweak(self, options: Any, tape: Any) -> Any:
+        from tfmagic.api import tweak
+        from tfmagic.notebook.wishes import value_of
+
+        sources = value_of("--tweak", options.tweak, self.shell.user_ns) if options.tweak else None
+        return tweak(tape, sources)
 
     def _report(self, options: Any, recording: Recording) -> Any:
         from tfmagic.render.report import Report

@@ -41,7 +41,7 @@ Chosen = tuple[str, tuple[int, int]]
 class StepPanel(Panel):
     """A :class:`~tfmagic.TwoLayer` with buttons, sliders and pictures."""
 
-    _esm = script("step.js")
+    _esm = script("knobs.js", "step.js")
     _css = style("step.css")
 
     def __init__(self, stepper: TwoLayer, link: Link | None = None) -> None:

@@ -48,6 +48,9 @@ function openPanel({ model, el }, build) {
   const busy = make("p", { class: "tfm-busy", role: "status", hidden: true });
   const body = make("div", { class: "tfm-body" });
   const root = make("section", { class: "tfm-panel", hidden: true }, alert, busy, body);
+  // A notebook would take the keys for its own commands: "b" adds a cell, Enter edits one.
+  root.dataset.lmSuppressShortcuts = "true";
+  root.addEventListener("keydown", (event) => event.stopPropagation());
   el.append(root);
 
   let made = null;

@@ -1,6 +1,5 @@
 // The panel of %tfstep. The kernel says what to write and paint; nothing is computed here.
 
-const SPAN = 2; // sliders reach at least from -SPAN to SPAN
 const SPEEDS = [1, 2, 5, 10, 30];
 
 export default { render: (context) => openPanel(context, buildStep) };
@@ -31,8 +30,6 @@ function buildStep(root, panel, first) {
     make("p", { class: "tfm-step-hint" }, words.choose, make("br"), words.keys),
   );
   panel.root.tabIndex = 0;
-  // Lab would take the keys for its own commands ("b" adds a cell).
-  panel.root.dataset.lmSuppressShortcuts = "true";
   const press = (event) => shortcut(ui, event);
   panel.root.addEventListener("keydown", press);
   paintStep(ui, first);
@@ -139,7 +136,6 @@ const KEYS = {
 };
 
 function shortcut(ui, event) {
-  event.stopPropagation();
   const typing = event.target.matches("input[type=text], input[type=number], textarea, select");
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   const onButton = event.target.matches("button, summary, [role=button]");
@@ -152,15 +148,13 @@ function shortcut(ui, event) {
 
 // --- sliders ----------------------------------------------------------------------------
 
-let gesture = 0;
-
 function fillGroups(ui, frame) {
   ui.sliders.clear();
   const { words } = ui;
   const titles = { X: words.inputs, Y: words.targets };
-  const rate = numberRow(ui, "lr", 0, 1, 0.005);
+  const rate = numberRow(ui, "lr", make("span", {}, "lr"), 0, 1, 0.005);
   const parts = frame.groups.map((group) => {
-    const rows = group.picker ? [pickerRow(ui, group)] : everyPlace(group).map((part) => numberRow(ui, part, -SPAN, SPAN, 0.01));
+    const rows = group.picker ? [pickerRow(ui, group)] : everyPlace(group).map((part) => numberRow(ui, part, chooser(ui, part)));
     const size = `${group.rows}×${group.columns}`;
     return make("details", { open: !"XY".includes(group.name) || frame.groups.length < 5, "data-group": group.name },
       make("summary", {}, `${titles[group.name] || group.name} `, make("small", {}, size)), ...rows);
@@ -178,37 +172,13 @@ function everyPlace({ name, rows, columns }) {
   return places;
 }
 
-// One number: its name, a slider and a field; all three speak of the same part.
-function numberRow(ui, part, low, high, step) {
-  const slider = make("input", { type: "range", min: low, max: high, step, "aria-label": part, "data-part": part });
-  const field = make("input", { type: "text", inputmode: "decimal", size: 7, "aria-label": part, "data-field": part });
-  const name = part === "lr" ? make("span", {}, "lr") : chooser(ui, part);
-  const row = { slider, field, part, low, high };
-  slider.addEventListener("pointerdown", () => gesture++);
-  slider.addEventListener("keydown", () => gesture++);
-  slider.addEventListener("input", () => {
-    field.value = slider.value;
-    ui.send("set", { [row.part]: Number(slider.value), gesture: `${ui.panel.id || ""}${gesture}` }, true);
-  });
-  const enter = async () => {
-    if (field.value === row.shown) return;
-    const typed = field.value.trim().replace("−", "-").replace(",", ".");
-    const state = await ui.send("set", { [row.part]: typed === "" || isNaN(Number(typed)) ? typed || "NaN" : Number(typed) === Infinity ? "inf" : Number(typed) });
-    field.setAttribute("aria-invalid", String(!state));
-    if (!state) showNumber(row, row.value, true);
-  };
-  field.addEventListener("change", enter);
-  ui.sliders.set(part, row);
-  return make("label", { class: "tfm-step-row" }, name, slider, field);
-}
-
 function chooser(ui, part) {
   return make("button", { type: "button", class: "tfm-step-name", "data-choose": part, onclick: () => ui.send("choose", { part }) }, part);
 }
 
 // A matrix too large for a slider each: row and column are picked.
 function pickerRow(ui, group) {
-  const row = numberRow(ui, `${group.name}[0,0]`, -SPAN, SPAN, 0.01);
+  const row = numberRow(ui, `${group.name}[0,0]`, chooser(ui, `${group.name}[0,0]`));
   const held = ui.sliders.get(`${group.name}[0,0]`);
   ui.sliders.delete(`${group.name}[0,0]`);
   held.picker = group;
@@ -227,20 +197,6 @@ function sampleRow(ui, frame) {
     oninput: () => ui.send("sample", { sample: Number(ui.sample.value) }, true) });
   ui.sampleName = make("output", {});
   return [make("label", { class: "tfm-step-row" }, make("span", {}, ui.words.sample), ui.sample, ui.sampleName)];
-}
-
-// A field that one types in, and a slider that one drags, are left alone.
-function showNumber(row, value, always = false) {
-  row.value = value;
-  const text = value === null ? "NaN" : String(Number(value.toPrecision(6)));
-  if (always || document.activeElement !== row.field || row.field.value === row.shown) row.field.value = text;
-  row.shown = text;
-  if (value === null) return;
-  const { slider } = row;
-  if (value >= Number(slider.max)) slider.max = Math.max(2 * value, Number(slider.max));
-  if (value <= Number(slider.min)) slider.min = Math.min(2 * value, Number(slider.min));
-  slider.value = value;
-  slider.setAttribute("aria-valuetext", text);
 }
 
 // --- history, landscape, guessing ---------------------------------------------------------
