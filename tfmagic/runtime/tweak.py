@@ -172,8 +172,12 @@ class Tweak:
         for place, source in leaves(self._wanted() if sources is None else _listed(sources)):
             key = key_of(source)
             if key is None:
-                given = f"sources{place}"
-                raise OptionError("tape.source_no_tensor", given=given, type=type(source).__name__)
+                raise OptionError(
+                    "tape.source_no_tensor",
+                    option="tweak",
+                    given=f"sources{place}",
+                    type=type(source).__name__,
+                )
             record = self._log.variables.get(key)
             yield names.get(key) or (record.label if record else "") or f"source{place}", key
 
