@@ -138,7 +138,7 @@ class BenchMagics(Family):
                 transfer=options.transfer,
                 cold=options.cold,
                 ops=options.ops,
-                keep=made,
+                keep=made if options.keep else None,
                 vs=earlier,
                 plot=options.plot,
                 loops=options.loops,

@@ -68,7 +68,8 @@ def measure(
     _check(request.plan)
     modes = checked_modes(request.modes)
     chosen, start = resolve(request.devices), clock()
-    taken, changed = _Measurement(request, chosen, modes, clock, wall, progress), list[str]()
+    taken = _Measurement(request, chosen, modes, clock, wall, progress, keeps=keep is not None)
+    changed: list[str] = []
     reached = variables_of(
         request.subject.namespace.get(name) for name in request.subject.statement.reads
     )
@@ -122,6 +123,7 @@ class _Measurement:
     timings: list[Timing] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
     silence: Silence = field(default_factory=Silence)
+    keeps: bool = False
     made: dict[str, Any] = field(default_factory=dict)
 
     def all_points(self) -> None:
@@ -159,6 +161,10 @@ class _Measurement:
         request, silence, (first, *others) = self.request, self.silence, self.chosen
         how = How(tuple(self.modes), point, request.transfer, request.cold, silence)
         variants = prepared(request.subject, first, how)
+        if not index:
+            self.made = dict(variants[0].made) if self.keeps else {}
+        for variant in variants:
+            variant.made = {}  # what a run made is not held while others are timed
         with silence:
             for place in others:
                 variants += prepared(request.subject, place, how)
@@ -184,8 +190,6 @@ class _Measurement:
                         variant.op_times = op_times(variant, request.plan.budget, self.clock)
         where = tuple((name, float(value)) for name, value in point.items())
         self.timings += [_timing(variant, where) for variant in variants]
-        if not index:
-            self.made = dict(variants[0].made)
         return not interrupted
 
     def _share(self, index: int) -> Callable[[float], None]:

@@ -1,0 +1,444 @@
+"""``%tfbench`` itself: does it claim what is not there, and find what is?
+
+Every section is a table of shares or ratios from one run of this command; the load of the
+machine is printed with each, because nothing here is true of a busy machine in general.
+
+    python -m benchmarks.stopwatch [SECTION ...] [--pairs 200] [--tries 40] [--runs 10]
+
+Sections: same power coverage spread queued dropped empty gpu (default: all)
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import statistics
+import time
+import timeit
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+BUDGET = 0.12
+
+
+def head(title: str) -> None:
+    """A section's title, with the load of the last minute."""
+    print(f"\n{title}  (load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores)")
+
+
+def spin(turns: int) -> Callable[[int], None]:
+    """A loop of Python's of a known length."""
+
+    def run(loops: int) -> None:
+        for _ in range(loops):
+            for _ in range(turns):
+                pass
+
+    return run
+
+
+def small_op() -> Callable[[int], Any]:
+    """A small TensorFlow op, eagerly."""
+    import tensorflow as tf
+
+    x = tf.random.normal([64, 64])
+
+    def run(loops: int) -> Any:
+        made = x
+        for _ in range(loops):
+            made = tf.matmul(x, x)
+        return made
+
+    return run
+
+
+def _burn() -> None:
+    while True:
+        pass
+
+
+@contextmanager
+def other_core_busy() -> Iterator[None]:
+    """One more process that computes all the time."""
+    worker = multiprocessing.get_context("spawn").Process(target=_burn, daemon=True)
+    worker.start()
+    time.sleep(1.0)
+    try:
+        yield
+    finally:
+        worker.terminate()
+        worker.join()
+
+
+def same(options: argparse.Namespace) -> None:
+    """A/A: the same work against itself; a claimed difference is false (aim: at most 5 %)."""
+    head("same: A/A pairs that claim a difference (aim: at most 5 %)")
+    _same("as it is", options.pairs)
+    with other_core_busy():
+        _same("one core loaded", options.pairs)
+
+
+def _same(name: str, pairs: int) -> None:
+    from tfmagic.analysis.bench import compared
+    from tfmagic.runtime.timer.selftest import taken
+
+    works = {"small op": small_op(), "Python loop": spin(3000)}
+    for label, work in works.items():
+        said = [compared(*taken([work, work], BUDGET)) for _ in range(pairs // 2)]
+        claimed = sum(v.verdict in ("faster", "slower") for v in said)
+        unclear = sum(v.verdict == "unclear" for v in said)
+        print(
+            f"  {name:<16} {label:<12} {claimed:>3} of {len(said)} claimed = "
+            f"{claimed / len(said):.1%}, {unclear} unclear"
+        )
+
+
+def power(options: argparse.Namespace) -> None:
+    """Known extra work: how often it is found (aim: at least 90 % at +5 % when idle)."""
+    from tfmagic.analysis.bench import compared
+    from tfmagic.runtime.timer.selftest import taken
+
+    head("power: known extra work that is found (aim: at least 90 % at +5 %)")
+    for extra in (0.02, 0.05, 0.10):
+        works = [spin(4000), spin(round(4000 * (1 + extra)))]
+        said = [compared(*taken(works, BUDGET)).verdict for _ in range(options.tries)]
+        print(f"  +{extra:.0%}  {said.count('slower') / len(said):.0%} of {len(said)} tries")
+
+
+def coverage(options: argparse.Namespace) -> None:
+    """How often an interval of half a second holds the median of the whole run (90–97 %)."""
+    from tfmagic.analysis.statistics import median_interval
+    from tfmagic.runtime.timer.selftest import taken
+
+    head("coverage: intervals that hold the median of a long run (aim: 90 to 97 %)")
+    for name, work in (("small op", small_op()), ("Python loop", spin(3000))):
+        (long,) = taken([work], 25.0 if options.pairs >= 200 else 5.0)
+        whole = statistics.median(long.times)
+        for size in (250, 500, 1000):
+            parts = [long.times[i : i + size] for i in range(0, len(long.times) - size + 1, size)]
+            found = [median_interval(part) for part in parts]
+            held = sum(i.low <= whole <= i.high for i in found if i.low is not None)
+            counted = sum(i.low is not None for i in found)
+            print(
+                f"  {name:<12} {size:>5} blocks: {held} of {counted} = {held / max(1, counted):.0%}"
+            )
+
+
+def spread(options: argparse.Namespace) -> None:
+    """The figure over ten runs, and the seconds they took, side by side."""
+    import tensorflow as tf
+
+    head(f"spread: figure over {options.runs} runs, and wall time of one")
+    x, y = tf.random.normal([64, 64]), tf.random.normal([512, 512])
+    step = keras_step()
+    cases: dict[str, Callable[[], Any]] = {
+        "small op": lambda: tf.matmul(x, x),
+        "512x512": lambda: tf.matmul(y, y),
+        "Keras step": step,
+    }
+    for case, work in cases.items():
+        work()
+        for name, timer in TIMERS.items():
+            figures, start = [], time.perf_counter()
+            for _ in range(options.runs):
+                figures.append(timer(work))
+            wall = (time.perf_counter() - start) / options.runs
+            if None in figures:
+                print(f"  {case:<11} {name:<22} not installed")
+                continue
+            mean = statistics.mean(figures)
+            print(
+                f"  {case:<11} {name:<22} {1e6 * mean:>10.1f} µs  "
+                f"spread {statistics.stdev(figures) / mean:>6.1%}  wall {wall:>5.2f} s"
+            )
+
+
+def keras_step() -> Callable[[], Any]:
+    """One training step of a small Keras model."""
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((20,)), keras.layers.Dense(32, "relu"), keras.layers.Dense(1)]
+    )
+    model.compile("sgd", "mse")
+    images, labels = tf.random.normal([16, 20]), tf.random.normal([16, 1])
+    return lambda: model.train_on_batch(images, labels)
+
+
+def _ours(work: Callable[[], Any]) -> float:
+    import tfmagic
+
+    return tfmagic.bench(work).timings[0].median
+
+
+def _ipython(work: Callable[[], Any]) -> float:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell.instance()
+    shell.user_ns["work_"] = work
+    return shell.run_line_magic("timeit", "-o -q work_()").average
+
+
+def _timeit(work: Callable[[], Any]) -> float:
+    timer = timeit.Timer(work)
+    number, _ = timer.autorange()
+    return min(timer.repeat(number=number)) / number
+
+
+def _pyperf(work: Callable[[], Any]) -> float | None:
+    """pyperf's own loop in this process: its command would start TensorFlow for each value."""
+    try:
+        import pyperf
+    except ImportError:
+        return None
+    loops = max(1, round(0.1 / max(timeit.timeit(work, number=3) / 3, 1e-9)))
+    values = [timeit.timeit(work, number=loops) / loops for _ in range(20)]
+    run = pyperf.Run(values, collect_metadata=False)
+    return pyperf.Benchmark([run]).mean() if hasattr(pyperf, "Benchmark") else None
+
+
+def _tensorflow(work: Callable[[], Any]) -> float:
+    """``tf.test.Benchmark`` times ops of a graph; this is what it does, for eager work."""
+    import tensorflow as tf
+
+    class Timed(tf.test.Benchmark):
+        def measure(self) -> float:
+            times = []
+            for turn in range(22):
+                start = time.time()
+                work()
+                if turn >= 2:  # its default burn-in
+                    times.append(time.time() - start)
+            return statistics.median(times)
+
+    return Timed().measure()
+
+
+TIMERS: dict[str, Callable[[Callable[[], Any]], float | None]] = {
+    "tfbench": _ours,
+    "%timeit": _ipython,
+    "timeit": _timeit,
+    "pyperf's way": _pyperf,
+    "tf.test.Benchmark's way": _tensorflow,
+}
+
+
+def queued(options: argparse.Namespace) -> None:
+    """Work that is only queued: the naive figure, ours, and the truth when every op waits."""
+    import tensorflow as tf
+
+    import tfmagic
+
+    head("queued: asynchronous CPU, the stand-in for a graphics card")
+    x = tf.random.normal([1000, 1000])
+    space = {"tf": tf, "x": x}
+    statement = "tf.matmul(x, x)"
+    ours, naive, truth = [], [], []
+    for _ in range(3):
+        tf.config.experimental.set_synchronous_execution(False)
+        (timing,) = tfmagic.bench(statement, namespace=space, budget=3.0).timings
+        tf.config.experimental.set_synchronous_execution(True)
+        ours.append(timing.median)
+        naive.append(timing.naive)
+        truth.append(tfmagic.bench(statement, namespace=space, budget=3.0).timings[0].median)
+    _told(
+        "this process", statistics.median(naive), statistics.median(ours), statistics.median(truth)
+    )
+    worker(statement, space)
+
+
+def worker(statement: str, space: dict[str, Any]) -> None:
+    """The same on a worker of this machine."""
+    import socket
+
+    import tensorflow as tf
+
+    import tfmagic
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(port,), daemon=True)
+    process.start()
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.2)
+    try:
+        tf.config.experimental_connect_to_host(f"grpc://127.0.0.1:{port}", job_name="worker")
+        remote = "/job:worker/replica:0/task:0/device:CPU:0"
+        (timing,) = tfmagic.bench(statement, namespace=space, devices=[remote], budget=4.0).timings
+        truth = waited(remote, space["x"])
+        _told("loopback worker", timing.naive, timing.median, truth)
+    finally:
+        process.terminate()
+        process.join()
+
+
+def waited(device: str, x: Any) -> float:
+    """One product after the other, each waited for by reading one number of it."""
+    import tensorflow as tf
+
+    with tf.device(device):
+        there = tf.identity(x)
+        times = []
+        for _ in range(40):
+            start = time.perf_counter()
+            made = tf.matmul(there, there)
+            made[0, 0].numpy()
+            times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def _serve(port: int) -> None:
+    import tensorflow as tf
+
+    server = tf.distribute.Server(
+        {"worker": [f"127.0.0.1:{port}"]}, job_name="worker", task_index=0, start=True
+    )
+    server.join()
+
+
+def _told(name: str, naive: float, ours: float, truth: float) -> None:
+    print(
+        f"  {name:<16} naive {1e3 * naive:.3f} ms = truth / {truth / naive:.0f}, "
+        f"ours {1e3 * ours:.2f} ms = truth x {ours / truth:.2f}"
+    )
+
+
+def dropped(options: argparse.Namespace) -> None:
+    """Work that a graph leaves out: is each case caught?"""
+    import tensorflow as tf
+
+    import tfmagic
+
+    head("dropped: 20 products of 400x400 in a graph")
+    x = tf.random.normal([400, 400])
+    unused = tf.function(lambda x: [tf.matmul(x, x) for _ in range(20)] and x)
+    last = tf.function(lambda x: [tf.matmul(x, x) for _ in range(20)][-1])
+    cases = {
+        "none is read": "unused(x)",
+        "one is read": "last(x)",
+        "in a loop, unread": "for _ in range(20): tf.matmul(x, x)",
+        "in a loop, last kept": "for _ in range(20): y = tf.matmul(x, x)",
+        "captured constant": "tf.matmul(small, small)",
+        "chain (all needed)": "y = x\nfor _ in range(20): y = tf.matmul(y, x)",
+    }
+    space = {"tf": tf, "x": x, "unused": unused, "last": last, "small": tf.ones([8, 8])}
+    for name, statement in cases.items():
+        result = tfmagic.bench(
+            statement, namespace=space, modes=["eager", "function", "xla"], budget=0.2
+        )
+        told = []
+        for timing in result.timings:
+            work = ", ".join(f"{c.type} {c.ran} of {c.eager}" for c in timing.ops) or "all ran"
+            time = f"{1e3 * timing.median:.2f} ms" if timing.median else timing.problem
+            told.append(f"{timing.mode} {time} ({work})")
+        print(f"  {name:<21} {'; '.join(told)}")
+
+
+def empty(options: argparse.Namespace) -> None:
+    """What an empty statement costs, and that nothing is different afterwards."""
+    import random
+
+    import numpy as np
+    import tensorflow as tf
+
+    import tfmagic
+
+    head("empty: cost of an empty statement, and what is different afterwards")
+    ours = tfmagic.bench("pass").timings[0].median
+    plain = min(timeit.repeat("pass", number=10**6)) / 1e6
+    print(f"  one run of 'pass': {1e9 * ours:.1f} ns (timeit: {1e9 * plain:.1f} ns)")
+
+    def drawn() -> tuple[Any, ...]:
+        return (random.random(), np.random.rand(), float(tf.random.normal([])))
+
+    def seeded() -> None:
+        random.seed(1)
+        np.random.seed(1)
+        tf.random.set_seed(1)
+
+    seeded()
+    expected = drawn()
+    seeded()
+    space = {"tf": tf, "np": np, "random": random}
+    names, policy = set(space), tf.config.experimental.get_device_policy()
+    statement = "random.random(); np.random.rand(); y = tf.random.normal([])"
+    tfmagic.bench(statement, namespace=space, budget=0.3)
+    print(f"  random state as before: {drawn() == expected}")
+    print(f"  namespace as before: {set(space) == names}")
+    print(f"  device policy as before: {tf.config.experimental.get_device_policy() == policy}")
+
+
+def gpu(options: argparse.Namespace) -> None:
+    """The lesson's 100 products on a graphics card, where there is one."""
+    import tensorflow as tf
+
+    import tfmagic
+
+    head("gpu: the lesson's products of 1000x1000 on a graphics card")
+    if not tf.config.list_physical_devices("GPU"):
+        print("  no GPU was measured: TensorFlow sees none here")
+        return
+    with tf.device("GPU:0"):
+        x = tf.random.uniform([1000, 1000])
+    (timing,) = tfmagic.bench(
+        "tf.matmul(x, x)", namespace={"tf": tf, "x": x}, devices=["GPU:0"]
+    ).timings
+    print(f"  100 products: naive {1e5 * timing.naive:.2f} ms, ours {1e5 * timing.median:.2f} ms")
+    print(f"  the card's own kernel times: {1e3 * kernels(x):.2f} ms")
+
+
+def kernels(x: Any) -> float:
+    """Seconds that 100 products take on the card, by TensorFlow's profiler."""
+    import glob
+    import tempfile
+
+    import tensorflow as tf
+    from tensorflow.core.profiler.protobuf import xplane_pb2
+
+    with tempfile.TemporaryDirectory() as folder:
+        tf.profiler.experimental.start(folder)
+        for _ in range(100):
+            made = tf.matmul(x, x)
+        float(made[0, 0])
+        tf.profiler.experimental.stop()
+        (path,) = glob.glob(f"{folder}/**/*.xplane.pb", recursive=True)
+        space = xplane_pb2.XSpace()
+        with open(path, "rb") as file:
+            space.ParseFromString(file.read())
+    total = 0
+    for plane in space.planes:
+        if plane.name.startswith("/device:GPU"):
+            for line in plane.lines:
+                if "Stream" in line.name:
+                    total += sum(event.duration_ps for event in line.events)
+    return total * 1e-12
+
+
+SECTIONS = {f.__name__: f for f in (same, power, coverage, spread, queued, dropped, empty, gpu)}
+
+
+def main() -> None:
+    """Print the tables that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sections", nargs="*", metavar="SECTION")
+    parser.add_argument("--pairs", type=int, default=200)
+    parser.add_argument("--tries", type=int, default=40)
+    parser.add_argument("--runs", type=int, default=10)
+    options = parser.parse_args()
+    for name in options.sections or SECTIONS:
+        SECTIONS[name](options)
+
+
+if __name__ == "__main__":
+    main()
