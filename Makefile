@@ -2,6 +2,7 @@
 # make test     every test                      make check    lint, types, layers
 # make lab      the lesson in JupyterLab        make browser  what the browser tests need
 # make bench    the benchmarks                  make clean    all of this away again
+# make compat   the tests under the oldest and newest releases of what we lean on
 # make release  sdist and wheel in dist/, tried in an empty environment
 # make pictures the documents' pictures, taken anew of real outputs in JupyterLab
 #
@@ -30,7 +31,7 @@ LESSON ?= $(if $(filter ko%,$(firstword $(LC_ALL) $(LC_MESSAGES) $(LANG))),ko,en
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lab check browser bench release pictures clean
+.PHONY: demo test lab check browser bench compat release pictures clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -52,6 +53,9 @@ bench: $(VENV)/.develop
 	@for each in benchmarks/[a-z]*.py; do \
 		echo "== $$each"; $(BIN)/python -m benchmarks.$$(basename $$each .py) $(ARGS) || exit 1; \
 	done
+
+compat: $(VENV)/.develop
+	$(BIN)/python tests/compat.py $(ARGS)
 
 release: $(VENV)/.develop
 	TENSORFLOW='$(TENSORFLOW)' $(BIN)/python tests/release.py

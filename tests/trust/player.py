@@ -20,6 +20,7 @@ import select
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import types
@@ -40,7 +41,7 @@ WRAPS = {
 OURS = re.compile(r"kept_[01]$|_i\d*$|_ii$|_iii$|_ih$|In$|_dh$|__builtin__$|__builtins__$")
 #: What differs from run to run by its nature: addresses, counters, times, and what the
 #: user typed, which ``_i`` holds as it was typed.
-ADDRESS = re.compile(r"0x[0-9a-f]{6,}|\b1[34]\d{13}\b|(?<=__autograph_generated_file)\w+")
+ADDRESS = re.compile(r"0x[0-9a-f]{6,}|\b1[34]\d{13}(?!\d)|(?<=__autograph_generated_file)\w+")
 FOLDER = re.compile(r"(?<=player-)\w+")
 COUNTED = re.compile(r"(__(?:inference|forward|backward)_\w*?)_?\d+|(?<=id=)\d+")
 TAPE_LINE = re.compile(r"%%tape[^\n\\]*(\n|\\\\n|\\n)")
@@ -261,11 +262,15 @@ class Prints:
             return [kind(value), value.__qualname__, *self.members(vars(value), depth)]
         if isinstance(value, types.FunctionType):
             return self.function(value, depth)
+        if isinstance(value, threading.Thread):
+            return [kind(value), value.name, value.daemon]
         if isinstance(value, types.GeneratorType):
             frame = value.gi_frame
             return [kind(value), value.__qualname__, frame and frame.f_lineno]
         if isinstance(value, (types.ModuleType, types.BuiltinFunctionType)):
             return [kind(value), value.__name__]
+        if type(value).__module__.startswith(("tensorflow.", "keras.")):
+            return [kind(value), self(weights_of(value), depth)]
         return [kind(value), *self.members(getattr(value, "__dict__", {}), depth)]
 
     def function(self, value: Any, depth: int) -> Any:
@@ -284,6 +289,12 @@ class Prints:
         if not depth or depth > 4:
             return []
         return [[k, self(v, depth)] for k, v in first(sorted(members.items(), key=str_of_key))]
+
+
+def weights_of(value: Any) -> Any:
+    """What can be noticed of TensorFlow's own objects: the variables that they hold."""
+    found = getattr(value, "variables", None)
+    return found if isinstance(found, (list, tuple)) else None
 
 
 def str_of_key(pair: Any) -> str:
@@ -365,8 +376,6 @@ def random_state() -> Any:
 def policy(shell: Any) -> dict[str, Any]:
     """Settings of TensorFlow, Python and the shell that a recorder could have left changed."""
     import gc
-    import threading
-
     import keras
     import numpy as np
     import tensorflow as tf

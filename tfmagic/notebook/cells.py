@@ -16,7 +16,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -362,13 +362,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def without_frames(trace: TracebackType | None) -> TracebackType | None:
-    """The same traceback, its links past every frame of this package.
+    """The same traceback, its links past every frame that there is on our account.
 
     One that has no other frame is left as it is: a traceback there must be.
     """
     kept, at = [], trace
     while at is not None:
-        if not str(at.tb_frame.f_globals.get("__name__", "")).startswith(_PACKAGE + "."):
+        if not _is_recorders(at.tb_frame):
             kept.append(at)
         at = at.tb_next
     if not kept:
@@ -376,6 +376,14 @@ def without_frames(trace: TracebackType | None) -> TracebackType | None:
     for one, following in zip(kept, [*kept[1:], None], strict=True):
         one.tb_next = following
     return kept[0]
+
+
+def _is_recorders(frame: FrameType) -> bool:
+    """Ours, or TensorFlow's own detour for whoever listens to its ops."""
+    module = str(frame.f_globals.get("__name__", ""))
+    if module == "tensorflow.python.eager.execute":
+        return frame.f_code.co_name == "execute_with_callbacks"
+    return module.startswith(_PACKAGE + ".")
 
 
 def _one_line(error: BaseException) -> str:

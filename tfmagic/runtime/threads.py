@@ -12,6 +12,7 @@ from __future__ import annotations
 import _thread
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import CodeType, FrameType
@@ -59,9 +60,9 @@ def interrupts_put_off(codes: frozenset[CodeType]) -> Iterator[None]:
 
     def handle(number: int, frame: FrameType | None) -> Any:
         if _runs_one_of(codes, frame):
-            later = threading.Timer(_MOMENT, _thread.interrupt_main)
-            later.daemon = True
-            later.start()
+            # a name of its own: the next thread of the user's is still called Thread-1
+            name = "tfmagic-interrupt"
+            threading.Thread(target=_interrupt_again, name=name, daemon=True).start()
             return None
         return before(number, frame)
 
@@ -71,6 +72,11 @@ def interrupts_put_off(codes: frozenset[CodeType]) -> Iterator[None]:
     finally:
         if signal.getsignal(signal.SIGINT) is handle:  # else the cell has set its own
             signal.signal(signal.SIGINT, before)
+
+
+def _interrupt_again() -> None:
+    time.sleep(_MOMENT)
+    _thread.interrupt_main()
 
 
 def _runs_one_of(codes: frozenset[CodeType], frame: FrameType | None) -> bool:

@@ -84,14 +84,20 @@ def _machine() -> _Machine:
 @contextmanager
 def _clock(engine: Engine, budget: float) -> Iterator[None]:
     """Move the engine's epoch when ``budget`` seconds are over; gone when the block ends."""
-    timer = threading.Timer(min(budget, threading.TIMEOUT_MAX), engine.increment_epoch)
-    timer.daemon = True
-    timer.start()
+    over = threading.Event()
+
+    def wait() -> None:
+        if not over.wait(min(budget, threading.TIMEOUT_MAX)):
+            engine.increment_epoch()
+
+    # a name of its own: the next thread of the user's is still called Thread-1
+    clock = threading.Thread(target=wait, name="tfmagic-clock", daemon=True)
+    clock.start()
     try:
         yield
     finally:
-        timer.cancel()
-        timer.join()
+        over.set()
+        clock.join()
 
 
 def _run(machine: _Machine, dot: str, budget: float, form: str) -> str:
