@@ -262,16 +262,19 @@ class Prints:
             return [kind(value), value.__qualname__, *self.members(vars(value), depth)]
         if isinstance(value, types.FunctionType):
             return self.function(value, depth)
+        return [kind(value), *self.object(value, depth)]
+
+    def object(self, value: Any, depth: int) -> list[Any]:
+        """What is told of anything else than plain data."""
         if isinstance(value, threading.Thread):
-            return [kind(value), value.name, value.daemon]
+            return [value.name, value.daemon]
         if isinstance(value, types.GeneratorType):
-            frame = value.gi_frame
-            return [kind(value), value.__qualname__, frame and frame.f_lineno]
+            return [value.__qualname__, value.gi_frame and value.gi_frame.f_lineno]
         if isinstance(value, (types.ModuleType, types.BuiltinFunctionType)):
-            return [kind(value), value.__name__]
+            return [value.__name__]
         if type(value).__module__.startswith(("tensorflow.", "keras.")):
-            return [kind(value), self(weights_of(value), depth)]
-        return [kind(value), *self.members(getattr(value, "__dict__", {}), depth)]
+            return [self(weights_of(value), depth)]
+        return list(self.members(getattr(value, "__dict__", {}), depth))
 
     def function(self, value: Any, depth: int) -> Any:
         cells = [c.cell_contents for c in value.__closure__ or () if not is_empty(c)]
@@ -376,6 +379,7 @@ def random_state() -> Any:
 def policy(shell: Any) -> dict[str, Any]:
     """Settings of TensorFlow, Python and the shell that a recorder could have left changed."""
     import gc
+
     import keras
     import numpy as np
     import tensorflow as tf
