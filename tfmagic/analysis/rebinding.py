@@ -19,7 +19,11 @@ def rebound(
 ) -> Finding | None:
     """The line that put a tensor where the source's Variable had been, if one did."""
     if source.op is None:
-        return _before_the_recording(recording, call, gradient)
+        found = _before_the_recording(recording, call, gradient)
+        earlier = dict(recording.rebound).get(gradient.source)
+        if found is None and earlier is not None:
+            return Finding("rebound", line=earlier, way=())
+        return found
     op = recording.ops[source.op]
     for frame in reversed(op.stack):
         line = recording.lines[frame.line]

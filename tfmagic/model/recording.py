@@ -208,7 +208,8 @@ class Recording:
     of op in it that TensorFlow knows to have no gradient at all.  ``exits`` are the places
     where a value left TensorFlow; what numpy takes through a tensor's memory is not among
     them.  ``functions`` say what the ``tf.function`` calls are made of, ``bodies`` what ran
-    inside those through which a gradient was in trouble.
+    inside those through which a gradient was in trouble.  ``rebound`` pairs a source that had
+    been a Variable before the recording with the line that made it a tensor.
     ``jacobians`` and ``hessians``
     are there where they were asked for.
     """
@@ -231,6 +232,7 @@ class Recording:
     exits: tuple[Exit, ...] = ()
     functions: tuple[TracedFunction, ...] = ()
     bodies: tuple[Body, ...] = ()
+    rebound: tuple[tuple[str, int], ...] = ()
     jacobians: tuple[Jacobian, ...] = ()
     hessians: tuple[Hessian, ...] = ()
 

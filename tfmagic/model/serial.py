@@ -213,6 +213,7 @@ def _check_references(recording: Any) -> None:
     for function in recording.functions:
         _within(ops, "op", *function.ops)
         _within(lines, "line", function.line)
+    _within(lines, "line", *(line for _, line in recording.rebound))
     for body in recording.bodies:
         _within(ops, "op", body.op)
         _check_body(body, lines)

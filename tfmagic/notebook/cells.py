@@ -25,6 +25,7 @@ from IPython.display import display
 from tfmagic.errors import TfmagicError
 from tfmagic.language import say
 from tfmagic.notebook.body import run_body
+from tfmagic.notebook.once import Once
 from tfmagic.notebook.options import HelpShown, Options, identifier, usage_error
 from tfmagic.notebook.settings import TFMagic
 from tfmagic.notebook.view import View
@@ -66,6 +67,7 @@ class Cells:
         self.story: Tape | None = None
         self.telling = False
         self.last_tape: Tape | None = None
+        self._once = Once(shell)
         self._running: list[Session | None] = []
         self._raised: list[Session] = []
 
@@ -131,6 +133,7 @@ class Cells:
         """``pre_run_cell``: start recording where the cell asks for it."""
         asked = None if self._running else self._asked(self._as_transformed(info.raw_cell))
         session = None
+        self._once.look()
         if asked is not None:
             session = Session(asked[1], self.magics[asked[0]][1], "%%" + asked[0])
         elif self.telling and not self._running:
@@ -225,6 +228,7 @@ class Cells:
             or bool(depth(session.options))
             or getattr(session.options, "tweak", None) is not None,
             eager=getattr(session.options, "eager", False),
+            rebound=self._once.rebound(),
         )
         if self.telling:
             session.story = True

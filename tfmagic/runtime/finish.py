@@ -102,6 +102,7 @@ class Finisher:
         calls = tuple(self._call(call) for call in log.calls)
         failed = self._failure(failure)
         exits, functions = self._exits(), self._functions()
+        rebound = self._rebound(calls)
         bodies = tuple(self._body(position) for position in sorted(log.insides))
         return Recording(
             ops=ops,
@@ -123,7 +124,14 @@ class Finisher:
             functions=functions,
             places=places(ops, log.default),
             bodies=bodies,
+            rebound=rebound,
         )
+
+    def _rebound(self, calls: Sequence[GradientCall]) -> tuple[tuple[str, int], ...]:
+        """Sources without a gradient that were Variables once, and the line that changed it."""
+        lost = {g.source for call in calls for g in call.gradients if g.value is None}
+        known = self._log.rebound
+        return tuple((name, self._line_in(*known[name]).index) for name in lost & known.keys())
 
     def _op_types(self) -> set[str]:
         log = self._log

@@ -219,6 +219,7 @@ class Log:
     exits: list[Left] = field(default_factory=list)
     traced: dict[int, Traced] = field(default_factory=dict)
     insides: dict[int, Any] = field(default_factory=dict)
+    rebound: dict[str, tuple[str, int]] = field(default_factory=dict)
     jacobians: list[tuple[int, tuple[int, ...], Jacobian]] = field(default_factory=list)
     hessians: list[tuple[int, tuple[int, ...], Hessian]] = field(default_factory=list)
 

@@ -19,13 +19,20 @@ from tfmagic.language import say
 from tfmagic.model import Recording
 from tfmagic.runtime import private
 from tfmagic.runtime.deeper import Depth, deepen
-from tfmagic.runtime.differentiate import aside, gradient, require_differentiable, tape_for
+from tfmagic.runtime.differentiate import (
+    ancestors,
+    aside,
+    gradient,
+    require_differentiable,
+    tape_for,
+)
 from tfmagic.runtime.finish import Failed, Finisher
 from tfmagic.runtime.inside import look_inside
 from tfmagic.runtime.log import Log
 from tfmagic.runtime.names import key_of, walk
 from tfmagic.runtime.recorder import BUDGET, Recorder
 from tfmagic.runtime.second import product
+from tfmagic.runtime.state import ASSIGNS
 from tfmagic.runtime.structure import leaves
 
 Namespace = Callable[[], Mapping[str, Any]]
@@ -55,7 +62,8 @@ class Tape:
     ``namespace`` gives the user's names when they are needed, ``label`` the name of the
     cell that a file stands for.  With ``everything`` ops count that no line of the
     user's led to.  Without ``keep`` the tensors are let go once the run's own call of
-    ``gradient`` has been answered: nothing more is going to be asked.
+    ``gradient`` has been answered: nothing more is going to be asked.  ``rebound`` are names
+    that held a Variable once and do not any more: the file and line that did it.
     """
 
     def __init__(
@@ -68,12 +76,14 @@ class Tape:
         everything: bool = False,
         keep: bool = True,
         eager: bool = False,
+        rebound: Mapping[str, tuple[str, int]] | None = None,
     ) -> None:
         self._namespace = namespace
         self._label = label
         self._recorder = Recorder(
             budget=budget, boundary=boundary, everything=everything, keep=keep, eager=eager
         )
+        self.log.rebound.update(rebound or {})
         self._recording: Recording | None = None
         self._failure: Failed | None = None
         self._released = False
@@ -164,8 +174,22 @@ class Tape:
     @property
     def watched_variables(self) -> Watched:
         """The trainable variables that were read, in order; also callable, as on a tf tape."""
-        found = (r.ref() for r in self.log.variables.values() if r.trainable)
+        log = self.log
+        read = {record.key for record in log.implicit_reads.values()}
+        for entry in log.entries:
+            if not ASSIGNS.fullmatch(entry.type) and entry.type != "VarHandleOp":
+                read.update(t if isinstance(t, int) else t._id for t in entry.inputs)
+        found = (r.ref() for r in log.variables.values() if r.trainable and r.key in read)
         return Watched(v for v in found if v is not None)
+
+    def _likely_sources(self, target: Any) -> list[Any]:
+        """The variables that the target was computed from; where none was, all that were read."""
+        log = self.log
+        made = ancestors(log, [t._id for _, t in leaves(target) if hasattr(t, "_id")])
+        taken = {t._id for position in made for t in log.entries[position].inputs}
+        taken |= {r.key for t, r in log.implicit_reads.items() if t in taken}
+        watched = list(self.watched_variables)
+        return [v for v in watched if key_of(v) in taken] or watched
 
     def gradient(
         self,
@@ -263,7 +287,7 @@ class Tape:
         if not asked and any(call.cell == self._recorder.cell for call in self.log.calls):
             return
         target = self._target(wish, result)
-        sources = wish.sources if wish.sources is not None else list(self.watched_variables)
+        sources = wish.sources if wish.sources is not None else self._likely_sources(target)
         self._check_sources(sources, wish.source_names, "--wrt")
         if wish.extra is not None:
             self._check_sources(wish.extra, wish.extra_names, "--watch")
@@ -368,6 +392,7 @@ def copied(log: Log) -> Log:
         exits=list(log.exits),
         traced=dict(log.traced),
         insides=log.insides,
+        rebound=log.rebound,
         jacobians=log.jacobians,
         hessians=log.hessians,
     )

@@ -219,6 +219,9 @@ class NoneRules:
         if state is not None:
             inputs = self._recording.ops[state].inputs
             return Finding("state", op=state, way=(*self._ways.to(gradient, inputs), state))
+        made = any(self._recording.tensors[t].op is not None for t in call.target_tensors)
+        if not made and not call.events and not source.is_variable and call.origin == "cell":
+            return Finding("not_watched", line=call.line)  # computed before the recording
         stored = [op for op in reach.stops if STATE.fullmatch(op.type)]
         if stored and set(call.target_tensors) & reach.any:
             return Finding("state", op=stored[0].index, way=(stored[0].index,))

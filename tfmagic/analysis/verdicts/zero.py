@@ -45,6 +45,9 @@ _NORMED = {"Softmax", "FusedBatchNormV3", "LogSoftmax"}
 _TINY = {"float16": 1e-3, "bfloat16": 1e-30, "float32": 1e-22, "float64": 1e-150}
 
 
+_ONE = Stats(1, 1, 1.0, 1.0, 1.0, 1.0, 0, 0, 0)
+
+
 class ZeroRules:
     """The rules for a gradient of which every element is zero."""
 
@@ -56,9 +59,11 @@ class ZeroRules:
         ways = self._ways
         needed = ways.ancestors(call)
         moving = ways.reach(gradient, needed).any
-        way = ways.way(call, gradient)
+        way, targets = ways.way(call, gradient), set(call.target_tensors)
         for op in reversed(way):
             coming = ways.gradients(op.outputs)
+            if not coming and targets.intersection(op.outputs):
+                coming = [_ONE]  # what the way back begins with
             going = ways.gradients(t for t in op.inputs if t in moving)
             if coming and going and some(coming) and not some(going):
                 return self._why(op, coming, going, moving, way)
