@@ -16,7 +16,7 @@ from tfmagic.runtime.threads import _Counter, other_threads
 
 def test_in_the_counter_an_interrupt_is_put_off_and_then_comes() -> None:
     inside = SimpleNamespace(f_code=_Counter.created.__code__)
-    with other_threads(Log()):
+    with other_threads(Log(), lambda: False):
         handle = signal.getsignal(signal.SIGINT)
         assert callable(handle)
         with pytest.raises(KeyboardInterrupt):

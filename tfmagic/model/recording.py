@@ -9,6 +9,7 @@ from typing import Any
 
 from tfmagic.model.derivative import Hessian, Jacobian
 from tfmagic.model.gradient import GradientCall
+from tfmagic.model.reduction import Reduction
 from tfmagic.model.value import UNKNOWN, Value
 from tfmagic.model.verdict import Verdict
 
@@ -229,6 +230,7 @@ class Recording:
     notes: tuple[str, ...] = field(default=())
     places: Places = Places()
     op_seconds: tuple[tuple[int, float], ...] = ()
+    reductions: tuple[Reduction, ...] = ()
     exits: tuple[Exit, ...] = ()
     functions: tuple[TracedFunction, ...] = ()
     bodies: tuple[Body, ...] = ()

@@ -244,6 +244,9 @@ def _check_gradients(recording: Any) -> None:
         for gradient in call.gradients:
             _within(tensors, "tensor", gradient.tensor, *gradient.source_tensors)
             _within(variables, "variable", gradient.variable)
+    for reduction in recording.reductions:
+        _within(tensors, "tensor", *reduction.parts, reduction.result)
+        _within(lines, "line", reduction.line)
     for pair in recording.tensor_gradients:
         _within(tensors, "tensor", *pair)
     _within(len(recording.ops), "op", *(op for op, _ in recording.op_seconds))

@@ -22,6 +22,7 @@ from tfmagic.render import exchange, files, history, html, page, tables, text
 from tfmagic.render.derivatives import derivatives
 from tfmagic.render.drawing import Drawing
 from tfmagic.render.escape import visible
+from tfmagic.render.replicas import reductions
 from tfmagic.render.scene import Scene
 from tfmagic.render.summary import failure, not_seen, summary
 from tfmagic.render.tables import Table
@@ -265,7 +266,9 @@ class Report(GraphView):
     def _tables(self) -> tuple[Table, ...]:
         first = (self._table,) if self._table is not None else ()
         courses = (history.table(self._recording, course) for course in self._courses)
-        return (*first, *derivatives(self._recording), *courses)
+        joined = reductions(self._recording)
+        replicas = (joined,) if joined is not None else ()
+        return (*first, *replicas, *derivatives(self._recording), *courses)
 
     def _parts(self) -> Iterator[Markup]:
         plots = [_plot(course) for course in self._courses]

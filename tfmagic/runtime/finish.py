@@ -29,11 +29,12 @@ from tfmagic.model import (
     TracedFunction,
     VariableInfo,
 )
+from tfmagic.model.reduction import Reduction, without_replica
 from tfmagic.model.value import UNKNOWN
 from tfmagic.runtime import private
 from tfmagic.runtime.inside import InnerOp, Inside
 from tfmagic.runtime.linking import Linker
-from tfmagic.runtime.log import FUNCTION, Answer, Call, Entry, Leaf, Log, Place, Traced
+from tfmagic.runtime.log import FUNCTION, Answer, Call, Entry, Leaf, Log, Place, Reduced, Traced
 from tfmagic.runtime.places import places
 from tfmagic.runtime.snapshot import Snapshot
 from tfmagic.runtime.source import call_arguments, source_of
@@ -98,9 +99,12 @@ class Finisher:
                 self._number_leaf(leaf)
             for answer in call.result:
                 self._id(answer.key)
+        for reduced in log.reductions:
+            self._ids((*reduced.parts, reduced.result))
         ops = self._ops(linker.links.forward)
         calls = tuple(self._call(call) for call in log.calls)
         failed = self._failure(failure)
+        reductions = tuple(self._reduction(reduced, calls) for reduced in log.reductions)
         exits, functions = self._exits(), self._functions()
         rebound = self._rebound(calls)
         bodies = tuple(self._body(position) for position in sorted(log.insides))
@@ -123,6 +127,7 @@ class Finisher:
             exits=exits,
             functions=functions,
             places=places(ops, log.default),
+            reductions=reductions,
             bodies=bodies,
             rebound=rebound,
         )
@@ -137,6 +142,19 @@ class Finisher:
         log = self._log
         inner = {op.type for inside in log.insides.values() for op in inside.ops}
         return {entry.type for entry in log.entries} | inner
+
+    def _reduction(self, reduced: Reduced, calls: tuple[GradientCall, ...]) -> Reduction:
+        line, _ = self._place(reduced.place)
+        *parts, result = self._ids((*reduced.parts, reduced.result))
+        answers = {g.tensor: g.source for call in calls for g in call.gradients}
+        return Reduction(
+            how=reduced.how,
+            parts=tuple(parts),
+            result=result,
+            source=without_replica(answers.get(parts[0], "")),
+            name=self._log.names.get(reduced.result, ""),
+            line=line,
+        )
 
     # -- numbers ----------------------------------------------------------------
 

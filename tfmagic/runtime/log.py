@@ -192,6 +192,15 @@ class CustomGradient:
     at: int
 
 
+class Reduced(NamedTuple):
+    """A strategy's reduction: how, the ids of the replicas' parts and of the result, the place."""
+
+    how: str
+    parts: tuple[int, ...]
+    result: int
+    place: Place
+
+
 @dataclass(slots=True)
 class Log:
     """All that was heard; grows while the recorder listens.
@@ -215,6 +224,7 @@ class Log:
     foreign: int = 0
     faults: list[str] = field(default_factory=list)
     default: str = ""
+    reductions: list[Reduced] = field(default_factory=list)
     keep_handles: bool = False
     exits: list[Left] = field(default_factory=list)
     traced: dict[int, Traced] = field(default_factory=dict)

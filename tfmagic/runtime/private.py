@@ -163,6 +163,11 @@ def unseen() -> Iterator[None]:
         data.op_callbacks = heard
 
 
+def is_heard(callback: Callable[..., Any]) -> bool:
+    """Whether this thread tells ``callback`` of its ops; it may have inherited that."""
+    return callback in (context().op_callbacks or ())
+
+
 def set_tensor_profiler(profiler: object | None) -> None:
     """Have ``profiler.created(tensor)`` called for every eager tensor of any thread."""
     if _found["tensor_profiler"] is not None:

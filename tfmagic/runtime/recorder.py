@@ -21,6 +21,7 @@ from time import perf_counter
 from types import CodeType, FrameType
 from typing import Any
 
+from tfmagic.model.reduction import replica_name
 from tfmagic.runtime import placing, private
 from tfmagic.runtime.exits import heard_exits, user_frame
 from tfmagic.runtime.inside import look_inside
@@ -31,12 +32,14 @@ from tfmagic.runtime.log import (
     Left,
     Log,
     Place,
+    Reduced,
     VariableRecord,
     handle_of,
     new_entry,
 )
 from tfmagic.runtime.mentions import Mentions
 from tfmagic.runtime.reads import find_handle_owner, match_reads
+from tfmagic.runtime.replicas import heard_reductions, local_parts, parts_of
 from tfmagic.runtime.source import Assignments, UserFiles
 from tfmagic.runtime.tapes import Event, TapeEvents, heard_tapes, keys_in
 from tfmagic.runtime.threads import interrupts_put_off, other_threads
@@ -122,7 +125,7 @@ class Recorder:
         undo.callback(self._forget_thread)
         undo.callback(private.remove_callback, self._on_op)
         private.add_callback(self._on_op)
-        undo.enter_context(other_threads(self.log))
+        undo.enter_context(other_threads(self.log, lambda: private.is_heard(self._on_op)))
         self._listen_to_gradients()
         if self.eager:
             undo.callback(_functions_eagerly())
@@ -154,6 +157,7 @@ class Recorder:
         undo.enter_context(private.replaced(module, "record_operation", heard))
         undo.enter_context(heard_tapes(self._note_tape))
         undo.enter_context(heard_exits(self._note_exit))
+        undo.enter_context(heard_reductions(self._note_reduction))
 
     # -- ops --------------------------------------------------------------------
 
@@ -198,7 +202,8 @@ class Recorder:
         if op_type[:2] == "__" and _FUNCTION_OP.match(op_type):
             self._note_function(len(log.entries), caller)
         call = -1 if asked is None else asked.index
-        here = self._scope
+        mine = threading.get_ident() == self._thread
+        here = self._scope if mine else private.thread_data()  # a replica has its own
         scope, sent = here.scope_name, here.device_name or ""
         entry = new_entry(
             (op_type, inputs, attrs, outputs, place, scope, sent, when, call, self.cell, False)
@@ -254,7 +259,11 @@ class Recorder:
         """``name`` was seen to hold ``value``: tensors and variables take it as their own."""
         if value.__class__ is private.EagerTensor:
             self.log.names.setdefault(value._id, name)
+        elif len(parts := parts_of(value)) > 1:
+            for replica, part in enumerate(parts):
+                self.observe(replica_name(name, replica), part)
         else:
+            value = parts[0] if parts else value
             handle = handle_of(value)
             if handle is not None:
                 self.log.names.setdefault(handle._id, name)
@@ -352,10 +361,22 @@ class Recorder:
             keys = keys_in(watched) if kind == "watch" else ()
             self._tapes.add(tape, Event(kind, len(self.log.entries), self.place(frame), keys))
 
+    def _note_reduction(
+        self, how: str, parts: tuple[Any, ...], result: Any, frame: FrameType
+    ) -> None:
+        """A strategy made one value of those of its replicas."""
+        tensors = (*parts, result)
+        if self._mine() and all(t.__class__ is private.EagerTensor for t in tensors):
+            keys = [self.log.note(tensor, self.whole, exact=True) for tensor in tensors]
+            place = self.place(frame)
+            self.log.reductions.append(Reduced(how, tuple(keys[:-1]), keys[-1], place))
+
     # -- gradients --------------------------------------------------------------
 
     def _mine(self) -> bool:
-        return threading.get_ident() == self._thread and private.executing_eagerly()
+        if threading.get_ident() != self._thread and not private.is_heard(self._on_op):
+            return False
+        return self.listening and private.executing_eagerly()
 
     def _heard_gradient(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """``GradientTape.gradient`` that notes what it was asked and what it answered."""
@@ -366,7 +387,10 @@ class Recorder:
                 return original(tape, target, sources, *args, **kwargs)
             caller = sys._getframe(1)
             self._name_as_there(caller, target)
-            with self.calling("cell", target, sources, self.place(caller)) as call:
+            told = (target, sources)
+            if threading.get_ident() != self._thread:
+                told = local_parts(told)
+            with self.calling("cell", *told, self.place(caller)) as call:
                 call.watches = private.watches_variables(tape)
                 call.events = self._tapes.of(tape)
                 call.weights = args[0] if args else kwargs.get("output_gradients")

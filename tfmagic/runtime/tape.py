@@ -389,6 +389,7 @@ def copied(log: Log) -> Log:
         foreign=log.foreign,
         faults=list(log.faults),
         default=log.default,
+        reductions=list(log.reductions),
         exits=list(log.exits),
         traced=dict(log.traced),
         insides=log.insides,

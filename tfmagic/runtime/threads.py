@@ -13,7 +13,7 @@ import _thread
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any
@@ -28,21 +28,23 @@ _MOMENT = 0.001
 class _Counter:
     """Counts the tensors that threads other than its own make."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, heard: Callable[[], bool]) -> None:
         self._log = log
+        self._heard = heard
         self._thread = threading.get_ident()
 
     def created(self, _tensor: Any) -> None:
         """What TensorFlow calls for every tensor, in the thread that made it."""
-        if threading.get_ident() != self._thread:
+        if threading.get_ident() != self._thread and not self._heard():
             self._log.foreign += 1
 
 
 @contextmanager
-def other_threads(log: Log) -> Iterator[None]:
-    """Count other threads' tensors in ``log.foreign`` inside the block."""
+def other_threads(log: Log, heard: Callable[[], bool]) -> Iterator[None]:
+    """Count other threads' tensors in ``log.foreign`` inside the block, but for those of a
+    thread whose ops are ``heard``."""
     try:
-        private.set_tensor_profiler(_Counter(log))
+        private.set_tensor_profiler(_Counter(log, heard))
         yield
     finally:
         private.set_tensor_profiler(None)
