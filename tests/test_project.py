@@ -193,6 +193,12 @@ def test_every_file_that_a_readme_points_to_exists(name: str) -> None:
     assert not [link for link in links if not (ROOT / link).exists()]
 
 
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+def test_a_readme_has_one_row_for_each_magic(name: str) -> None:
+    rows = re.findall(r"^\| (`%[^|]*) \|", (ROOT / name).read_text(encoding="utf-8"), re.M)
+    assert rows and len(rows) == len(set(rows))
+
+
 # --- the guards around the tests ---------------------------------------------------------
 
 

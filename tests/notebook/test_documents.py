@@ -1,0 +1,77 @@
+"""Every notebook of the gallery and of the guide runs, and shows what its words say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted(
+    path
+    for folder in ("examples", "docs/guide")
+    for path in (ROOT / folder).glob("*.ipynb")
+    if not path.name.startswith("lesson.")  # which has tests of its own
+)
+TOPICS = sorted({path.name.split(".")[0] for path in NOTEBOOKS})
+
+#: For each notebook: the cell, and what it must show, the same in every language.
+SHOWN: dict[str, dict[str, str]] = {
+    "none_hunt": {"loop": "left_tensorflow", "mended": "ok", "second": "rebound", "vars": "W"},
+    "keras_cnn": {"graph": "conv", "vars": "model.conv.kernel", "step": "ok", "moved": "‖Δ‖"},
+    "transformer_block": {"tree": "block.attend.query.kernel", "gradients": "vanishing"},
+    "custom_gradient": {"naive": "overflow", "mended": "✓", "wrong": "✗ 0.5"},
+    "devices_and_a_worker": {
+        "here": "CPU:1", "missing": "CPU:0, CPU:1", "remote": "worker:0/CPU:0", "why": "tf.device",
+    },
+    "bench_sweep": {"one": "GFLOP/s", "sweep": "256", "data": "6 rows"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_notebook_runs_and_shows_what_it_says(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": path.parent}}).execute()
+    shown = {cell.id: words(cell) for cell in notebook.cells if cell.cell_type == "code"}
+    topic, language, _ = path.name.split(".")
+    missing = {i: w for i, w in SHOWN[topic].items() if w not in shown[i]}
+    assert not missing
+    hangul = re.search("[가-힣]", "".join(shown.values()))
+    assert bool(hangul) == (language == "ko")
+
+
+def words(cell: Any) -> str:
+    """All text that a cell has left, its warnings aside."""
+    parts = []
+    for output in cell.outputs:
+        if output.output_type == "stream" and (
+            output.name == "stdout" or "UsageError" in output.text
+        ):
+            parts.append(output.text)
+        elif output.output_type in ("display_data", "execute_result"):
+            parts.append(output.data.get("text/plain", ""))
+    return "\n".join(parts)
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_both_languages_run_the_same_code(topic: str) -> None:
+    english, korean = (cells(topic, language) for language in ("en", "ko"))
+    assert list(english) == list(korean)
+    for name, (kind, source) in english.items():
+        if kind == "code":
+            assert source.replace('"en"', '"ko"') == korean[name][1]
+        else:
+            assert re.search("[가-힣]", korean[name][1]) and not re.search("[가-힣]", source)
+
+
+def cells(topic: str, language: str) -> dict[str, tuple[str, str]]:
+    """Kind and source of each cell, by its id; the notebook is stored without outputs."""
+    (path,) = (p for p in NOTEBOOKS if p.name == f"{topic}.{language}.ipynb")
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert not any(c.get("outputs") or c.get("execution_count") for c in notebook.cells)
+    return {c.id: (c.cell_type, c.source) for c in notebook.cells}
