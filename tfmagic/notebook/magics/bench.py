@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -22,7 +21,7 @@ from tfmagic.language import say
 from tfmagic.notebook.cells import show_line, without_frames
 from tfmagic.notebook.magics.base import Family
 from tfmagic.notebook.options import HelpShown, Options, identifier, usage_error
-from tfmagic.notebook.view import show
+from tfmagic.notebook.progress import Progress
 
 _WORD = re.compile(r"(?:\"[^\"]*\"|'[^']*'|\S)+")
 #: ``-o`` without a name.
@@ -90,7 +89,8 @@ class BenchMagics(Family):
                 return self._selftest(options)
             if not rest.strip():
                 raise UsageError(say("bench.empty"))
-            result = self._measured(rest, options)
+            progress = Progress(self.shell, quiet=options.quiet)
+            result = self._measured(rest, options, progress)
             self._keep(options, result)
         except HelpShown:
             return None
@@ -100,19 +100,17 @@ class BenchMagics(Family):
             raise
         except Exception as error:  # the statement's own: without the frames of the stopwatch
             raise error.with_traceback(without_frames(error.__traceback__)) from error.__cause__
-        if not options.quiet:
-            show(result.mimebundle)
+        progress.conclude(result.mimebundle)
         return result if options.output == RETURNED else None
 
     def _selftest(self, options: Any) -> Any:
         from tfmagic.api import selftest
 
-        with _progress(options) as progress:
-            found = selftest(progress)
+        with Progress(self.shell, quiet=options.quiet) as progress:
+            found = selftest(progress.move)
         if options.output not in (None, RETURNED):
             self.shell.user_ns[options.output] = found
-        if not options.quiet:
-            show(found.mimebundle)
+        progress.conclude(found.mimebundle)
         return found if options.output == RETURNED else None
 
     def _check(self, options: Any) -> None:
@@ -121,13 +119,13 @@ class BenchMagics(Family):
         if options.precision < 1:
             raise OptionError("bench.at_least_one", option="-p", given=options.precision)
 
-    def _measured(self, source: str, options: Any) -> Any:
+    def _measured(self, source: str, options: Any, progress: Progress) -> Any:
         from tfmagic.analysis.sweep import parsed
         from tfmagic.api import bench
 
         earlier = options.vs and self.shell.user_ns.get(options.vs, options.vs)
         made: dict[str, Any] = {}
-        with _progress(options) as progress:
+        with progress:
             result = bench(
                 self.shell.transform_cell(source).rstrip("\n"),
                 namespace=self.shell.user_ns,
@@ -146,7 +144,7 @@ class BenchMagics(Family):
                 budget=options.budget,
                 precision=options.precision,
                 verbose=options.verbose,
-                progress=progress,
+                progress=progress.move,
                 title=source.strip(),
             )
         if options.keep:
@@ -163,27 +161,6 @@ class BenchMagics(Family):
 def _listed(given: list[str] | None) -> list[str]:
     """``-d A,B -d C`` as A, B and C."""
     return [word for one in given or () for word in one.split(",") if word]
-
-
-@contextmanager
-def _progress(options: Any) -> Iterator[Callable[[float], None]]:
-    """A bar that goes away when the measurement is done; none where nothing is shown."""
-    from tqdm.auto import tqdm
-
-    bars: list[Any] = []
-
-    def move(share: float) -> None:
-        if options.quiet:
-            return
-        if not bars:
-            bars.append(tqdm(total=100, leave=False, bar_format="{l_bar}{bar}| {elapsed}"))
-        bars[0].update(round(100 * share) - bars[0].n)
-
-    try:
-        yield move
-    finally:
-        for bar in bars:
-            bar.close()
 
 
 # --- where the options end and the statement begins -----------------------------------------
