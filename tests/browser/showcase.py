@@ -33,6 +33,8 @@ tape.gradient(y, x)""",
 #: Panels: a live widget, and a snapshot beside it.
 PANELS = {
     "step": "%tfstep",
+    "tweak": """%%tape --tweak W_1
+Loss = tf.square(tf.matmul(W_2, tf.matmul(W_1, X)) - Y) / 2""",
     "explore": "%tfgraph -i model",
 }
 

@@ -75,6 +75,14 @@ def test_the_model_is_drawn(lesson: Any) -> None:
     assert "hidden" in picture(bundle["text/html"])
 
 
+def test_the_panels_leave_the_lessons_figures(lesson: Any) -> None:
+    *_, step = shown(lesson, "step")
+    assert "= -0.22652" in step["text/plain"] and "0.32724" in picture(step["text/html"])
+    *_, tweak = shown(lesson, "tweak")
+    assert "-0.10575" in tweak["text/plain"]  # (ŷ − 1) · ŷ(1 − ŷ) · x with ŷ = σ(1)
+    assert "sigmoid" in picture(tweak["text/html"]).lower()
+
+
 @pytest.mark.parametrize("cell_id, code", [("constant", "not_watched"), ("rebound", "rebound")])
 def test_a_missing_gradient_is_explained(lesson: Any, cell_id: str, code: str) -> None:
     (bundle,) = shown(lesson, cell_id)

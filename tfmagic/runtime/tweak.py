@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -55,9 +56,6 @@ class Tweak:
                 tape.infer(Wish(sources=None if sources is None else _listed(sources)))
         self._tape = tape
         self._log: Log = tape.log
-        self.before: Recording = tape.recording
-        self._settled = copied(tape.log)
-        self._settled.settle()
         self._keys = dict(self._named(sources))
         if not self._keys:
             raise OptionError("tweak.no_sources")
@@ -72,7 +70,7 @@ class Tweak:
         self._refuse_idle()
         self._values = {name: np.array(tensor.numpy()) for name, tensor in self._recorded.items()}
         self._new: dict[int, Any] = {}
-        self._recording: Recording | None = self.before
+        self._recording: Recording | None = None
 
     # -- the sources ---------------------------------------------------------------------
 
@@ -106,8 +104,22 @@ class Tweak:
     # -- what came of it -----------------------------------------------------------------
 
     @property
+    def before(self) -> Recording:
+        """The run as it was recorded."""
+        return self._tape.recording
+
+    @cached_property
+    def _settled(self) -> Log:
+        """What was recorded, as numbers: a moved run replaces those that differ."""
+        log = copied(self._log)
+        log.settle()
+        return log
+
+    @property
     def recording(self) -> Recording:
         """The run on these values, as plain data: every view can be drawn of it."""
+        if not self._new:
+            return self.before
         if self._recording is None:
             taken: Any = {key: take(tensor, WHOLE) for key, tensor in self._new.items()}
             log = replace(self._settled, snapshots={**self._settled.snapshots, **taken})
