@@ -70,6 +70,19 @@ def test_the_cells_of_the_story_are_drawn_as_one(lesson: Any) -> None:
     assert "AssignSubVariableOp" in words
 
 
+def test_the_silent_fallback_is_explained(lesson: Any) -> None:
+    (bundle,) = shown(lesson, "why")
+    assert "GPU:7" in bundle["text/plain"] and "CPU:0" in bundle["text/plain"]
+
+
+def test_a_worker_is_joined_used_and_left(lesson: Any) -> None:
+    (table,) = shown(lesson, "connect")
+    assert "/job:worker/replica:0/task:0/device:CPU:0" in table["text/plain"]
+    (recorded,) = shown(lesson, "remote")
+    assert "worker:0/CPU:0" in recorded["text/plain"] and "∇ = 4" in recorded["text/plain"]
+    assert not shown(lesson, "leave")
+
+
 def test_the_model_is_drawn(lesson: Any) -> None:
     (bundle,) = shown(lesson, "graph")
     assert "hidden" in picture(bundle["text/html"])
