@@ -21,6 +21,7 @@ from tfmagic.analysis.drawing import Drawing, absorbed
 from tfmagic.analysis.fold import Cut
 from tfmagic.analysis.notation import device
 from tfmagic.analysis.origin import Origin, Selection, origin, select, writes
+from tfmagic.analysis.places import placed
 from tfmagic.analysis.tree import Fold, Part, coarser, folds, grow
 from tfmagic.language import say
 from tfmagic.model import Graph, Recording
@@ -167,7 +168,7 @@ class Sketch:
         absorb = 1 if depth is not None and not flat else self._absorb(cut, limit)
         drawing = self._drawing(cut, _MOST_ABSORBED if absorb is None else absorb)
         drawing.draw()
-        nodes = tuple(drawing.nodes.values())
+        nodes = placed(self.recording, drawing.nodes.values())
         return Graph(
             nodes=nodes,
             edges=tuple(drawing.finished_edges()),
@@ -183,7 +184,8 @@ class Sketch:
         if name != self.root.id:
             drawing.around = self._around(fold)
         drawing.draw()
-        nodes = tuple(replace(node, cluster="") for node in drawing.nodes.values())
+        boxes = placed(self.recording, drawing.nodes.values())
+        nodes = tuple(replace(node, cluster="") for node in boxes)
         return Graph(nodes, tuple(drawing.finished_edges()))
 
     # -- the parts ------------------------------------------------------------------------

@@ -17,6 +17,8 @@ class Node:
     its further lines (name, value, shape), ``gradient`` the lines for its gradient.
     ``ops``, ``tensor`` and ``variable`` lead back to the recording; ``cluster`` names
     the frame that the box stands in, ``marked`` says that it lies on a verdict's path.
+    Where the ops ran on several devices ``device`` is that of the box, by its short name (empty
+    where a fold has several), and ``place`` its number in the order that the devices came.
     """
 
     id: str
@@ -29,6 +31,8 @@ class Node:
     cluster: str = ""
     gradient: str = ""
     marked: bool = False
+    place: int = 0
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)

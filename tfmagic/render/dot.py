@@ -9,7 +9,7 @@ from wcwidth import wcswidth
 
 from tfmagic.model import Cluster, Edge, Graph, Node
 from tfmagic.render.escape import visible
-from tfmagic.render.palette import ARROW, BACK, INK, LOOKS, MARK, MONO, QUIET, SANS, Look
+from tfmagic.render.palette import ARROW, BACK, INK, LOOKS, MARK, MONO, PLACES, QUIET, SANS, Look
 
 __all__ = ["columns", "lines", "look_of", "node_lines", "plain", "shown", "source", "text_width"]
 
@@ -100,8 +100,12 @@ def _node(node: Node) -> str:
 
 
 def look_of(node: Node) -> Look:
-    """Shape and colours of a box."""
-    return LOOKS.get(node.kind, LOOKS["op"])
+    """Shape and colours of a box; on another device than the first it has that one's."""
+    look = LOOKS.get(node.kind, LOOKS["op"])
+    if not node.place:
+        return look
+    fill, line = PLACES[(node.place - 1) % len(PLACES)]
+    return replace(look, fill=fill, line=line)
 
 
 def _room(look: Look) -> str:

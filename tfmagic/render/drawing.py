@@ -13,7 +13,7 @@ from tfmagic.model import Graph
 from tfmagic.render.dot import plain, source
 from tfmagic.render.escape import clipped, visible
 from tfmagic.render.layout import printed
-from tfmagic.render.palette import LOOKS
+from tfmagic.render.palette import LOOKS, PLACES
 from tfmagic.render.svg import draw
 
 __all__ = ["Drawing", "Drawn"]
@@ -51,6 +51,10 @@ class Drawn:
         for kind, look in LOOKS.items():
             if kind in present:
                 yield look.fill, look.line, say(f"report.kind_{kind}")
+        places = {node.place: node.device for node in self.graph.nodes if node.place}
+        for place, name in sorted(places.items()):
+            fill, line = PLACES[(place - 1) % len(PLACES)]
+            yield fill, line, say("report.on_device", device=visible(name))
 
 
 class Drawing:

@@ -27,6 +27,16 @@ class Look:
     border: int = 1
 
 
+#: Fill and line of boxes on the second device of a picture, the third and so on; those on
+#: the first one look as ever.
+PLACES = (
+    ("#d3f4ee", "#0f766e"),
+    ("#fde2cf", "#c05621"),
+    ("#e9e4b8", "#7a7212"),
+    ("#ead9f7", "#7e3fb0"),
+    ("#d9e2ec", "#334e68"),
+)
+
 LOOKS = {
     "variable": Look("cylinder", "#fdebc0", "#b7791f"),
     "input": Look("note", "#e6eaef", "#718096"),
