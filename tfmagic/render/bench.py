@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["BenchResult", "SelfTestView"]
 
 MOST_OPS = 40
+#: Operations of a run from which on its speed says something.
+LEAST_FLOPS = 1e6
+#: What stands in a column: of the timing, and of what is said of it.
+Cell = Callable[[Timing, Comparison | None, Comparison | None], str]
 _RECORDED = (
     *("device", "mode", "median", "low", "high", "loops", "stopped", "naive", "latency"),
     *("first_use", "trace", "first", "memory", "flops", "problem"),
@@ -148,58 +152,69 @@ class BenchResult:
         """One row for each variant at each point."""
         said = differences(self.bench)
         before = against_earlier(self.bench, self.earlier) if self.earlier else None
-        columns = [Column(visible(name), "right") for name in swept(self.bench)]
-        columns += [
-            Column(say("bench.variant")),
-            Column(say("bench.per_run"), "right"),
-            Column(say("bench.interval"), "right"),
-        ]
-        if any(said):
-            columns.append(Column(say("bench.against")))
-        if before:
-            columns.append(Column(say("bench.against_earlier")))
-        columns += [
-            Column(say("bench.naive"), "right"),
-            Column(say("bench.first"), "right", spare=1),
-        ]
-        shown = {
-            name: any(_extra(t, name) for t in self.timings)
-            for name in ("trace", "memory", "flops")
-        }
-        columns += [Column(say(f"bench.{n}"), "right", spare=2) for n, has in shown.items() if has]
         rows = []
+        columns = self._columns(said, before)
         for index, timing in enumerate(self.timings):
-            cells = [number(value) for _, value in timing.point]
-            cells += [
-                visible(timing.name),
-                timed(timing.median, self.digits),
-                self._interval(timing),
-            ]
-            if any(said):
-                cells.append(verdict_words(said[index]))
-            if before:
-                cells.append(verdict_words(before[index]))
-            cells += [timed(timing.naive, self.digits), timed(timing.first, self.digits)]
-            if shown["trace"]:
-                cells.append(timed(timing.trace, self.digits))
-            if shown["memory"]:
-                cells.append(UNKNOWN_SIGN if timing.memory is None else size(timing.memory))
-            if shown["flops"]:
-                cells.append(_speed(timing))
-            remarks = " ".join(
-                self._remarks(timing, said[index], before[index] if before else None)
-            )
+            about = said[index], before[index] if before else None
+            remarks = " ".join(self._remarks(timing, *about))
             if remarks and timing.point:
                 remarks = f"{_where(timing)}: {remarks}"
-            rows.append(Row(tuple(cells), _tone(timing, said[index]), remarks))
-        heading = len(swept(self.bench))
-        return Table(say("bench.caption"), tuple(columns), tuple(rows), heading=heading)
+            cells = tuple(cell(timing, *about) for _, cell in columns)
+            rows.append(Row(cells, _tone(timing, said[index]), remarks))
+        heads = tuple(column for column, _ in columns)
+        return Table(say("bench.caption"), heads, tuple(rows), heading=len(swept(self.bench)))
+
+    def _columns(
+        self, said: Sequence[Comparison | None], before: Sequence[Comparison | None] | None
+    ) -> list[tuple[Column, Cell]]:
+        """The columns that have something to say here; a sweep does without the lesser ones."""
+        digits, timings = self.digits, self.timings
+        whole = self.verbose or not swept(self.bench)
+        right: dict[str, Any] = {"align": "right"}
+        columns: list[tuple[Column, Cell, bool]] = [
+            *(
+                (Column(visible(name), **right), _of_point(place), True)
+                for place, name in enumerate(swept(self.bench))
+            ),
+            (Column(say("bench.variant")), lambda t, a, b: visible(t.name), True),
+            (Column(say("bench.per_run"), **right), lambda t, a, b: timed(t.median, digits), True),
+            (Column(say("bench.interval"), **right), lambda t, a, b: _span(t, digits + 1), True),
+            (Column(say("bench.against")), lambda t, a, b: verdict_words(a), any(said)),
+            (
+                Column(say("bench.against_earlier")),
+                lambda t, a, b: verdict_words(b),
+                before is not None,
+            ),
+            (
+                Column(say("bench.naive"), **right),
+                lambda t, a, b: timed(t.naive, digits),
+                whole or any(t.asynchronous for t in timings),
+            ),
+            (
+                Column(say("bench.first"), spare=1, **right),
+                lambda t, a, b: timed(t.first, digits),
+                whole,
+            ),
+            (
+                Column(say("bench.trace"), spare=2, **right),
+                lambda t, a, b: timed(t.trace, digits),
+                whole and any(t.trace is not None for t in timings),
+            ),
+            (
+                Column(say("bench.memory"), spare=2, **right),
+                lambda t, a, b: UNKNOWN_SIGN if t.memory is None else size(t.memory),
+                any(t.memory is not None for t in timings),
+            ),
+            (
+                Column(say("bench.flops"), spare=2, **right),
+                lambda t, a, b: _speed(t),
+                any((t.flops or 0) >= LEAST_FLOPS for t in timings),
+            ),
+        ]
+        return [(column, cell) for column, cell, wanted in columns if wanted]
 
     def _op_tables(self) -> list[Table]:
         return [_ops(timing, self.digits) for timing in self.timings if timing.op_times]
-
-    def _interval(self, timing: Timing | OpTime) -> str:
-        return _span(timing, self.digits + 1)
 
     def _remarks(
         self, timing: Timing, verdict: Comparison | None, before: Comparison | None
@@ -346,8 +361,8 @@ def _where(timing: Timing) -> str:
     return ", ".join(f"{visible(name)} = {number(value)}" for name, value in timing.point)
 
 
-def _extra(timing: Timing, name: str) -> bool:
-    return getattr(timing, name) is not None
+def _of_point(place: int) -> Cell:
+    return lambda timing, said, before: number(timing.point[place][1])
 
 
 def _record(timing: Timing) -> dict[str, Any]:

@@ -113,8 +113,10 @@ def _band(row: int, rows: int) -> tuple[float, float]:
 
 
 def _time_axis(axis: Any) -> None:
-    from matplotlib.ticker import EngFormatter, NullFormatter
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
+    if axis.get_scale() == "log":  # also where the times span less than a power of ten
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(EngFormatter(unit="s"))
     axis.set_minor_formatter(NullFormatter())
 
