@@ -199,8 +199,8 @@ def _pyperf(work: Callable[[], Any]) -> float | None:
         return None
     loops = max(1, round(0.1 / max(timeit.timeit(work, number=3) / 3, 1e-9)))
     values = [timeit.timeit(work, number=loops) / loops for _ in range(20)]
-    run = pyperf.Run(values, collect_metadata=False)
-    return pyperf.Benchmark([run]).mean() if hasattr(pyperf, "Benchmark") else None
+    run = pyperf.Run(values, metadata={"name": "work"}, collect_metadata=False)
+    return float(pyperf.Benchmark([run]).mean())
 
 
 def _tensorflow(work: Callable[[], Any]) -> float:

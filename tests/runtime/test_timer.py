@@ -350,6 +350,13 @@ def test_work_that_a_function_of_the_users_leaves_out_is_noticed() -> None:
     assert all(left_out(t) == (("MatMul", 20, 0),) for t in found.values())
 
 
+def test_it_is_noticed_too_where_the_function_ran_before() -> None:
+    first = tf.function(lambda x: [tf.matmul(x, x) for _ in range(5)][-1])
+    first(X)
+    (timing,) = quick("first(x)", namespace={"first": first, "x": X}).timings
+    assert left_out(timing) == (("MatMul", 5, 1),)
+
+
 def test_every_value_of_the_statement_is_returned() -> None:
     found = by_mode("tf.matmul(x, x)\na = tf.tanh(x)\nb = [tf.exp(x)]\nc = 3")
     assert all(t.ops == () and t.problem == "" for t in found.values())

@@ -31,6 +31,8 @@ SYNCS_IN_BLOCK = 50
 LISTENED = 3
 #: Bytes that are written before a run to empty the caches.
 FLUSHED = 64 * 2**20
+#: Seconds of a first run above which a statement is not traced just to look into it.
+LONG_TRACE = 5.0
 #: Seconds of compiling above which XLA is not asked once more for a listing.
 LONG_COMPILE = 20.0
 
@@ -134,13 +136,12 @@ def prepared(subject: Subject, place: Place, how: How) -> list[Variant]:
     eager = Variant(place, "eager", loop, wait, sync, first_use, traced=own, cold=how.cold)
     if wait is not None:
         wait(None)
-    with collecting() as inside:
-        made = eager.timed_first()
+    made = eager.timed_first()
     found = [eager]
     with how.silence:
         outcome, heard = _listen(eager)
-        if heard.calls_functions and not inside.loops:
-            eager.ops = missing_work(inside.traced, inside.ran)
+        if heard.calls_functions:
+            eager.ops = _left_out_inside(eager, subject, space, outcome)
         for mode in how.modes:
             if mode != "eager":
                 found.append(_graph_variant(eager, mode, subject, space, placed, outcome, heard))
@@ -207,6 +208,22 @@ def _graph_variant(
     except Exception as error:
         variant.failed(error)
     return variant
+
+
+def _left_out_inside(
+    eager: Variant, subject: Subject, space: dict[str, Any], outcome: Mapping[str, Any]
+) -> tuple[OpCount, ...]:
+    """What functions of the user's leave out, seen in a function around the whole statement:
+    the graph of one that ran before is not told again."""
+    if (eager.first or 0) > LONG_TRACE:
+        return ()
+    try:
+        with collecting() as inside, eager.place.scope():
+            made = compiled(subject.statement, space, outcome, xla=False, scope=eager.place.scope)
+            made.loop({})(1)
+    except Exception:  # what cannot be traced as a whole is not looked into
+        return ()
+    return () if inside.loops else missing_work(inside.traced, inside.ran)
 
 
 def _left_out(made: Compiled, variant: Variant, inside: Any, heard: Any) -> tuple[OpCount, ...]:
