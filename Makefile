@@ -4,6 +4,7 @@
 # make bench    the benchmarks                  make clean    all of this away again
 # make compat   the tests under the oldest and newest releases of what we lean on
 # make release  sdist and wheel in dist/, tried in an empty environment
+# make guide    the guide and the gallery with their outputs, as pages in build/guide/
 # make pictures the documents' pictures, taken anew of real outputs in JupyterLab
 #
 # Only Python 3.11 or newer and pip are needed: everything else goes into .venv.
@@ -31,7 +32,7 @@ LESSON ?= $(if $(filter ko%,$(firstword $(LC_ALL) $(LC_MESSAGES) $(LANG))),ko,en
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test lab check browser bench compat release pictures clean
+.PHONY: demo test lab check browser bench compat release pictures guide clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -59,6 +60,9 @@ compat: $(VENV)/.develop
 
 release: $(VENV)/.develop
 	TENSORFLOW='$(TENSORFLOW)' $(BIN)/python tests/release.py
+
+guide: $(VENV)/.demo
+	$(BIN)/python -m docs.guide.pages $(ARGS)
 
 pictures: $(VENV)/.develop
 	$(BIN)/python -m docs.pictures $(ARGS)

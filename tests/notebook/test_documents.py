@@ -29,6 +29,15 @@ SHOWN: dict[str, dict[str, str]] = {
         "here": "CPU:1", "missing": "CPU:0, CPU:1", "remote": "worker:0/CPU:0", "why": "tf.device",
     },
     "bench_sweep": {"one": "GFLOP/s", "sweep": "256", "data": "6 rows"},
+    "tape": {"plain": "-0.22652", "named": "H_1", "later": "tf.Tensor", "check": "✓", "loss": "Loss"},
+    "tfgraph": {"folded": "hidden", "flat": "Relu", "function": "energy", "save": "model.svg"},
+    "tfvars": {
+        "first": "broken", "second": "‖Δ‖ = 0.05", "one": "W_1", "tree": "model.dense.kernel",
+        "sort": "X", "why": "W_1", "why-float": "float32",
+    },
+    "tfbench": {"one": "CPU:0 eager", "modes": "CPU:0 function", "against": "CPU:0 eager"},
+    "tfdevice": {"split": "CPU:1", "cell": "CPU:1", "there": "CPU:1", "why": "tf.device"},
+    "tfstep": {"lesson": "-0.22652", "size": "(4, 3)", "own": "lr = 0.1", "script": "0."},
 }  # fmt: skip
 
 

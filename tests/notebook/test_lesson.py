@@ -103,6 +103,21 @@ def test_a_missing_gradient_is_explained(lesson: Any, cell_id: str, code: str) -
     assert code in bundle["text/html"]
 
 
+@pytest.mark.parametrize(
+    ("cell_id", "said"),
+    [
+        ("dtype-why", ["[1, 2.5]", "float32"]),
+        ("numpy-why", ["tensor", "float64"]),
+        ("tree", ["m.v0", "m.vs[0]", "m.vs[1]"]),
+        ("names", ["my_variable", "(2, 3)", "ndarray"]),
+        ("tfdevice", ["CPU:0"]),
+    ],
+)
+def test_every_topic_is_shown_by_a_magic(lesson: Any, cell_id: str, said: list[str]) -> None:
+    text = "".join(bundle["text/plain"] for bundle in shown(lesson, cell_id))
+    assert not [word for word in said if word not in text]
+
+
 def test_a_named_tape_answers_in_a_later_cell(lesson: Any) -> None:
     (bundle,) = shown(lesson, "named-later")
     assert "'w'" in bundle["text/plain"] and "'y'" in bundle["text/plain"]
