@@ -31,6 +31,7 @@ def shell() -> Iterator[Any]:
 
 # --- a kernel in a process of its own, for what a process can do only once ------------------
 
+SHOWN = ("display_data", "update_display_data", "execute_result")
 PATIENCE = 120  # seconds, for a cell that never ends
 
 
@@ -68,7 +69,7 @@ class Kernel:
             content = message["content"]
             if message["msg_type"] == "stream":
                 ran.printed += content["text"]
-            elif message["msg_type"] in ("display_data", "execute_result"):
+            elif message["msg_type"] in SHOWN:
                 ran.shown.append(content["data"])
             elif message["msg_type"] == "error":
                 ran.error = f"{content['ename']}: {content['evalue']}"
