@@ -39,10 +39,10 @@ def load(source: str | Path) -> Any:
         return _shown(source)
     try:
         return _shown(Path(source).expanduser().read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # the last: a ~ of nobody's
         if isinstance(error, UnicodeDecodeError):
             raise LoadError("load.not_json", detail="not text") from None
-        raise LoadError("load.no_file", path=source, detail=str(error)[:200]) from None
+        raise LoadError("load.no_file", path=str(source)[:100], detail=str(error)[:200]) from None
 
 
 def _shown(text: str) -> Any:

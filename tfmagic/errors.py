@@ -37,6 +37,10 @@ __all__ = [
 ]
 
 
+#: Longest text of somebody else's that a message repeats.
+_LONGEST = 300
+
+
 class TfmagicError(Exception):
     """The root: ``key`` names a sentence of the catalogue, ``values`` fill it."""
 
@@ -48,7 +52,15 @@ class TfmagicError(Exception):
     def __str__(self) -> str:
         from tfmagic.language import say
 
-        return say(self.key, **self.values)
+        return say(self.key, **{name: _shown(value) for name, value in self.values.items()})
+
+
+def _shown(value: Any) -> Any:
+    """Text that was given, on one line and no longer than one can read."""
+    if not isinstance(value, str):
+        return value
+    value = "".join(c if c.isprintable() else " " for c in value)
+    return value if len(value) <= _LONGEST else value[: _LONGEST - 1] + "…"
 
 
 class OptionError(TfmagicError):

@@ -30,6 +30,7 @@ from tfmagic.notebook.options import HelpShown, Options, identifier, usage_error
 from tfmagic.notebook.settings import TFMagic
 from tfmagic.notebook.view import View
 from tfmagic.runtime.arrival import when_imported
+from tfmagic.runtime.interrupt import interrupt_later
 
 if TYPE_CHECKING:
     from tfmagic.model import Recording
@@ -131,6 +132,12 @@ class Cells:
 
     def before(self, info: Any) -> None:
         """``pre_run_cell``: start recording where the cell asks for it."""
+        try:
+            self._begin(info)
+        except KeyboardInterrupt:  # meant for the cell, which is about to run
+            interrupt_later()
+
+    def _begin(self, info: Any) -> None:
         asked = None if self._running else self._asked(self._as_transformed(info.raw_cell))
         session = None
         self._once.look()
@@ -159,6 +166,13 @@ class Cells:
     def after(self, result: Any) -> None:
         """``post_run_cell``: stop, and show what was recorded."""
         session = self._running.pop() if self._running else None
+        try:
+            self._end(session, result)
+        except KeyboardInterrupt:  # the cell is over: only our report is given up
+            if session is not None:
+                self._stop(session, None)
+
+    def _end(self, session: Session | None, result: Any) -> None:
         if not self._running:
             self._show_frames_again()
             for raised in self._raised:

@@ -41,7 +41,7 @@ from tfmagic.runtime.mentions import Mentions
 from tfmagic.runtime.reads import find_handle_owner, match_reads
 from tfmagic.runtime.replicas import heard_reductions, local_parts, parts_of
 from tfmagic.runtime.source import Assignments, UserFiles
-from tfmagic.runtime.tapes import Event, TapeEvents, heard_tapes, keys_in
+from tfmagic.runtime.tapes import TOLD, Event, TapeEvents, heard_tapes, keys_in
 from tfmagic.runtime.threads import interrupts_put_off, other_threads
 
 #: Bytes of tensors that are held while a cell runs, unless the settings say otherwise.
@@ -49,6 +49,7 @@ BUDGET = 2 * 2**30
 _CELL_FRAMES = ("<module>", "<cell line")
 _FUNCTION_OP = re.compile(r"__(?:inference|forward|backward)_")
 _RESOURCE = 20
+_EAGER = private.EagerTensor
 
 
 class _ItemSizes(dict[int, int]):
@@ -504,7 +505,7 @@ class Recorder:
 _UNDISTURBED = frozenset(
     function.__code__
     for function in (Recorder.start, Recorder.stop, Recorder._on_op, Recorder._let_go)
-)
+) | {TOLD}
 
 
 def _ids(tensors: Any) -> tuple[int | None, ...] | None:
@@ -512,7 +513,7 @@ def _ids(tensors: Any) -> tuple[int | None, ...] | None:
         return None
     if not isinstance(tensors, (list, tuple)):
         tensors = (tensors,)
-    return tuple([_id(tensor) for tensor in tensors])
+    return tuple([t._id if t.__class__ is _EAGER else _id(t) for t in tensors])
 
 
 def _id(tensor: Any) -> int | None:

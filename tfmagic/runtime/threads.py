@@ -9,20 +9,16 @@ these is put off for a moment, and then reaches the user's own code.
 
 from __future__ import annotations
 
-import _thread
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any
 
 from tfmagic.runtime import private
+from tfmagic.runtime.interrupt import interrupt_later
 from tfmagic.runtime.log import Log
-
-#: Seconds by which an interrupt is put off; what it must wait for takes microseconds.
-_MOMENT = 0.001
 
 
 class _Counter:
@@ -62,9 +58,7 @@ def interrupts_put_off(codes: frozenset[CodeType]) -> Iterator[None]:
 
     def handle(number: int, frame: FrameType | None) -> Any:
         if _runs_one_of(codes, frame):
-            # a name of its own: the next thread of the user's is still called Thread-1
-            name = "tfmagic-interrupt"
-            threading.Thread(target=_interrupt_again, name=name, daemon=True).start()
+            interrupt_later()
             return None
         return before(number, frame)
 
@@ -74,11 +68,6 @@ def interrupts_put_off(codes: frozenset[CodeType]) -> Iterator[None]:
     finally:
         if signal.getsignal(signal.SIGINT) is handle:  # else the cell has set its own
             signal.signal(signal.SIGINT, before)
-
-
-def _interrupt_again() -> None:
-    time.sleep(_MOMENT)
-    _thread.interrupt_main()
 
 
 def _runs_one_of(codes: frozenset[CodeType], frame: FrameType | None) -> bool:
