@@ -32,12 +32,12 @@ class Flows(Protocol):
         """The constants that say nothing beside a fold."""
 
 
-def absorbed(way: str, users: set[Any], folded: Collection[Any], absorb: int) -> bool:
+def absorbed(way: str, users: Collection[Any], folded: Collection[Any], absorb: int) -> bool:
     """Whether a source is not drawn: 1 = one fold alone uses it, 2 = folds alone do.
 
     A gradient call leads from one fold to another: it is drawn as long as 3 is not asked.
     """
-    if not absorb or not users.issubset(folded):
+    if not absorb or not all(user in folded for user in users):
         return False
     return len(users) == 1 or absorb > (2 if way == "backward" else 1)
 
@@ -64,6 +64,7 @@ class Drawing:
     home: dict[int, str] = field(default_factory=dict)
     inside: dict[str, int] = field(default_factory=dict)
     folds: set[str] = field(default_factory=set)
+    users: dict[Origin, frozenset[str]] = field(default_factory=dict)
     parents: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -145,7 +146,7 @@ class Drawing:
 
     def _input(self, tensor: int, head: str) -> str:
         info = self.recording.tensors[tensor]
-        users = len({self.home[op] for op in self.takers[("input", tensor)]})
+        users = len(self._users(("input", tensor)))
         stub = is_stub(info, users)
         if head in self.folds and ("input", tensor) in self.flows.quiet:
             return ""
@@ -234,9 +235,11 @@ class Drawing:
             return ""
         return shorten(info.name, 16) or (shape(info.shape) if info.shape is not None else "")
 
-    def _users(self, source: Origin) -> set[str]:
-        """The boxes that meet a source."""
-        return {self.home[op] for op in self.takers.get(source, ())}
+    def _users(self, source: Origin) -> frozenset[str]:
+        """The boxes that meet a source, worked out once: a hub is met by thousands of ops."""
+        if source not in self.users:
+            self.users[source] = frozenset(self.home[op] for op in self.takers.get(source, ()))
+        return self.users[source]
 
     def _absorbed(self, source: Origin) -> bool:
         return absorbed(source[0], self._users(source), self.folds, self.absorb)
@@ -257,7 +260,7 @@ class Drawing:
 
     def _shared_frame(self, source: Origin) -> str:
         """The innermost frame in which all takers of a source stand."""
-        homes = {self.home[op] for op in self.takers.get(source, ())}
+        homes = self._users(source)
         frames = {self.cut.places[home if home in self.folds else int(home[1:])] for home in homes}
         chains = [self._chain(frame) for frame in frames]
         shared = ""

@@ -83,6 +83,7 @@ class Scene:
     def first(self, opened: Collection[str] | None = None) -> dict[str, Any]:
         """All that a picture starts from: open folds with their levels, words and looks."""
         names = list(self.opened() if opened is None else opened)
+        _ = self.recording.consumers  # worked out now, so that the first fold opens at once
         return {
             "root": self.root,
             "open": names,
