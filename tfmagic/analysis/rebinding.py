@@ -11,8 +11,6 @@ from tfmagic.model import Gradient, GradientCall, Line, Op, Recording
 
 __all__ = ["assigned", "rebound", "same_place"]
 
-_MADE = ("constant", "convert_to_tensor", "zeros", "ones", "normal", "uniform", "fill", "range")
-
 
 def rebound(
     recording: Recording, call: GradientCall, gradient: Gradient, source: Source

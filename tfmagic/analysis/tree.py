@@ -148,9 +148,14 @@ class _Planter:
         return path[depth] if depth < len(path) else None
 
     def _enclosed(self, kind: str, what: Hashable, title: str, parts: list[Part]) -> Part:
-        """A fold, unless it would hold a single op; a chain of scopes is one fold."""
-        if len(parts) == 1 and isinstance(parts[0], int) and what not in _BRANCHES:
-            return parts[0]
+        """A fold, unless it would hold a single op; a chain of scopes is one fold.
+
+        A layer with weights keeps its name even where it is one op.
+        """
+        if len(parts) == 1 and isinstance(only := parts[0], int) and what not in _BRANCHES:
+            layer = kind == "scope" and any(True for _ in self.weights(only))
+            if not layer or self.recording.ops[only].kind == "backward":
+                return only
         if len(parts) == 1 and isinstance(only := parts[0], Fold) and kind == only.kind == "scope":
             return replace(only, title=f"{title}/{only.title}", depth=only.depth + 1)
         if kind == "call" and isinstance(what, int):

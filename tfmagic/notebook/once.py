@@ -69,7 +69,7 @@ class Once:
                 for statement in ast.walk(tree)
                 if isinstance(statement, ast.stmt)
                 for target, value in assigned(statement)
-                if _same(ast.unparse(target), name) and not _makes_variable(value)
+                if _same(ast.unparse(target), name) and _carries_on(statement, value, name)
             ]
             if found:
                 return filename, max(found)
@@ -84,8 +84,13 @@ def _same(target: str, name: str) -> bool:
     return one == other
 
 
-def _makes_variable(value: ast.expr) -> bool:
-    return isinstance(value, ast.Call) and ast.unparse(value.func).endswith("Variable")
+def _carries_on(statement: ast.stmt, value: ast.expr, name: str) -> bool:
+    """Whether the new value comes of the old one; ``x = tf.constant(3.0)`` begins anew."""
+    if isinstance(statement, ast.AugAssign) or isinstance(value, ast.Name):
+        return True
+    base = name.partition("[")[0].rpartition(".")[2]
+    parts = (getattr(node, "id", getattr(node, "attr", "")) for node in ast.walk(value))
+    return base in parts
 
 
 def _variable_class() -> Any:
