@@ -26,7 +26,15 @@ ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "benchmarks" / "COMPAT.md"
 #: Without browsers and the tests of the repository itself: those hang on no release.
 TESTS = ("tests/model", "tests/analysis", "tests/render", "tests/runtime", "tests/notebook")
-TOOLS = ("pytest>=8.2", "hypothesis>=6.100", "ipykernel>=6.29", "nbclient", "nbformat", "pandas")
+TOOLS = (
+    "pytest>=8.2",
+    "hypothesis>=6.100",
+    "ipykernel>=6.29",
+    "nbclient",
+    "nbconvert",
+    "nbformat",
+    "pandas",
+)
 
 
 @dataclass(frozen=True)
@@ -143,7 +151,7 @@ def versions(home: Path) -> str:
 def run_tests(home: Path, tests: list[str]) -> str:
     """The counts of one run of the tests, with the names of those that failed."""
     start = time.monotonic()
-    command = [str(home / "bin/python"), "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    command = [str(home / "bin/python"), "-m", "pytest", "-rfE", "-p", "no:cacheprovider", *tests]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
     ran = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
