@@ -219,3 +219,14 @@ def test_the_lessons_last_line_run_twice() -> None:
     assert first.code == "ok"
     assert second.code == "rebound" and second.line == "x = x - lr * g"
     assert "x.assign_sub" in second.repair
+
+
+def test_a_variable_that_no_tape_watches_is_called_a_variable() -> None:
+    w = tf.Variable(1.0)
+    with tfmagic.record() as rec:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            y = w * 2.0
+        tape.gradient(y, w)
+    (verdict,) = rec.recording.verdicts
+    assert verdict.code == "not_watched"
+    assert "watch_accessed_variables=False" in verdict.message

@@ -317,7 +317,8 @@ def _random_start(scene: Scene) -> Repair | None:
     recording = scene.recording
     if scene.op is None:
         return None
-    for tensor in scene.op.inputs:
+    # one with a name of its own first: an intermediate that is zero may be so because of it
+    for tensor in sorted(scene.op.inputs, key=lambda t: not recording.tensors[t].name):
         info = recording.tensors[tensor]
         stats = info.value.stats
         if stats is None or not stats.count or stats.zeros < stats.seen:

@@ -106,7 +106,7 @@ class _Judge:
             line_number=line.number if line and worded else 0,
             op=finding.op,
             path=tuple(self._recording.ops[i].type for i in path),
-            message=say(f"verdict.{finding.code}", **values),
+            message=say(f"verdict.{_worded(finding, gradient)}", **values),
             repair=advice if mended is None else mended.text,
             ops=path,
             replaces=(0, 0) if mended is None else (mended.first, mended.last),
@@ -171,3 +171,9 @@ class _Judge:
         if line is None and finding.op is not None:
             line = self._recording.ops[finding.op].line
         return self._recording.lines[line] if isinstance(line, int) else line
+
+
+def _worded(finding: Finding, gradient: Gradient) -> str:
+    """The sentence of a code; a variable that no tape watches is no plain tensor."""
+    variable = finding.code == "not_watched" and gradient.variable is not None
+    return "not_watched_variable" if variable else finding.code

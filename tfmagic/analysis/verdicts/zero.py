@@ -91,10 +91,12 @@ class ZeroRules:
             return Finding(cut, op=op.index, values=values)
         if self._too_small(op, coming):
             return Finding("underflow", op=op.index, values=values)
-        if op.type in _STATIONARY or moving.intersection(zeros):
+        if op.type in _STATIONARY:
             return Finding("ok")
-        if zeros:
+        if any(t not in moving for t in zeros):  # a factor that the source cannot move
             return Finding("zero_input", op=op.index, values=values)
+        if zeros:
+            return Finding("ok")
         if op.type in _MOVES:
             return Finding("unused_rows", op=op.index, values=values)
         if self._linear_after(op, way, moving):
