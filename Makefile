@@ -28,6 +28,7 @@ endif
 TENSORFLOW ?= $(or $(shell cat $(VENV)/.tensorflow 2>/dev/null),tensorflow$(CPU_BUILD)>=2.16)
 
 # The language of the lesson: that of the locale, where it is Korean.
+JOBS ?= 2
 LESSON ?= $(if $(filter ko%,$(firstword $(LC_ALL) $(LC_MESSAGES) $(LANG))),ko,en)
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -39,7 +40,7 @@ demo: $(VENV)/.demo
 	@$(BIN)/python examples/demo.py $(LESSON)
 
 test: $(VENV)/.develop
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lab: $(VENV)/.develop
 	$(BIN)/jupyter lab examples/lesson.$(LESSON).ipynb
