@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-import threading
+import time
 from collections.abc import Callable, Sequence
 
 from tfmagic.language import say
@@ -32,11 +32,12 @@ def worker(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 1
     here = options.host in HERE
-    print(say("cluster.serving", release=private.release(), host=options.host, port=port))
-    print(say("cluster.loopback" if here else "cluster.open"))
-    print(say("cluster.serving_end"), flush=True)
-    with contextlib.suppress(KeyboardInterrupt):
-        threading.Event().wait()
+    with contextlib.suppress(KeyboardInterrupt):  # it may come as soon as the way to end is printed
+        print(say("cluster.serving", release=private.release(), host=options.host, port=port))
+        print(say("cluster.loopback" if here else "cluster.open"))
+        print(say("cluster.serving_end"), flush=True)
+        while True:  # the signal may wake one of TensorFlow's threads instead: look up now and then
+            time.sleep(0.5)
     del server
     return 0
 

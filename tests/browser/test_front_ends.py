@@ -27,14 +27,13 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return notebook
 
 
-def seen(page: Any) -> int:
-    """How many pictures are really drawn; each must be."""
-    page.wait_for_function(DRAWN)
-    return int(page.evaluate("document.querySelectorAll('.tfmagic img').length"))
+def wait_until_drawn(page: Any, pictures: int) -> None:
+    """Wait for at least so many pictures, each really drawn; Jupyter attaches cells one by one."""
+    page.wait_for_function(DRAWN, arg=pictures)
 
 
-DRAWN = """() => { const all = [...document.querySelectorAll('.tfmagic img')];
-    return all.length && all.every(i => i.complete && i.naturalWidth > 40); }"""
+DRAWN = """least => { const all = [...document.querySelectorAll('.tfmagic img')];
+    return all.length >= least && all.every(i => i.complete && i.naturalWidth > 40); }"""
 #: Pictures that the cells of the showcase draw: three graphs, a heat map, and the panels'.
 PICTURES = 4
 
@@ -56,7 +55,7 @@ def test_notebook_7_shows_all_in_the_language_of_the_metadata(
     page = jupyter.run(jupyter.opened(notebook_7, context, "n.ipynb", dark=True))
     page.locator(".tfm-panel").wait_for()
     page.screenshot(path=tmp_path / "page.png")
-    assert seen(page) >= 1
+    wait_until_drawn(page, 1)
     assert "순전파 연산" in page.locator(".tfmagic-head").first.inner_text()
     assert "지금 있는 값" in page.locator("caption").all_inner_texts()
 
@@ -73,7 +72,7 @@ def test_an_untrusted_notebook_still_shows_tables_and_pictures(
         "() => ![...jupyterapp.shell.currentWidget.content.widgets].some(c => c.model.trusted)"
     )
     page.set_viewport_size({"width": 1200, "height": 14_000})
-    assert seen(page) >= PICTURES
+    wait_until_drawn(page, PICTURES)
     page.screenshot(path=tmp_path / "page.png", full_page=True)
     assert page.locator(".tfmagic table").count() >= len(showcase.REPORTS)
     colours = page.locator(".tfmagic-heat td").evaluate_all(
@@ -91,7 +90,7 @@ def test_nbconvert_makes_a_page_that_needs_nothing_else(
     context.set_offline(True)
     page = context.new_page()
     page.goto((tmp_path / "page.html").as_uri())
-    assert seen(page) >= PICTURES
+    wait_until_drawn(page, PICTURES)
     page.screenshot(path=tmp_path / "page.png", full_page=True)
     assert "0단계" in page.locator(".tfmagic-snapshot").first.inner_text()
 
@@ -104,7 +103,7 @@ def test_it_can_be_printed_as_pdf(context: Any, executed: Any, tmp_path: Path) -
     (tmp_path / "page.html").write_text(html, encoding="utf-8")
     page = context.new_page()
     page.goto((tmp_path / "page.html").as_uri())
-    seen(page)
+    wait_until_drawn(page, PICTURES)
     printed = PdfReader(io.BytesIO(page.pdf(print_background=True)))
     words = "".join(sheet.extract_text() for sheet in printed.pages)
     assert "not_watched" in words and "-0.22652" in words and "noise" in words
