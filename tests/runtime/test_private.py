@@ -29,7 +29,8 @@ def test_without_a_needed_name_recording_says_so(key: str, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    "key", ["tensor_profiler", "register_gradient", "op_defs", "gradient_registry"]
+    "key",
+    ["tensor_profiler", "register_gradient", "op_defs", "gradient_registry", "called_function"],
 )
 def test_without_another_name_the_rest_works(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(private._found, key, None)

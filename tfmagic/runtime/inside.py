@@ -28,6 +28,9 @@ from tfmagic.runtime.structure import leaves
 
 #: Calls that are looked into in one recording, and the largest graph that is.
 MOST, LARGEST = 8, 3_000
+#: How deep calls within calls are opened; a function may call itself.
+_DEEPEST = 8
+_Frames = tuple[tuple[str, int, str], ...]
 _BACKWARD = re.compile(r"__(?:inference___)?backward_(.+?)_\d+(?:_\d+)*$")
 _FORWARD = re.compile(r"__(?:inference|forward)_(.+?)_\d+$")
 
@@ -39,7 +42,7 @@ class InnerOp(NamedTuple):
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     attrs: tuple[Any, ...]
-    frames: tuple[tuple[str, int, str], ...]
+    frames: _Frames
     own_gradient: str
 
 
@@ -109,49 +112,83 @@ def _in_trouble(answer: Any) -> bool:
 
 def _read(function: Any, traced: Traced | None) -> Inside | None:
     graph = function.graph
-    found, known = Inside(), dict[str, int]()
-    operations = graph.get_operations()
-    if len(operations) > LARGEST:
-        return None
+    reader = _Reader(Inside())
     for tensor in graph.inputs:
-        found.inputs.append(_number(found, known, tensor, _name(tensor.op)))
-    given = {tensor.op.name for tensor in graph.inputs}
-    for operation in operations:
-        if operation.name in given or operation.type in ("NoOp", "Placeholder"):
-            continue
+        reader.found.inputs.append(reader.number(tensor, _name(tensor.op)))
+    reader.graph(graph, traced, (), 0)
+    if len(reader.found.ops) > LARGEST:
+        return None
+    reader.found.results = private.result_count(function)
+    reader.found.outputs = [reader.number(t) for t in graph.outputs]
+    return reader.found
+
+
+class _Reader:
+    """Takes the ops of a graph, and in place of a call the ops of the function it calls."""
+
+    def __init__(self, found: Inside) -> None:
+        self.found = found
+        self._known: dict[str, int] = {}
+
+    def graph(self, graph: Any, traced: Traced | None, around: _Frames, depth: int) -> None:
+        """Note every op; ``around`` are the frames of the call in which the graph stands."""
+        given = {tensor.op.name for tensor in graph.inputs}
+        for operation in graph.get_operations():
+            if len(self.found.ops) > LARGEST:
+                return
+            if operation.name in given or operation.type in ("NoOp", "Placeholder"):
+                continue
+            frames = (*_frames(operation, traced), *around)
+            called = private.called_graph(operation) if depth < _DEEPEST else None
+            if called is None:
+                self._note(operation, frames)
+            else:
+                self._call(operation, called, frames, depth)
+
+    def _call(self, operation: Any, called: Any, frames: _Frames, depth: int) -> None:
+        """The ops of a called graph, between the tensors that the call takes and gives.
+
+        The same graph may be called again: its tensors are numbered anew each time.
+        """
+        inputs = [self.number(tensor) for tensor in operation.inputs]
+        outside, self._known = self._known, {}
+        self._known.update((t.name, n) for t, n in zip(called.inputs, inputs, strict=False))
+        self.graph(called, None, frames, depth + 1)
+        results = [self.number(tensor) for tensor in called.outputs[: len(operation.outputs)]]
+        self._known = outside
+        self._known.update((t.name, n) for t, n in zip(operation.outputs, results, strict=False))
+
+    def _note(self, operation: Any, frames: _Frames) -> None:
         if operation.type == "Const":
-            number = _number(found, known, operation.outputs[0])
-            found.constants[number] = private.constant_of(operation)
-            continue
-        found.ops.append(
+            number = self.number(operation.outputs[0])
+            self.found.constants[number] = private.constant_of(operation)
+            return
+        self.found.ops.append(
             InnerOp(
                 type=operation.type,
-                inputs=tuple(_number(found, known, t) for t in operation.inputs),
-                outputs=tuple(_number(found, known, t) for t in operation.outputs),
+                inputs=tuple(self.number(t) for t in operation.inputs),
+                outputs=tuple(self.number(t) for t in operation.outputs),
                 attrs=private.graph_attributes(operation),
-                frames=_frames(operation, traced),
+                frames=frames,
                 own_gradient="custom" if "_gradient_op_type" in operation.node_def.attr else "",
             )
         )
-    found.results = private.result_count(function)
-    found.outputs = [_number(found, known, t) for t in graph.outputs]
-    return found
 
-
-def _number(found: Inside, known: dict[str, int], tensor: Any, name: str = "") -> int:
-    if tensor.name not in known:
-        known[tensor.name] = len(found.tensors)
-        rank = tensor.shape.rank
-        shape = None if rank is None else tuple(tensor.shape.as_list())
-        found.tensors.append(InnerTensor(shape, tensor.dtype.base_dtype.name, name))
-    return known[tensor.name]
+    def number(self, tensor: Any, name: str = "") -> int:
+        """The number of a tensor, a new one where it was not met before."""
+        if tensor.name not in self._known:
+            self._known[tensor.name] = len(self.found.tensors)
+            rank = tensor.shape.rank
+            shape = None if rank is None else tuple(tensor.shape.as_list())
+            self.found.tensors.append(InnerTensor(shape, tensor.dtype.base_dtype.name, name))
+        return self._known[tensor.name]
 
 
 def _name(operation: Any) -> str:
     return str(operation.name) if str(operation.name).isidentifier() else ""
 
 
-def _frames(operation: Any, traced: Traced | None) -> tuple[tuple[str, int, str], ...]:
+def _frames(operation: Any, traced: Traced | None) -> _Frames:
     """The user's frames of the trace, innermost first, up to the function itself: how it was
     called when it was traced is another story."""
     found = []

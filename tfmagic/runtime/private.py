@@ -65,6 +65,7 @@ NAMES = {
     "tape_push": PrivateName(_EAGER + "backprop", "GradientTape._push_tape", "tape events"),
     "tape_pop": PrivateName(_EAGER + "backprop", "GradientTape._pop_tape", "tape events"),
     "gradient_registry": PrivateName(_FRAMEWORK + "ops", "_gradient_registry", "verdicts"),
+    "called_function": PrivateName(_FRAMEWORK + "ops", "Graph._get_function", "verdicts"),
     "async_wait": PrivateName(_EAGER + "context", "async_wait", "timing"),
     "capture_threshold": PrivateName(
         "tensorflow.core.function.capture.capture_container", "_EAGER_CONST_THRESHOLD", "timing"
@@ -273,6 +274,14 @@ def result_count(function: Any) -> int:
     """How many tensors a traced function returns to its caller."""
     results = tf.nest.flatten(function.structured_outputs, expand_composites=True)
     return sum(1 for result in results if result is not None)
+
+
+def called_graph(operation: Any) -> Any:
+    """The graph of the ``tf.function`` that an op in a graph calls, or None."""
+    find = _found["called_function"]
+    if find is None or operation.type not in ("PartitionedCall", "StatefulPartitionedCall"):
+        return None
+    return getattr(find(operation.graph, operation.get_attr("f").name), "graph", None)
 
 
 def constant_of(operation: Any) -> Any:

@@ -367,6 +367,8 @@ class NoneRules:
         if any(p.cell == at.cell and p.number in under for p in places):
             return True
         made = set().union(*(stored(part) for part in (*statement.body, *statement.orelse)))
+        if made.intersection(call.targets):
+            return True
         readers = (code.statement(p.number) for p in places if p.cell == at.cell)
         return any(made & names_in(reader) for reader in readers if reader is not None)
 
