@@ -231,3 +231,21 @@ def test_the_caller_is_not_kept_alive() -> None:
         assert run()() is None
     finally:
         gc.enable()
+
+
+def test_a_value_stays_what_it_was_when_a_variable_or_an_array_changes_later() -> None:
+    variable, array = tf.Variable([1.0, 2.0]), np.array([3.0, 4.0], np.float32)
+    with tfmagic.record() as rec:
+        doubled = variable.read_value() * 2.0
+        variable.assign_add([5.0, 5.0])
+        shaped = tf.reshape(array, [1, 2])
+    rec.release()
+    variable.assign_add([1.0, 1.0])
+    array[:] = 9.0
+    del doubled, shaped
+    before, after = (
+        [rec.recording.tensors[key].value.data for key in op.outputs]
+        for op in rec.recording.ops
+        if op.type in ("ReadVariableOp", "Reshape")
+    )
+    assert before == [(1.0, 2.0)] and after == [((3.0, 4.0),)]

@@ -253,17 +253,17 @@ class Log:
 
     def settled_entry(self, entry: Entry, whole: int) -> Entry:
         """The entry without its tensors."""
+        op_type, inputs, attrs, outputs, *rest, _ = entry
+        self._snap(inputs, whole)
+        self._snap(outputs, whole)
+        mine, theirs = [t._id for t in inputs], [t._id for t in outputs]
+        return new_entry((op_type, mine, attrs, theirs, *rest, True))
+
+    def _snap(self, tensors: Sequence[Any], whole: int) -> None:
         snapshots = self.snapshots
-        inputs: list[int] = []
-        outputs: list[int] = []
-        for tensors, ids in ((entry.inputs, inputs), (entry.outputs, outputs)):
-            for tensor in tensors:
-                key = tensor._id
-                ids.append(key)
-                if key not in snapshots:
-                    snapshots[key] = take(tensor, whole)
-        op_type, _, attrs, _, *rest, _ = entry
-        return new_entry((op_type, inputs, attrs, outputs, *rest, True))
+        for tensor in tensors:
+            if tensor._id not in snapshots:
+                snapshots[tensor._id] = take(tensor, whole)
 
     def snapshot(self, key: int) -> Snapshot:
         """What was taken of the tensor with this id."""

@@ -81,7 +81,8 @@ def take(tensor: Any, whole: int, *, exact: bool = False) -> Taken:
         array = private.view(tensor)
         if name == "string":  # a single string comes as bytes
             array = np.asarray(array, dtype=object)
-        later = array.copy() if count <= whole else _copied(array, count, exact)
+        # a small one is kept without a copy: a variable that is assigned to takes a new buffer
+        later = array if count <= whole else _copied(array, count, exact)
     except Exception as error:  # a dead worker, a dtype numpy cannot hold: the cell goes on
         later = Value(absent=f"failed: {type(error).__name__}")
     return shape, name, device, count * item, later
