@@ -11,6 +11,10 @@ Sections: same power coverage spread queued dropped empty gpu (default: all)
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
+import io
+import itertools
 import multiprocessing
 import os
 import statistics
@@ -23,6 +27,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 BUDGET = 0.12
+_NUMBERS = itertools.count()
 
 
 def head(title: str) -> None:
@@ -192,40 +197,50 @@ def _timeit(work: Callable[[], Any]) -> float:
 
 
 def _pyperf(work: Callable[[], Any]) -> float | None:
-    """pyperf's own loop in this process: its command would start TensorFlow for each value."""
+    """pyperf as one of its workers: it would start a process, and TensorFlow, for each."""
+    runner = _runner()
+    if runner is None:
+        return None
+    once = min(timeit.repeat(work, number=1, repeat=3))
+    runner.args.loops = max(1, round(0.1 / max(once, 1e-9)))  # its least: 0.1 s for a value
+    with contextlib.redirect_stdout(io.StringIO()):
+        found = runner.bench_func(f"work {next(_NUMBERS)}", work)
+    return float(found.mean())
+
+
+@functools.cache
+def _runner() -> Any:
+    """pyperf's runner, of which there may be one in a process; None where it is missing."""
     try:
         import pyperf
     except ImportError:
         return None
-    loops = max(1, round(0.1 / max(timeit.timeit(work, number=3) / 3, 1e-9)))
-    values = [timeit.timeit(work, number=loops) / loops for _ in range(20)]
-    run = pyperf.Run(values, metadata={"name": "work"}, collect_metadata=False)
-    return float(pyperf.Benchmark([run]).mean())
+    runner = pyperf.Runner(values=20, warmups=1, program_args=("stopwatch",))
+    runner.parse_args(["--worker", "--quiet", "--loops=1"])
+    return runner
 
 
 def _tensorflow(work: Callable[[], Any]) -> float:
-    """``tf.test.Benchmark`` times ops of a graph; this is what it does, for eager work."""
+    """``tf.test.Benchmark`` runs a session; eager work is run where it asks for that."""
     import tensorflow as tf
 
-    class Timed(tf.test.Benchmark):
-        def measure(self) -> float:
-            times = []
-            for turn in range(22):
-                start = time.time()
-                work()
-                if turn >= 2:  # its default burn-in
-                    times.append(time.time() - start)
-            return statistics.median(times)
+    class Eager:
+        def run(self, call: Callable[[], Any], feed_dict: Any = None) -> Any:
+            return call()
 
-    return Timed().measure()
+    with contextlib.redirect_stdout(io.StringIO()):
+        timed = tf.test.Benchmark().run_op_benchmark(
+            Eager(), work, name="work", store_memory_usage=False
+        )
+    return float(timed["wall_time"])
 
 
 TIMERS: dict[str, Callable[[Callable[[], Any]], float | None]] = {
     "tfbench": _ours,
     "%timeit": _ipython,
     "timeit": _timeit,
-    "pyperf's way": _pyperf,
-    "tf.test.Benchmark's way": _tensorflow,
+    "pyperf": _pyperf,
+    "tf.test.Benchmark": _tensorflow,
 }
 
 
