@@ -230,3 +230,10 @@ def test_a_variable_that_no_tape_watches_is_called_a_variable() -> None:
     (verdict,) = rec.recording.verdicts
     assert verdict.code == "not_watched"
     assert "watch_accessed_variables=False" in verdict.message
+
+
+def test_a_target_that_never_was_a_tensor_is_said_to_be_none() -> None:
+    cell = "v = tf.Variable(2.0)\nwith tf.GradientTape() as t:\n    y = v * 3.0\nt.gradient(3, v)"
+    verdict = told(run(cell)[0].recording)
+    assert (verdict.code, verdict.line_number) == ("left_tensorflow", 4)
+    assert "3 on line 4 is no tensor" in verdict.message and verdict.replaces == (0, 0)

@@ -20,7 +20,8 @@ STOPS = {"StopGradient", "PreventGradient"}
 class Finding:
     """What was found, before it is put into words.
 
-    ``way`` are the ops of the path where it is not the whole way to the target.
+    ``way`` are the ops of the path where it is not the whole way to the target; ``words``
+    is the key of the sentence where it is not the code.
     """
 
     code: str
@@ -28,6 +29,7 @@ class Finding:
     line: int | Line | None = None
     values: tuple[tuple[str, object], ...] = ()
     way: tuple[int, ...] | None = None
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,9 +189,20 @@ def _smooth_rule(scene: Scene, code: Code) -> Rule:
         cast = called(code, node, ["cast", "saturate_cast", "to_int32", "to_int64"])
         if cast is not None and cast.args and _is_integer(code, keyword(cast, "dtype", 1)):
             return text(cast.args[0])
-        return _soft_comparison(scene, code, node, text, tf)
+        return _soft_where(code, node, text) or _soft_comparison(scene, code, node, text, tf)
 
     return rule
+
+
+def _soft_where(code: Code, node: ast.expr, text: Text) -> str | None:
+    """``tf.where(a > b, yes, no)`` as both, weighed; its condition must stay a truth value."""
+    call = called(code, node, ["where"])
+    if call is None or len(call.args) != 3 or not isinstance(call.args[0], ast.Compare):
+        return None
+    weight, yes, no = (text(part) for part in call.args)
+    if weight == code.text(call.args[0]):
+        return None
+    return f"({grouped(weight)} * {grouped(yes)} + (1.0 - {grouped(weight)}) * {grouped(no)})"
 
 
 def _is_integer(code: Code, dtype: ast.expr | None) -> bool:

@@ -97,7 +97,7 @@ class _Judge:
             **dict(finding.values),
         }
         mended = self._repair(call, gradient, finding, line) if worded else None
-        advice = say(f"verdict.{finding.code}_repair", **values) if worded else ""
+        advice = say(f"verdict.{finding.words or finding.code}_repair", **values) if worded else ""
         return Verdict(
             code=finding.code,
             target=gradient.target,
@@ -176,4 +176,4 @@ class _Judge:
 def _worded(finding: Finding, gradient: Gradient) -> str:
     """The sentence of a code; a variable that no tape watches is no plain tensor."""
     variable = finding.code == "not_watched" and gradient.variable is not None
-    return "not_watched_variable" if variable else finding.code
+    return "not_watched_variable" if variable else finding.words or finding.code

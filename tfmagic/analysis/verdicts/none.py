@@ -60,7 +60,7 @@ class NoneRules:
         """The target is no tensor: its value was taken out of TensorFlow."""
         reach = self._ways.reach(gradient, self._recording.ops)
         return self._left(call, gradient, reach, bools=False) or Finding(
-            "left_tensorflow", line=call.line
+            "left_tensorflow", line=call.line, words="no_tensor"
         )
 
     def _no_source(self, call: GradientCall, gradient: Gradient) -> Finding:
