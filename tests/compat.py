@@ -30,10 +30,12 @@ TOOLS = (
     "pytest>=8.2",
     "hypothesis>=6.100",
     "ipykernel>=6.29",
+    "marimo>=0.9",
     "nbclient",
     "nbconvert",
     "nbformat",
     "pandas",
+    "papermill>=2.5",
 )
 
 

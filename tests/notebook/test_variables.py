@@ -183,6 +183,7 @@ class Block(keras.layers.Layer):
     def build(self, shape):
         self.own = self.add_weight(shape=(5,), name="own")
         for part in self.parts: part.build((None, 2))
+    def call(self, x): return x
 nested = keras.Sequential([keras.Input((2,)), Block()])
 class Outer(tf.Module):
     def __init__(self):

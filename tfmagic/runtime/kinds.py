@@ -41,12 +41,17 @@ def _types() -> Iterator[tuple[str, Any]]:
     yield "dataset", tf.data.Dataset
     if keras is not None and hasattr(keras, "KerasTensor"):
         yield "symbolic", keras.KerasTensor
-        yield "variable", keras.Variable
+        yield "variable", _root(keras.Variable)
         yield "model", keras.Model
         yield "layer", keras.layers.Layer
         yield "optimizer", keras.optimizers.Optimizer
         yield "metric", keras.metrics.Metric
     yield "module", tf.Module
+
+
+def _root(keras_type: type) -> type:
+    """Keras's oldest ancestor: in 3.3, a layer's variables are no ``keras.Variable``."""
+    return [each for each in keras_type.__mro__ if each.__module__.startswith("keras.")][-1]
 
 
 def shown_types() -> list[type]:
