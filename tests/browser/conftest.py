@@ -20,6 +20,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[jupyter.Server]:
 
 
 @pytest.fixture(scope="module")
+def notebook_7(tmp_path_factory: pytest.TempPathFactory) -> Iterator[jupyter.Server]:
+    """A Notebook 7 of its own."""
+    folder, home = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("home")
+    with jupyter.serving(folder, home, "notebook", LANG="en_US.UTF-8") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def browser(chromium_path: str) -> Iterator[Any]:
     """A headless Chromium."""
     with jupyter.chromium(chromium_path) as chrome:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +35,6 @@ DRAWN = """least => { const all = [...document.querySelectorAll('.tfmagic img')]
     return all.length >= least && all.every(i => i.complete && i.naturalWidth > 40); }"""
 #: Pictures that the cells of the showcase draw: three graphs, a heat map, and the panels'.
 PICTURES = 4
-
-
-@pytest.fixture(scope="module")
-def notebook_7(tmp_path_factory: pytest.TempPathFactory) -> Iterator[jupyter.Server]:
-    folder, home = tmp_path_factory.mktemp("notebooks"), tmp_path_factory.mktemp("home")
-    with jupyter.serving(folder, home, "notebook", LANG="en_US.UTF-8") as server:
-        yield server
 
 
 def test_notebook_7_shows_all_in_the_language_of_the_metadata(

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import nbformat
 import pytest
+
+from tests.browser import lab as jupyter
 
 pytestmark = pytest.mark.browser
 
@@ -61,8 +64,13 @@ def test_the_lessons_figures_piece_by_piece(run_in_lab: Run) -> None:
     loss.filter(has_text="0.27696").wait_for()
 
 
-def test_sliders_fields_keys_undo_and_scrub(run_in_lab: Run) -> None:
-    page = run_in_lab([LOAD, STEP, "print('end', m.weights['W_1'][0, 0], m.state.step)"])
+@pytest.mark.parametrize("front_end", ["lab", "notebook_7"])
+def test_sliders_fields_keys_undo_and_scrub(
+    front_end: str, context: Any, request: pytest.FixtureRequest
+) -> None:
+    server = request.getfixturevalue(front_end)
+    nbformat.write(jupyter.notebook_of([LOAD, STEP, "print('end')"]), server.folder / "moves.ipynb")
+    page = jupyter.run(jupyter.opened(server, context, "moves.ipynb"))
     slider = page.locator('input[data-part="W_1[0,0]"]')
     slider.wait_for()
     slider.evaluate(DRAG)  # a hundred moves in one go, ending at 1
@@ -87,7 +95,7 @@ def test_sliders_fields_keys_undo_and_scrub(run_in_lab: Run) -> None:
     assert page.locator(".tfm-step-curve output").inner_text() == "1 / 4"
     page.locator('input[data-act="scrub"]').fill("4")
     page.locator(".tfm-step-head", has_text="step 4").wait_for()
-    assert page.locator(".jp-Notebook .jp-CodeCell").count() == 3  # Lab took no key for itself
+    assert page.locator(".jp-Notebook .jp-CodeCell").count() == 3  # Jupyter took no key for itself
 
 
 def test_what_is_no_number_or_no_rate_is_said(run_in_lab: Run) -> None:

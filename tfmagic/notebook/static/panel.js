@@ -48,8 +48,11 @@ function openPanel({ model, el }, build) {
   const busy = make("p", { class: "tfm-busy", role: "status", hidden: true });
   const body = make("div", { class: "tfm-body" });
   const root = make("section", { class: "tfm-panel", hidden: true }, alert, busy, body);
-  // A notebook would take the keys for its own commands: "b" adds a cell, Enter edits one.
+  // A notebook would take the keys for its own commands: "b" adds a cell, Enter edits one, an
+  // arrow moves on. It looks for this mark from the focused element up, and may find one of its
+  // commands for whatever has the focus first: so that bears the mark too.
   root.dataset.lmSuppressShortcuts = "true";
+  root.addEventListener("focusin", (event) => (event.target.dataset.lmSuppressShortcuts = "true"));
   root.addEventListener("keydown", (event) => event.stopPropagation());
   el.append(root);
 
