@@ -322,3 +322,17 @@ def test_however_the_cell_begins(shell: Any, cell: str) -> None:
         shell.run_cell(cell).raise_error()
     assert float(shell.user_ns["y"]) == 14.0
     assert tfmagic.last.find("y").value.data == 14.0
+
+
+@pytest.mark.parametrize("end", ["", "\ntape.gradient(z, v)"])
+def test_a_cells_own_cost_is_measured_before_its_tensors_are_let_go(shell: Any, end: str) -> None:
+    shell.run_cell("import tensorflow as tf\nv = tf.Variable([1.0, 2.0])")
+    cell = f"with tf.GradientTape() as tape:\n    z = tf.reduce_sum(tf.sin(v)){end}"
+    texts = [bundle["text/plain"] for bundle in shown(shell, "%%tfgraph --cost\n" + cell)]
+    assert "µs" in "\n".join(texts) and "let go" not in "\n".join(texts)
+    assert shell.user_ns["v"] is not None and tfmagic_tape(shell).released
+
+
+def tfmagic_tape(shell: Any) -> Any:
+    """The tape of the last recorded cell."""
+    return shell.magics_manager.registry["GraphMagics"].cells.last_tape

@@ -240,7 +240,7 @@ class Cells:
             keep=self.telling
             or any(getattr(session.options, w, None) for w in asked)
             or bool(depth(session.options))
-            or getattr(session.options, "tweak", None) is not None,
+            or runs_again(session.options),
             eager=getattr(session.options, "eager", False),
             rebound=self._once.rebound(),
         )
@@ -314,7 +314,7 @@ class Cells:
         name = getattr(session.options, "name", None)
         if name:
             self.shell.user_ns[name] = tape
-        elif not session.story and getattr(session.options, "tweak", None) is None:
+        elif not session.story and not runs_again(session.options):
             tape.release()
         self.last_tape = tape
         if session.options.output:
@@ -364,6 +364,11 @@ class Cells:
 
     def _show_frames_again(self) -> None:
         vars(self.shell).pop("_get_exc_info", None)
+
+
+def runs_again(options: Any) -> bool:
+    """Whether what is shown runs the ops again, so that it is what lets the tensors go."""
+    return getattr(options, "tweak", None) is not None or getattr(options, "cost", False)
 
 
 def options_name(magic: str) -> str:

@@ -54,6 +54,15 @@ def timed(tape: Any) -> Any:
     return measured(tape)
 
 
+def _costed(session: Session) -> Any:
+    """The recording of a cell with the time of each op; its tensors are let go then."""
+    try:
+        return timed(session.tape)
+    finally:
+        if not session.story and session.tape is not None:
+            session.tape.release()
+
+
 @magics_class
 class GraphMagics(Family):
     """``%tfgraph EXPR`` draws a recording, a function or a model; ``%%tfgraph`` the cell."""
@@ -118,7 +127,7 @@ class GraphMagics(Family):
         elif not tape.ran:
             show_line(say("cells.no_ops"))
         else:
-            self._draw(options, timed(tape) if options.cost else tape.recording, "")
+            self._draw(options, _costed(session) if options.cost else tape.recording, "")
 
     def _draw(self, options: Any, subject: Any, title: str) -> None:
         from tfmagic.api import graph
