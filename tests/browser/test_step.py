@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from tests.browser import lab as jupyter
 
@@ -207,3 +209,32 @@ EXECUTE = """async code => {
     await future.done;
     return text;
 }"""
+
+
+def test_saved_with_its_state_and_reopened_only_the_picture_is_left(
+    lab: jupyter.Server, context: Any, tmp_path: Path
+) -> None:
+    notebook = jupyter.notebook_of([LOAD, "%tfstep"])
+    NotebookClient(notebook, timeout=300).execute(cwd=str(tmp_path))
+    assert notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"]
+    nbformat.write(notebook, lab.folder / "saved.ipynb")
+    page = jupyter.opened(lab, context, "saved.ipynb")
+    only_the_picture_is_left(page)
+    assert not page.evaluate(TRUSTED)
+    page.evaluate("() => { jupyterapp.commands.execute('notebook:trust'); }")
+    page.locator(".jp-Dialog button.jp-mod-accept").click()
+    page.wait_for_function(TRUSTED)
+    only_the_picture_is_left(page)
+    page.screenshot(path=tmp_path / "page.png")
+
+
+def only_the_picture_is_left(page: Any) -> None:
+    """Nothing is seen of a panel that its kernel does not know, but its last picture."""
+    page.locator(".tfmagic-snapshot", has_text="step 0").wait_for()
+    page.wait_for_function("document.querySelector('.tfmagic-snapshot img')?.naturalWidth > 40")
+    assert not page.locator(".tfm-panel:visible").count()
+    shown = page.locator(".jp-OutputArea").last.inner_text()
+    assert "object at" not in shown and "not found" not in shown
+
+
+TRUSTED = "() => [...jupyterapp.shell.currentWidget.content.widgets].every(c => c.model.trusted)"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tfmagic import language
 from tfmagic.errors import OptionError
 
 
@@ -62,6 +63,12 @@ def test_the_snapshot_is_an_output_of_its_own(knob: Any, capsys: Any) -> None:
     bundle = knob._bundle()
     assert bundle["text/plain"] == "value 1"
     assert knob._name in bundle["text/html"] and "<b>1</b>" in bundle["text/html"]
+
+
+def test_where_it_cannot_live_a_sentence_stands_in_its_place(knob: Any) -> None:
+    assert "kernel" in repr(knob) and "object at" not in repr(knob)
+    language.use("ko")
+    assert "커널" in repr(knob)
 
 
 def test_closing_frees_everything(knob: Any) -> None:

@@ -80,6 +80,10 @@ class Panel(anywidget.AnyWidget):
         self._gone = False
         self.on_msg(self._receive)
 
+    def __repr__(self) -> str:
+        """What stands in the panel's place where it cannot live: no kernel, or a terminal."""
+        return say("panel.elsewhere")
+
     # -- what a subclass gives -----------------------------------------------------------
 
     def answer(self, kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
