@@ -7,6 +7,7 @@ from tfmagic.analysis.places import placed
 from tfmagic.model import Node, Op, Recording, TensorInfo
 from tfmagic.render.dot import look_of
 from tfmagic.render.drawing import Drawing
+from tfmagic.render.report import GraphView
 
 CPU = "/job:localhost/replica:0/task:0/device:CPU:0"
 WORKERS = [f"/job:worker/replica:0/task:{i}/device:CPU:0" for i in (0, 1)]
@@ -41,6 +42,14 @@ def test_the_legend_names_the_other_devices() -> None:
     graph = Sketch(chain(CPU, *WORKERS)).graph()
     words = [word for _, _, word in Drawing(lambda _: graph).drawn.legend()]
     assert words[-2:] == ["on worker:0/CPU:0", "on worker:1/CPU:0"]
+
+
+def test_a_device_by_any_name_is_told_in_short_and_as_text() -> None:
+    view = GraphView(chain(CPU, "\u202eright\x1b[31m to left", "x" * 10_000))
+    for told in (view.html(), view.text(width=200, colour=False)):
+        assert "right\N{REPLACEMENT CHARACTER}[31m to left" in told
+        assert "x" * 59 + "…" in told and "x" * 60 not in told
+        assert not {"\u202e", "\x1b"} & set(told)
 
 
 def test_a_fold_over_two_devices_has_none() -> None:

@@ -19,7 +19,7 @@ from tfmagic.analysis.boxes import Boxes, is_small_constant
 from tfmagic.analysis.cost import total
 from tfmagic.analysis.drawing import Drawing, absorbed
 from tfmagic.analysis.fold import Cut
-from tfmagic.analysis.notation import device
+from tfmagic.analysis.notation import device, shorten
 from tfmagic.analysis.origin import Origin, Selection, origin, select, writes
 from tfmagic.analysis.places import placed
 from tfmagic.analysis.tree import Fold, Part, coarser, folds, grow
@@ -29,6 +29,7 @@ from tfmagic.model import Graph, Recording
 __all__ = ["Flows", "Sketch", "build"]
 
 _MOST_ABSORBED = 3  # see ``absorbed``
+_LONGEST = 60  # characters of a device in the sentence that names all
 
 
 def build(
@@ -250,7 +251,7 @@ class Sketch:
             yield say("graph.left_out", n=self.selection.left_out)
         if self.recording.op_seconds:
             yield self._cost_note()
-        places = sorted({device(op.device) for op in ops if op.device})
+        places = sorted({shorten(device(op.device), _LONGEST) for op in ops if op.device})
         if len(places) > 1:
             yield say("graph.devices", devices=", ".join(places))
 

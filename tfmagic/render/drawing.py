@@ -21,6 +21,7 @@ __all__ = ["Drawing", "Drawn"]
 #: Boxes of the coarser graphs that are tried after the one that was asked for.
 COARSER = (25, 8)
 _NAMED = 12  # boxes that the alternative text names
+_LONGEST = 60  # characters of a device that the legend names
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Drawn:
         places = {node.place: node.device for node in self.graph.nodes if node.place}
         for place, name in sorted(places.items()):
             fill, line = PLACES[(place - 1) % len(PLACES)]
-            yield fill, line, say("report.on_device", device=visible(name))
+            yield fill, line, say("report.on_device", device=clipped(visible(name), _LONGEST))
 
 
 class Drawing:
@@ -114,7 +115,7 @@ class Drawing:
             yield say("report.no_picture", detail=str(self.drawn.error))
         elif self.drawn.coarser:
             yield say("report.coarser", seconds=self._budget)
-        yield from self.drawn.graph.notes
+        yield from map(visible, self.drawn.graph.notes)
 
     def _svg(self, graph: Graph) -> str:
         titles = [visible(node.title) for node in graph.nodes if node.kind != "stub"]

@@ -125,7 +125,8 @@ class GraphView:
         shown = [table.head(_ROWS) for table in self._tables()]
         if self._has_picture():
             shown.append(tables.boxes(self.graph).head(3 * _ROWS))
-        notes = [*(self.graph.notes if self._has_picture() else ()), *self._notes()]
+        drawn = self.graph.notes if self._has_picture() else ()
+        notes = [*map(visible, drawn), *self._notes()]
         alert = self._alert()
         lines = [alert, *notes] if alert else notes
         return text.render(self._head(), shown, lines, width=width, colour=colour)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tfmagic.analysis.notation import device, duration
+from tfmagic.analysis.notation import device, duration, shorten
 from tfmagic.analysis.tree import line_span
 from tfmagic.language import say
 from tfmagic.model import Recording
@@ -13,6 +13,7 @@ from tfmagic.render.escape import clipped, visible
 __all__ = ["failure", "not_seen", "summary"]
 
 _DEVICES = 3
+_LONGEST = 60  # characters of a device
 
 
 def summary(recording: Recording) -> str:
@@ -35,7 +36,8 @@ def _parts(recording: Recording) -> Iterator[str]:
         yield line_span(numbers)
     if recording.seconds > 0:
         yield say("report.took", time=duration(recording.seconds))
-    places = list(dict.fromkeys(device(op.device) for op in recording.ops if op.device))
+    names = (shorten(device(op.device), _LONGEST) for op in recording.ops if op.device)
+    places = list(dict.fromkeys(names))
     if places:
         more = ", …" if len(places) > _DEVICES else ""
         yield visible(", ".join(places[:_DEVICES])) + more
