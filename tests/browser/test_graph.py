@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tfmagic.render.escape import visible
 
 pytestmark = pytest.mark.browser
 
@@ -168,24 +171,25 @@ def test_colours_have_a_legend(
     assert "…" in page.locator(".tfg-legend").inner_text()
 
 
-def test_names_that_want_to_run_are_shown_as_text(
-    open_page: Callable[[Path], Any], tmp_path: Path
-) -> None:
-    import tensorflow as tf
+def hostile_recording() -> Any:
+    """Thirty ops in a row, with a hostile name wherever a name is possible."""
+    from tfmagic.model import Cell, Line, Op, Recording, TensorInfo
 
-    import tfmagic
-    from tfmagic.model import Line, Op, Recording, TensorInfo
-
-    assert len(HOSTILE) == 30 and tf is not None
     tensors, ops = [TensorInfo(0, (2,), "float32", "", role="input", name="x")], []
     for i, name in enumerate(HOSTILE):
         ops.append(Op(i, "Neg", inputs=(i,), outputs=(i + 1,), scope=name, line=i, device=name))
         tensors.append(TensorInfo(i + 1, (2,), name, name, op=i, name=name))
     lines = tuple(Line(i, 0, i + 1, name) for i, name in enumerate(HOSTILE))
-    from tfmagic.model import Cell
+    return Recording(ops=tuple(ops), tensors=tuple(tensors), lines=lines, cells=(Cell(0, "c", ""),))
 
-    made = Recording(ops=tuple(ops), tensors=tuple(tensors), lines=lines, cells=(Cell(0, "c", ""),))
-    view = tfmagic.graph(made, HOSTILE[1])
+
+def test_names_that_want_to_run_are_shown_as_text(
+    open_page: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    import tfmagic
+
+    assert len(HOSTILE) == 30
+    view = tfmagic.graph(hostile_recording(), HOSTILE[1])
     page = open_page(view.save(tmp_path / "evil.html"))
     shown = " ".join(page.locator(".tfg-box").evaluate_all("all => all.map(b => b.ariaLabel)"))
     for name in (
@@ -203,3 +207,42 @@ def test_names_that_want_to_run_are_shown_as_text(
     page.locator(".tfg-results button").first.wait_for()
     assert page.evaluate("window.ran") is None
     assert page.locator("body b, body img[onerror]").count() == 0
+
+
+def test_names_that_want_to_run_are_text_in_lab_too(
+    run_in_lab: Callable[..., Any], lab: Any, context: Any, tmp_path: Path
+) -> None:
+    (lab.folder / "evil.pickle").write_bytes(pickle.dumps(hostile_recording()))
+    read = "import pickle\nevil = pickle.load(open('evil.pickle', 'rb'))"
+    dialogs: list[str] = []
+    context.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    korean = LOAD.replace("'en'", "'ko'")
+    page = run_in_lab([korean, read, "%tfgraph evil", "%tfgraph -i evil"], dark=True)
+    page.locator(".tfm-panel .tfg-box").first.wait_for()
+    shown = [visible(name)[:100] for name in HOSTILE]
+    pictures, tables = page.evaluate(STILL)
+    assert not {"\u202e", "\x1b"} & set(tables)
+    for name in shown:
+        assert name[:30] in tables
+        assert name[:12] in pictures
+        found_and_told(page, name)
+    page.screenshot(path=tmp_path / "panel.png")
+    assert page.evaluate("window.ran") is None
+    assert not dialogs and not page.locator(".jp-Dialog").count()
+    assert not page.locator(".tfmagic b, .tfm-panel b, .tfmagic img[onerror]").count()
+
+
+def found_and_told(page: Any, name: str) -> None:
+    """A name is found by the panel's search, and told of the box that it leads to."""
+    page.locator(".tfg input").fill(name)
+    page.locator(".tfg-results button", has_text=name).first.click()
+    page.locator(".tfg-details dd", has_text=name).first.wait_for()
+
+
+# The text of the static picture, and that of its tables.
+STILL = """async () => {
+    const still = document.querySelector(".jp-OutputArea .tfmagic");
+    const source = await (await fetch(still.querySelector("img").src)).text();
+    const picture = new DOMParser().parseFromString(source, "image/svg+xml").documentElement;
+    return [picture, still].map(part => part.textContent.replaceAll("\\u00a0", " "));
+}"""
