@@ -1,7 +1,7 @@
 # make demo     the lesson, run in a kernel and written to build/ as one HTML file
 # make test     every test                      make check    lint, types, layers
 # make lab      the lesson in JupyterLab        make browser  what the browser tests need
-# make bench    the benchmarks                  make clean    all of this away again
+# make bench    the benchmarks, to their README make clean    all of this away again
 # make compat   the tests under the oldest and newest releases of what we lean on
 # make release  sdist and wheel in dist/, tried in an empty environment
 # make guide    the guide and the gallery with their outputs, as pages in build/guide/
@@ -52,9 +52,7 @@ check: $(VENV)/.develop
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.develop
-	@for each in benchmarks/[a-z]*.py; do \
-		echo "== $$each"; $(BIN)/python -m benchmarks.$$(basename $$each .py) $(ARGS) || exit 1; \
-	done
+	$(BIN)/python -m benchmarks.report $(ARGS)
 
 compat: $(VENV)/.develop
 	$(BIN)/python tests/compat.py $(ARGS)

@@ -159,7 +159,10 @@ def python(code: str) -> str:
     return done.stdout.strip()
 
 
-HEAVY = "[m for m in ('tensorflow', 'keras', 'matplotlib', 'pandas') if m in sys.modules]"
+HEAVY = (
+    "[m for m in ('tensorflow', 'keras', 'matplotlib', 'pandas', 'numpy', 'wasmtime', 'anywidget')"
+    " if m in sys.modules]"
+)
 
 
 def test_importing_tfmagic_imports_nothing_heavy() -> None:

@@ -94,7 +94,7 @@ class Sketch:
     ``backward`` draws the backward ops too.  ``focus`` are indices of ops: only these are
     drawn, with a small copy of what surrounds them.  ``marked`` are indices of ops, and
     names of variables or tensors, on a path to be shown in red.  ``by`` is one of
-    :data:`tfmagic.analysis.tree.WAYS`.
+    :data:`tfmagic.analysis.folding.WAYS`.
     """
 
     def __init__(

@@ -23,10 +23,8 @@ from tfmagic.analysis.repeat import repeats
 from tfmagic.language import say
 from tfmagic.model import Op, Recording
 
-__all__ = ["WAYS", "Fold", "Part", "coarser", "folds", "grow", "line_span", "scope_parts"]
+__all__ = ["Fold", "Part", "coarser", "folds", "grow", "line_span", "scope_parts"]
 
-#: What the user can fold by; ``"auto"`` is all of it.
-WAYS = ("auto", "scope", "function", "line")
 #: Members of a fold beyond which they are put together further.
 MOST = 32
 #: Turns of a loop beyond which those between the first and the last are one box.
@@ -70,7 +68,8 @@ Weights = Callable[[int], Iterable[int]]
 def grow(recording: Recording, ops: Sequence[Op], weights: Weights, by: str = "auto") -> Fold:
     """The tree over these ops, which stand in the order they ran.
 
-    ``weights`` gives the variables that an op reads, ``by`` is one of :data:`WAYS`.
+    ``weights`` gives the variables that an op reads, ``by`` is one of
+    :data:`tfmagic.analysis.folding.WAYS`.
     """
     paths = {op.index: _path(recording, op, by) for op in ops}
     plan = _Planter(recording, weights, paths)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 from tfmagic.runtime.arrival import when_imported
-from tfmagic.runtime.kinds import shown_types
 
 __all__ = ["Readable"]
 
@@ -35,6 +34,8 @@ class Readable:
             self._cancel = [when_imported(name, self._register) for name in missing]
 
     def _register(self) -> None:
+        from tfmagic.runtime.kinds import shown_types
+
         formatter = self.shell.display_formatter.formatters["text/html"]
         for each in shown_types():
             if each not in self._before:

@@ -13,8 +13,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tfmagic.analysis.rebinding import assigned
-
 #: Items of one list or dict that are looked at.
 _MOST = 64
 
@@ -57,6 +55,8 @@ class Once:
 
     def _place(self, name: str) -> tuple[str, int] | None:
         """The last cell that gives ``name`` a value, and the line where it does."""
+        from tfmagic.analysis.rebinding import assigned
+
         files: Mapping[str, int] = getattr(self._shell.compile, "_filename_map", {})
         ran = sorted(enumerate(files), key=lambda pair: (files[pair[1]], pair[0]), reverse=True)
         for _, filename in ran:

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tfmagic.analysis.notation import duration
 from tfmagic.errors import TfmagicError
 from tfmagic.language import say
 from tfmagic.notebook.cells import Cells, show_line
@@ -117,6 +116,8 @@ class DeviceCells:
 
 def joined_line(joined: Sequence[Worker]) -> str:
     """The workers that answer, each with its address and its time."""
+    from tfmagic.analysis.notation import duration
+
     told = (
         say(
             "cluster.worker",

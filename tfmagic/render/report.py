@@ -40,7 +40,7 @@ class GraphView:
     ``subject`` is a :class:`~tfmagic.model.Recording`, or a
     :class:`~tfmagic.model.Graph` that is drawn as it is.  ``depth`` folds deeper scopes,
     ``flat`` folds nothing, ``limit`` is the most boxes before ops are folded, ``by`` what
-    they are folded by (:data:`tfmagic.analysis.tree.WAYS`).  ``focus`` is a name (what leads
+    they are folded by (:data:`tfmagic.analysis.folding.WAYS`).  ``focus`` is a name (what leads
     to it and what it leads to), or indices of ops; with ``only_gradient`` ops that carry no
     gradient are left out.  ``opened`` are the ids of the folds to open, ``marked`` is as in
     :class:`tfmagic.analysis.graph.Sketch`.  ``budget`` is the seconds that a layout may take,

@@ -13,7 +13,7 @@ from IPython.core.magic import (
     output_can_be_silenced,
 )
 
-from tfmagic.analysis.tree import WAYS
+from tfmagic.analysis.folding import WAYS
 from tfmagic.errors import TfmagicError
 from tfmagic.language import say
 from tfmagic.notebook.cells import Session, show_line
