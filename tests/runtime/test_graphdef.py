@@ -12,6 +12,7 @@ tf = pytest.importorskip("tensorflow")
 from tfmagic import api  # noqa: E402
 from tfmagic.errors import LoadError, OptionError  # noqa: E402
 from tfmagic.model import Recording  # noqa: E402
+from tfmagic.runtime import graphdef  # noqa: E402
 from tfmagic.runtime.subject import subject_of  # noqa: E402
 
 v = tf.Variable([1.0, 2.0])
@@ -172,3 +173,38 @@ def test_a_function_that_runs_only_traced_shows_its_graph() -> None:
     subject = subject_of("f(x)", lambda: {"f": symbolic, "x": tf.constant(1.0)})
     assert subject.recording is None and "AttributeError" in subject.note
     assert "Mul" in api.graph(subject, "f").text()
+
+
+def calling(*calls: tuple[str, str]) -> Any:
+    """A GraphDef that calls the first function; each calls the function beside it twice."""
+    graph = tf.compat.v1.GraphDef()
+    graph.node.add(name="first", op="PartitionedCall").attr["f"].func.name = calls[0][0]
+    for name, called in calls:
+        function = graph.library.function.add()
+        function.signature.name = name
+        for turn in "ab":
+            node = function.node_def.add(name=turn, op="PartitionedCall")
+            node.attr["f"].func.name = called
+    return graph
+
+
+def test_a_function_that_calls_itself_is_left_as_one_op(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphdef, "MOST", 500)
+    recording = graphdef.read(calling(("f", "f")))
+    assert {op.type for op in recording.ops} == {"PartitionedCall"}
+    assert "left as one op" in recording.notes[1]
+
+
+def test_bodies_that_multiply_without_an_op_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphdef, "MOST", 500)
+    graph = calling(*((f"f{n}", f"f{n + 1}") for n in range(30)))
+    graph.library.function.add().signature.name = "f30"  # does nothing at all
+    recording = graphdef.read(graph)
+    assert len(recording.ops) < 100 and "left as one op" in recording.notes[1]
+
+
+def test_an_op_is_not_believed_to_give_more_than_there_is_room_for() -> None:
+    graph = tf.compat.v1.GraphDef()
+    graph.node.add(name="s", op="Split").attr["num_split"].i = 2**62
+    (op,) = graphdef.read(graph).ops
+    assert len(op.outputs) <= 10_000

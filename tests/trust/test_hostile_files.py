@@ -1,10 +1,17 @@
-"""A saved recording is data: damaged or forged, it becomes one line of error, or a picture."""
+"""A file is data: a recording, a GraphDef or a SavedModel that is damaged or forged becomes one
+line of error, or a picture.
+
+``TFMAGIC_FILES=2000`` tries as many as one likes.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +23,7 @@ import tfmagic
 from tfmagic.errors import LoadError
 from tfmagic.render.report import Report
 
+FORGE = Path(__file__).with_name("forge.py")
 FILES = int(os.environ.get("TFMAGIC_FILES", "150"))
 NASTY = [
     "<script>alert(1)</script>",
@@ -118,3 +126,24 @@ def test_what_is_no_recording_is_one_line(text: str) -> None:
     with pytest.raises(LoadError) as refused:
         tfmagic.load(text)
     assert "\n" not in str(refused.value) and len(str(refused.value)) < 500
+
+
+def test_a_forged_graph_is_one_line_or_a_picture(tmp_path: Path) -> None:
+    """All in one process of their own: what takes it down is named here, and fails here."""
+    done = subprocess.run(
+        [sys.executable, str(FORGE), str(tmp_path), "0", str(FILES)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=False,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    tried, outcomes = lines[::2], [line["outcome"] for line in lines[1::2]]
+    wrong = [
+        f"{file}: {outcome}"
+        for file, outcome in zip(tried, outcomes, strict=False)
+        if outcome not in ("line", "picture")
+    ]
+    assert not wrong, wrong[0]
+    assert len(outcomes) == FILES, f"exit {done.returncode} at {tried[-1:]}"
+    assert {"line", "picture"} == set(outcomes)

@@ -26,8 +26,10 @@ __all__ = ["Weight", "read"]
 #: Elements up to which a constant's value is read; a larger one is told by its shape.
 _LARGEST = 1 << 20
 _WHOLE = 16  # elements of a constant that are all kept
-#: Ops beyond which a call is left as one op: bodies within bodies may multiply.
+#: Nodes beyond which a call is left as one op: bodies within bodies may multiply.
 MOST = 200_000
+_DEEPEST = 40  # bodies within bodies, beyond which the same is done: one may call itself
+_WIDEST = 10_000  # tensors of one output; only a damaged file says that there are more
 _STATES = ("VarHandleOp", "VariableV2", "Variable")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall", "TPUPartitionedCall")
 _LOOPS = ("While", "StatelessWhile")
@@ -75,6 +77,8 @@ class _Reader:
     assigned: dict[int, list[int]] = field(default_factory=dict)
     reads: dict[int, list[int]] = field(default_factory=dict)
     uncalled: int = 0
+    _nodes: int = 0
+    _depth: int = 0
     _by_name: dict[str, int] = field(default_factory=dict)
     _starts: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -110,6 +114,7 @@ class _Reader:
         ``known`` are the arguments, ``strip`` what the names in a body begin with needlessly.
         """
         for node in nodes:
+            self._nodes += 1
             inputs = [
                 tensor
                 for name in node.input
@@ -160,7 +165,7 @@ class _Reader:
             start += _width(output, node)
 
     def _function(self, name: str) -> Any:
-        if len(self.ops) > MOST:
+        if self._nodes > MOST or self._depth >= _DEEPEST:
             self.uncalled += 1
             return None
         return self.functions.get(name)
@@ -174,7 +179,9 @@ class _Reader:
         for argument in function.signature.input_arg:
             known[argument.name] = [rest.pop(0)] if rest else []
         starts, self._starts = self._starts, {}
+        self._depth += 1
         known = self.body(_ordered(function.node_def), scope, known, strip=node.name)
+        self._depth -= 1
         results = [
             tensor
             for output in function.signature.output_arg
@@ -330,7 +337,7 @@ def _short(name: str) -> str:
 def _width(output: Any, node: Any) -> int:
     """How many tensors one output of a node is."""
     if output.number_attr:
-        return int(node.attr[output.number_attr].i)
+        return min(int(node.attr[output.number_attr].i), _WIDEST)
     if output.type_list_attr:
         return len(node.attr[output.type_list_attr].list.type)
     return 1
