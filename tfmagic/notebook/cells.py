@@ -175,9 +175,9 @@ class Cells:
     def _end(self, session: Session | None, result: Any) -> None:
         if not self._running:
             self._show_frames_again()
-            for raised in self._raised:
-                raised.show(raised)
-            self._raised.clear()
+            raised, self._raised = self._raised, []
+            for each in raised:
+                self._shown(each)
         if session is None:
             return
         self._finish(session, result.error_in_exec or result.error_before_exec, result.result)
@@ -271,7 +271,13 @@ class Cells:
             else:
                 session.show(session)
         except (Exception, KeyboardInterrupt) as failure:
-            show_line(say("cells.view_failed", detail=_one_line(failure)))
+            _tell(failure)
+
+    def _shown(self, session: Session) -> None:
+        try:
+            session.show(session)
+        except (Exception, KeyboardInterrupt) as failure:
+            _tell(failure)
 
     def _stop(self, session: Session, error: BaseException | None) -> None:
         if not self._running:
@@ -412,6 +418,12 @@ def _is_recorders(frame: FrameType) -> bool:
 def _one_line(error: BaseException) -> str:
     text = str(error).strip().split("\n")[0][:300]
     return text if isinstance(error, TfmagicError) else f"{type(error).__name__}: {text}"
+
+
+def _tell(failure: BaseException) -> None:
+    """What kept a report from being shown; nothing where standard output is closed or full."""
+    with contextlib.suppress(OSError, ValueError):
+        show_line(say("cells.view_failed", detail=_one_line(failure)))
 
 
 def show_line(text: str) -> None:

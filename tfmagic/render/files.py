@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from tfmagic.errors import OptionError
 
-__all__ = ["folder", "save"]
+__all__ = ["folder", "is_folder", "save"]
 
 
 def save(path: str | Path, makers: Mapping[str, Callable[[], str | bytes]]) -> Path:
@@ -20,7 +21,7 @@ def save(path: str | Path, makers: Mapping[str, Callable[[], str | bytes]]) -> P
     Raises :class:`~tfmagic.errors.OptionError` for another ending, naming those that
     there are, and for a place that cannot be written.
     """
-    path = Path(path).expanduser()
+    path = _place(path)
     fitting = [ending for ending in makers if path.name.lower().endswith(ending)]
     if not fitting:
         raise OptionError("report.save_unknown", path=str(path), known=", ".join(makers))
@@ -40,7 +41,7 @@ def folder(path: str | Path) -> Path:
 
     Raises :class:`~tfmagic.errors.OptionError` where it cannot be made.
     """
-    path = Path(path).expanduser()
+    path = _place(path)
     if not path.parent.is_dir():
         raise OptionError("report.save_no_folder", path=str(path), folder=str(path.parent))
     try:
@@ -49,6 +50,27 @@ def folder(path: str | Path) -> Path:
         detail = error.strerror or str(error)
         raise OptionError("report.save_failed", path=str(path), detail=detail) from None
     return path
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether ``path`` is a folder, or is written as one."""
+    return str(path).endswith(("/", os.sep)) or _place(path).is_dir()
+
+
+def _place(path: str | Path) -> Path:
+    """The path, ``~`` resolved.
+
+    Raises :class:`~tfmagic.errors.OptionError` for one that no file can have: too long a
+    name, a zero byte, the home of nobody.
+    """
+    try:
+        found = Path(path).expanduser()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found.stat()
+    except (OSError, ValueError, RuntimeError) as error:
+        detail = getattr(error, "strerror", None) or str(error)
+        raise OptionError("report.save_failed", path=str(path), detail=detail) from None
+    return found
 
 
 def _replace(path: Path, content: str | bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Collection, Iterator
 from copy import copy
@@ -168,7 +167,7 @@ class GraphView:
         }
         if self.recording is not None:
             makers |= self._exchanged(self.recording)
-            if str(path).endswith(("/", os.sep)) or Path(path).expanduser().is_dir():
+            if files.is_folder(path):
                 return self._log(path, self.recording)
         return files.save(path, makers)
 

@@ -123,4 +123,7 @@ def _first(
                 failure = failure or error
             elif error.key != "layout.no_engine":
                 raise
+        except Exception as error:  # another release of it, no thread or memory to be had
+            detail = f"{type(error).__name__}: {error}"
+            failure = failure or RenderError("layout.failed", detail=detail)
     raise failure or RenderError("layout.no_engine")

@@ -1,0 +1,165 @@
+"""What the machine refuses, a full disk or a closed output, costs a report and never a cell."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+
+import tfmagic
+from tfmagic.errors import RenderError, TfmagicError
+from tfmagic.render import layout
+from tfmagic.render.report import GraphView
+
+ENDINGS = [".svg", ".html", ".json", ".dot", ".pb", ".explorer.json"]
+NO_ROOM = """
+import json, resource, sys
+import tfmagic
+from tfmagic.errors import TfmagicError
+from tfmagic.render.report import GraphView
+
+view = GraphView(tfmagic.load(open(sys.argv[1]).read()), "g")
+view.html()
+said = {}
+for path in sys.argv[2:]:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, resource.RLIM_INFINITY))
+    try:
+        said[path] = f"saved {view.save(path)}"
+    except TfmagicError as error:
+        said[path] = f"line {error}"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+print(json.dumps(said))
+"""
+NO_OUTPUT = """
+import json, os, sys
+from IPython.core.interactiveshell import InteractiveShell
+
+shell = InteractiveShell.instance()
+shell.run_line_magic("load_ext", "tfmagic")
+shell.run_cell("import os, sys, tensorflow as tf; w = tf.Variable([1.0, 2.0])")
+kept, left = os.dup(1), {}
+for how in sys.argv[1:]:
+    error = None
+    try:
+        error = shell.run_cell(f"%%tape\\n{how}\\ny = float(tf.reduce_sum(w * 2.0))").error_in_exec
+        shell.run_cell("%%tape\\nz = y + float(w[0])")
+    except BaseException as raised:
+        error = raised
+    os.dup2(kept, 1)
+    sys.stdout = open(os.dup(kept), "w")
+    left[how] = [repr(error), shell.user_ns.pop("y", None), shell.user_ns.pop("z", None)]
+print(json.dumps(left), file=open(os.dup(kept), "w"), flush=True)
+os._exit(0)
+"""
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Any:
+    w = tf.Variable([[1.0, 2.0]], name="w")
+    with tfmagic.record() as rec:
+        tf.reduce_sum(tf.tanh(w) * 2.0)
+    return rec.recording
+
+
+@pytest.fixture
+def shell() -> Iterator[Any]:
+    here = InteractiveShell.instance()
+    here.reset(new_session=True)
+    here.run_line_magic("load_ext", "tfmagic")
+    yield here
+    here.run_line_magic("unload_ext", "tfmagic")
+
+
+def answer(code: str, *arguments: str) -> Any:
+    """The last line that a process of its own printed, read as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_full_disk_leaves_the_old_file(recorded: Any, tmp_path: Path) -> None:
+    source, folder = tmp_path / "r.json", tmp_path / "saved"
+    source.write_text(recorded.to_json(), encoding="utf-8")
+    folder.mkdir()
+    files = [folder / f"g{ending}" for ending in ENDINGS]
+    for file in files:
+        file.write_text("old")
+    said = answer(NO_ROOM, str(source), *map(str, [*files, folder]))
+    assert len(said) == len(ENDINGS) + 1
+    for line in said.values():
+        assert line.startswith("line ") and line.isprintable() and "File too large" in line
+    assert sorted(folder.iterdir()) == sorted(files), "nothing half-written stays"
+    assert {file.read_text() for file in files} == {"old"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/proc/g.svg",
+        "/proc/g/",
+        "/dev/null/g.svg",
+        "/dev/full",
+        "{}/none/g.svg",
+        "{}/" + "n" * 300 + ".svg",
+        "{}/" + "n" * 300 + "/g.svg",
+        "{}/a\0b.svg",
+        "{}/\ud800.svg",
+        "~nobody-of-that-name/g.svg",
+    ],
+)
+def test_a_place_that_takes_no_file_is_one_line(recorded: Any, tmp_path: Path, path: str) -> None:
+    with pytest.raises(TfmagicError) as refused:
+        GraphView(recorded).save(path.format(tmp_path))
+    assert str(refused.value).isprintable()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        AttributeError("'Instance' object has no attribute 'exports'"),
+        KeyError("memory"),
+        MemoryError(),
+        OSError(24, "Too many open files"),
+        RuntimeError("can't start new thread"),
+        RenderError("layout.no_engine"),
+    ],
+    ids=lambda trouble: type(trouble).__name__,
+)
+def test_an_engine_that_breaks_leaves_the_table(
+    shell: Any, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    class Broken:
+        name = "broken"
+
+        def layout(self, dot: str, budget: float, form: str = "svg") -> str:
+            raise trouble
+
+    monkeypatch.setattr(layout, "ENGINES", (Broken(),))
+    with capture_output() as shown:
+        cell = "import tensorflow as tf\nw = tf.Variable([1.0])\ny = float(tf.tanh(w * 0.0)[0])"
+        assert shell.run_cell(f"%%tape\n{cell}").success
+    (report,) = (output.data["text/html"] for output in shown.outputs)
+    assert "<svg" not in report and "<table" in report and "Tanh" in report
+    assert shell.user_ns["y"] == 0.0
+
+
+def test_without_an_output_the_cells_go_on() -> None:
+    ways = [
+        "sys.stdout.close()",
+        "os.close(1)",
+        "os.dup2(os.open('/dev/full', os.O_WRONLY), 1)",
+        "read, write = os.pipe(); os.dup2(write, 1); os.close(read); os.close(write)",
+    ]
+    left = answer(NO_OUTPUT, *ways)
+    assert left == {how: ["None", 6.0, 7.0] for how in ways}
