@@ -32,7 +32,9 @@ from tfmagic.runtime.subject import subject_of
 #: Bytes that the process may use, so that a file that asks for more is an error here alone.
 MEMORY = 3 << 30
 #: Seconds after which one file is a hang; a picture of one takes a hundredth of it.
-PATIENCE = 20
+PATIENCE = 60
+#: Bytes beyond which a graph is not written as text, which Python alone reads.
+TEXT = 1 << 20
 HOSTILE = [
     "",
     "<script>alert(1)</script>",
@@ -77,6 +79,10 @@ def spread(saved: Any) -> tuple[Any, list[Any]]:
     """The graph, and the lists of nodes in it: its own and those of its functions."""
     graph = saved.meta_graphs[0].graph_def
     return graph, [graph.node, *(f.node_def for f in graph.library.function)]
+
+
+class Hang(BaseException):
+    """One file took too long; nothing that mends an ``Exception`` may take it for its own."""
 
 
 Mutation = Callable[[random.Random, Any], None]
@@ -291,6 +297,8 @@ def forged(draw: random.Random, data: bytes, folder: Path) -> tuple[list[str], P
     for mutation in chosen:
         mutation(draw, saved)
     kind = draw.choice([".pb", ".pb", ".pbtxt", "folder"])
+    if kind == ".pbtxt" and saved.ByteSize() > TEXT:
+        kind = ".pb"
     place = folder if kind == "folder" else folder / f"graph{kind}"
     file = folder / "saved_model.pb" if kind == "folder" else place
     message = saved if kind == "folder" else saved.meta_graphs[0].graph_def
@@ -321,7 +329,7 @@ def shown(place: Path) -> str:
 
 def main(folder: Path, first: int, count: int) -> None:
     def give_up(*_: Any) -> None:
-        raise TimeoutError(f"more than {PATIENCE} seconds")
+        raise Hang(f"more than {PATIENCE} seconds")
 
     signal.signal(signal.SIGALRM, give_up)
     graphdef.MOST = 2_000  # the same limit, reached sooner
