@@ -21,6 +21,9 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from tfmagic.render.files import save
+from tfmagic.runtime.timer.machine import processor
+
 HERE = Path(__file__).parent
 #: Seconds that one benchmark may take.
 PATIENCE = 1800
@@ -66,7 +69,7 @@ BENCHMARKS = (
 
 def machine() -> Iterator[str]:
     """The machine and the releases, a line each."""
-    yield f"- {os.cpu_count()} cores, {_processor()}, {platform.system()} {platform.machine()}"
+    yield f"- {os.cpu_count()} cores, {processor()}, {platform.system()} {platform.machine()}"
     found = []
     for part in ("tfmagic", *PARTS):
         try:
@@ -74,15 +77,6 @@ def machine() -> Iterator[str]:
         except PackageNotFoundError:
             continue
     yield f"- Python {platform.python_version()}, " + ", ".join(found)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def run(benchmark: Benchmark, quick: bool) -> str:
@@ -117,13 +111,6 @@ def _last_line(text: str) -> str:
     return lines[-1][:200] if lines else "nothing was said"
 
 
-def write(text: str) -> None:
-    """Write the page whole or not at all."""
-    fresh = HERE / ".README.md.new"
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(HERE / "README.md")
-
-
 def main() -> None:
     """Run them all and write the page."""
     names = [benchmark.name for benchmark in BENCHMARKS]
@@ -144,7 +131,7 @@ def main() -> None:
         + "\n".join(machine())
         + "\n"
     )
-    write("\n".join([head, *sections]))
+    save(HERE / "README.md", {".md": lambda: "\n".join([head, *sections])})
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -212,8 +211,8 @@ def test_names_that_want_to_run_are_shown_as_text(
 def test_names_that_want_to_run_are_text_in_lab_too(
     run_in_lab: Callable[..., Any], lab: Any, context: Any, tmp_path: Path
 ) -> None:
-    (lab.folder / "evil.pickle").write_bytes(pickle.dumps(hostile_recording()))
-    read = "import pickle\nevil = pickle.load(open('evil.pickle', 'rb'))"
+    (lab.folder / "evil.json").write_text(hostile_recording().to_json(), encoding="utf-8")
+    read = "import tfmagic\nevil = tfmagic.load('evil.json')"
     dialogs: list[str] = []
     context.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     korean = LOAD.replace("'en'", "'ko'")
