@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tfmagic.analysis.around import Around, parents
 from tfmagic.analysis.graph import Sketch
 from tfmagic.analysis.reach import carrying, stream
 from tfmagic.analysis.repeat import repeats
@@ -160,3 +161,19 @@ def test_only_what_carries_a_gradient(lesson: Recording, make: Any) -> None:
     assert carrying(lesson) == {0, 2, 4, *range(5, 10)}
     with pytest.raises(OptionError, match="no gradients"):
         carrying(replace(lesson, tensor_gradients=()))
+
+
+def test_from_inside_a_fold_every_op_outside_is_seen_in_the_box_beside_it(make: Any) -> None:
+    recording = encoder(make, 12, False)
+    root = Sketch(recording).root
+    every = {fold.id: fold for fold in folds(root)}
+    above = parents(every.values())
+    for fold in every.values():
+        around = Around(fold, above, len(root.ops))
+        assert set(around) == set(root.ops) - set(fold.ops) and len(around) == len(set(around))
+        assert not any(op in around for op in fold.ops)
+        for op, part in around.items():
+            beside = above[part if isinstance(part, int) else part.id]
+            assert set(fold.ops) <= set(beside.ops) and beside.id != fold.id
+            inside = (part,) if isinstance(part, int) else part.ops
+            assert op in inside and set(fold.ops).isdisjoint(inside)

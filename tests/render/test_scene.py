@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tfmagic.analysis import tally
+from tfmagic.analysis.cost import Total, total
 from tfmagic.analysis.graph import Sketch
 from tfmagic.errors import OptionError, RenderError
 from tfmagic.model import Recording
@@ -146,3 +149,33 @@ def test_a_large_file_leaves_folds_out_and_says_so(
 def test_a_bare_graph_has_no_folds(network: Recording) -> None:
     with pytest.raises(OptionError, match="no folds"):
         GraphView(Sketch(network).graph()).scene()
+
+
+def test_each_op_is_looked_at_once_however_many_folds_are_opened(
+    network: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def noted(recording: Recording, ops: Any) -> Total:
+        seen.extend(op.index for op in ops)
+        return total(recording, ops)
+
+    monkeypatch.setattr(tally, "total", noted)
+    scene = Scene(network)
+    scene.first()
+    for name in scene.sketch.folds:
+        scene.level(name)
+    assert sorted(seen) == [op.index for op in network.ops]
+
+
+def test_a_fold_tells_the_sum_of_its_ops(network: Recording) -> None:
+    timed = replace(network, op_seconds=tuple((op.index, 1e-6) for op in network.ops[1:]))
+    scene = Scene(timed)
+    for fold in scene.sketch.folds.values():
+        ops = [timed.ops[i] for i in fold.ops]
+        made = scene.details.tallies.of(fold.ops)
+        assert made.cost == total(timed, ops)
+        assert made.seconds == pytest.approx(1e-6 * sum(op.index > 0 for op in ops))
+        assert made.untimed == (0 in fold.ops)
+        assert sum(made.types.values()) == len(ops)
+        assert made.bytes == sum(timed.tensors[t].bytes for op in ops for t in op.outputs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tfmagic.analysis.cost import total
 from tfmagic.analysis.details import Details, flops_text, spent_text
 from tfmagic.analysis.notation import (
     compact,
@@ -167,13 +166,12 @@ class Boxes:
     def _cost(self, ops: Sequence[Op]) -> Iterator[str]:
         """Time, FLOPs and bytes of ops that were run again by themselves."""
         if self.recording.op_seconds:
-            made = sum(self.recording.tensors[t].bytes for op in ops for t in op.outputs)
-            known = any(op.index in self.details.seconds for op in ops)
-            flops = flops_text(total(self.recording, ops))
+            made = self.details.tallies.of(tuple(op.index for op in ops))
+            flops = flops_text(made.cost)
             parts = (
-                spent_text(self.details, ops) if known else "",
+                spent_text(made) if made.seconds else "",
                 f"{flops} FLOPs" if flops else "",
-                size(made) if made else "",
+                size(made.bytes) if made.bytes else "",
             )
             yield " · ".join(filter(None, parts))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from tfmagic.analysis.cost import Total, total
+from tfmagic.analysis.cost import Total
 from tfmagic.analysis.notation import (
     compact,
     device,
@@ -17,6 +17,7 @@ from tfmagic.analysis.notation import (
     size,
     value_lines,
 )
+from tfmagic.analysis.tally import Tallies, Tally
 from tfmagic.analysis.tree import line_span
 from tfmagic.language import say
 from tfmagic.model import Gradient, Node, Op, Recording, TensorInfo, Value
@@ -41,9 +42,9 @@ class Details:
     recording: Recording
 
     @cached_property
-    def seconds(self) -> dict[int, float]:
-        """Times of ops that were run again, by index."""
-        return dict(self.recording.op_seconds)
+    def tallies(self) -> Tallies:
+        """What ops come to together."""
+        return Tallies(self.recording)
 
     def rows(self, node: Node) -> Rows:
         """Label and text of all that is known."""
@@ -51,46 +52,46 @@ class Details:
 
     def measures(self, node: Node) -> dict[str, str | float]:
         """What the box is coloured by: words for device and dtype, else figures."""
-        ops = [self.recording.ops[i] for i in node.ops]
-        outputs = [self.recording.tensors[t] for op in ops for t in op.outputs]
-        if not ops:
-            outputs = [t for t in (self._tensor(node),) if t is not None]
         found: dict[str, str | float] = {}
-        devices = {device(d) for d in (op.device for op in ops) if d}
-        devices = devices or {device(t.device) for t in outputs if t.device}
-        dtypes = {t.dtype for t in outputs if t.dtype}
-        for key, words in (("device", devices), ("dtype", dtypes)):
+        made = self._tally(node)
+        for key, words in (("device", made.devices), ("dtype", made.dtypes)):
             if words:
-                found[key] = words.pop() if len(words) == 1 else say("detail.several")
-        if ops and (spent := self.time(ops)):
-            found["time"] = spent
-        if ops and (counted := total(self.recording, ops)).count:
-            found["flops"] = counted.count
-        if taken := sum(t.bytes for t in outputs):
-            found["bytes"] = taken
-        norms = [n for t in outputs if (n := self._norm(t)) is not None]
-        if node.variable is not None:
-            norms = [n for n in (self._asked_norm(node.variable),) if n is not None]
-        if norms:
-            found["gradient"] = max(norms)
+                found[key] = next(iter(words)) if len(words) == 1 else say("detail.several")
+        figures = {"time": made.seconds, "flops": made.flops, "bytes": made.bytes}
+        found |= {key: figure for key, figure in figures.items() if figure}
+        norm = made.norm if node.variable is None else self._asked_norm(node.variable)
+        if norm is not None:
+            found["gradient"] = norm
         return found
+
+    def _tally(self, node: Node) -> Tally:
+        """The sum over a box's ops; what stands for itself counts as it is."""
+        tensor = self._tensor(node)
+        if node.ops or tensor is None:
+            return self.tallies.of(node.ops)
+        return Tally(
+            devices={device(tensor.device): None} if tensor.device else {},
+            dtypes={tensor.dtype: None} if tensor.dtype else {},
+            bytes=tensor.bytes,
+            norm=self.tallies.norm(tensor.id),
+        )
 
     # -- rows -----------------------------------------------------------------------------
 
     def _rows(self, node: Node) -> Iterator[tuple[str, str]]:
-        ops = [self.recording.ops[i] for i in node.ops]
-        if len(ops) > 1:
-            yield from self._of_fold(ops)
+        if len(node.ops) > 1:
+            yield from self._of_fold(self.tallies.of(node.ops))
             return
+        op = self.recording.ops[node.ops[0]] if node.ops else None
         tensor = self._tensor(node)
-        if ops:
-            yield "op", ops[0].function or ops[0].type
+        if op is not None:
+            yield "op", op.function or op.type
         if node.variable is not None:
             yield from self._of_variable(node.variable)
         elif tensor is not None:
             yield from self._of_tensor(tensor)
-        if ops:
-            yield from self._of_op(ops[0])
+        if op is not None:
+            yield from self._of_op(op)
 
     def _of_tensor(self, tensor: TensorInfo) -> Iterator[tuple[str, str]]:
         yield "name", tensor.name
@@ -119,7 +120,7 @@ class Details:
 
     def _of_op(self, op: Op) -> Iterator[tuple[str, str]]:
         yield "device", device(op.device)
-        yield from self._timed([op])
+        yield from self._timed(self.tallies.of((op.index,)))
         if op.line is not None:
             line = self.recording.lines[op.line]
             yield "line", f"{line.number}: {shorten(line.text, 80)}"
@@ -128,33 +129,20 @@ class Details:
         if op.differentiates is not None:
             yield "differentiates", self.recording.ops[op.differentiates].type
 
-    def _of_fold(self, ops: list[Op]) -> Iterator[tuple[str, str]]:
-        kinds: dict[str, int] = {}
-        for op in ops:
-            kinds[op.type] = kinds.get(op.type, 0) + 1
-        most = sorted(kinds.items(), key=lambda item: -item[1])
-        yield "ops", f"{len(ops):,}"
+    def _of_fold(self, made: Tally) -> Iterator[tuple[str, str]]:
+        most = sorted(made.types.items(), key=lambda item: -item[1])
+        yield "ops", f"{sum(made.types.values()):,}"
         told = ", ".join(f"{kind} × {count:,}" if count > 1 else kind for kind, count in most[:6])
         yield "kinds", told + (", …" if len(most) > 6 else "")
-        yield "device", ", ".join(sorted({device(op.device) for op in ops if op.device}))
-        yield from self._timed(ops)
-        taken = sum(self.recording.tensors[t].bytes for op in ops for t in op.outputs)
-        yield "made", size(taken) if taken else ""
-        lines = [self.recording.lines[op.line].number for op in ops if op.line is not None]
-        yield "line", line_span(lines) if lines else ""
+        yield "device", ", ".join(sorted(made.devices))
+        yield from self._timed(made)
+        yield "made", size(made.bytes) if made.bytes else ""
+        yield "line", line_span(made.numbers) if made.numbers else ""
 
-    def _timed(self, ops: list[Op]) -> Iterator[tuple[str, str]]:
-        spent = self.time(ops)
-        if spent:
-            yield ("time_replayed" if self.seconds else "time_recorded"), spent_text(self, ops)
-        counted = total(self.recording, ops)
-        yield "flops", flops_text(counted)
-
-    def time(self, ops: Sequence[Op]) -> float:
-        """Seconds that these ops took together."""
-        if not self.seconds:
-            return sum(op.duration for op in ops)
-        return sum(self.seconds.get(op.index, 0.0) for op in ops)
+    def _timed(self, made: Tally) -> Iterator[tuple[str, str]]:
+        if made.seconds:
+            yield ("time_replayed" if self.tallies.timed else "time_recorded"), spent_text(made)
+        yield "flops", flops_text(made.cost)
 
     # -- lookups --------------------------------------------------------------------------
 
@@ -172,11 +160,6 @@ class Details:
                 return asked.value.stats.norm
         return None
 
-    def _norm(self, tensor: TensorInfo) -> float | None:
-        holder = self.recording.gradient_of.get(tensor.id)
-        stats = None if holder is None else self.recording.tensors[holder].value.stats
-        return None if stats is None else stats.norm
-
 
 def flops_text(counted: Total) -> str:
     """``1.2 M``, with ``≥`` where an op is not counted; nothing where nothing is known."""
@@ -190,10 +173,9 @@ def flops_text(counted: Total) -> str:
     return f"{'' if counted.whole else '≥ '}{number(value, 3)}{unit}"
 
 
-def spent_text(details: Details, ops: Sequence[Op]) -> str:
+def spent_text(made: Tally) -> str:
     """The time, with ``≥`` where an op could not be timed by itself."""
-    missing = details.seconds and any(op.index not in details.seconds for op in ops)
-    return ("≥ " if missing else "") + duration(details.time(ops))
+    return ("≥ " if made.untimed else "") + duration(made.seconds)
 
 
 def steps_to_target(recording: Recording) -> dict[int, int | None]:

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from tfmagic.analysis import fold as folding
+from tfmagic.analysis.around import Around, parents
 from tfmagic.analysis.boxes import Boxes, is_small_constant
 from tfmagic.analysis.cost import total
 from tfmagic.analysis.drawing import Drawing, absorbed
@@ -127,6 +128,11 @@ class Sketch:
         """Every fold by its id."""
         return {fold.id: fold for fold in folds(self.root)}
 
+    @cached_property
+    def _parents(self) -> dict[object, Fold]:
+        """The fold around each op and each fold."""
+        return parents(self.folds.values())
+
     def cut(
         self,
         *,
@@ -183,7 +189,7 @@ class Sketch:
         cut = Cut(fold, frozenset())
         drawing = self._drawing(cut, 2 if len(cut.boxes) > 1 else 0)
         if name != self.root.id:
-            drawing.around = self._around(fold)
+            drawing.around = Around(fold, self._parents, len(self.selection.ops))
         drawing.draw()
         boxes = placed(self.recording, drawing.nodes.values())
         nodes = tuple(replace(node, cluster="") for node in boxes)
@@ -222,21 +228,6 @@ class Sketch:
             if count + drawn <= limit:
                 return absorb
         return None
-
-    def _around(self, fold: Fold) -> dict[int, Part]:
-        """For each op outside a fold the box beside it, or beside a fold around it."""
-        found: dict[int, Part] = {}
-        inside = set(fold.ops[:1])
-        outer = self.root
-        while outer.id != fold.id:
-            inner = outer
-            for part in outer.parts:
-                if isinstance(part, Fold) and not inside.isdisjoint(part.ops):
-                    inner = part
-                    continue
-                found.update(dict.fromkeys((part,) if isinstance(part, int) else part.ops, part))
-            outer = inner
-        return found
 
     def _notes(self, cut: Cut, boxes: int) -> Iterator[str]:
         ops = self.selection.ops

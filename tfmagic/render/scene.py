@@ -69,6 +69,7 @@ class Scene:
         self.recording = recording
         self.sketch = sketch or Sketch(recording)
         self.details = Details(recording)
+        self.details.tallies.learn(self.sketch.folds.values())
         self._budget = budget
         self._engine = engine
         self._direction = "LR" if direction == "LR" else "TB"
