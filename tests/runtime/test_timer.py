@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 import tfmagic
-from tfmagic.analysis.bench import against_earlier, differences, pays_after
+from tfmagic.analysis.bench import against_earlier, differences, pays_after, resolved
 from tfmagic.api import kept_selftest
 from tfmagic.errors import DeviceError, OptionError, RenderError
 from tfmagic.model.bench import Bench, SelfTest, Timing
@@ -101,6 +101,32 @@ def test_it_stops_when_the_time_is_up() -> None:
     course = Course(noisy)
     take_turns([course], Plan(budget=0.5), clock, Quiet(), random.Random(0))
     assert course.stopped == "time" and course.spent == pytest.approx(0.5, abs=0.06)
+
+
+def test_it_goes_on_until_the_ratio_of_two_is_known_too() -> None:
+    """Each figure is known to 1 % in a fifth of the time, but not yet the ratio of the two."""
+    rng, clock = np.random.default_rng(0), Clock()
+
+    def noisy(loops: int) -> None:
+        clock.now += loops * 1e-3 * rng.normal(1, 0.03)
+
+    alone, courses = Course(noisy), [Course(noisy), Course(noisy)]
+    take_turns([alone], Plan(budget=0.6), clock, Quiet(), random.Random(0))
+    take_turns(courses, Plan(budget=0.6), clock, Quiet(), random.Random(0))
+    assert len(courses[0].times) > 1.5 * len(alone.times)
+    assert resolved(*courses, 0.01) and {course.stopped for course in courses} == {"precise"}
+
+
+def test_a_large_ratio_need_not_be_known_closely() -> None:
+    rng = np.random.default_rng(0)
+
+    def course(factor: float) -> Course:
+        times = factor * rng.normal(1, 0.1, 100)
+        return Course(print, rounds=list(range(100)), times=times.tolist())
+
+    assert resolved(course(1), course(2), 0.01)
+    assert not resolved(course(1), course(1), 0.01)
+    assert not resolved(course(1), course(1.05), 0.01)
 
 
 def test_what_is_asked_for_is_run() -> None:

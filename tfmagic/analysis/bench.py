@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from statistics import median
+from typing import Protocol
 
 from tfmagic.analysis.statistics import Interval, paired_ratio
 from tfmagic.model.bench import Bench, Comparison, Remark, Timing
@@ -15,8 +16,10 @@ __all__ = [
     "compared",
     "contended",
     "differences",
+    "kept",
     "naive_remark",
     "pays_after",
+    "resolved",
     "speed",
     "speed_remark",
     "spoilt_counts",
@@ -33,8 +36,27 @@ SAME = 0.02
 BETWEEN_RUNS = 0.05
 #: Independent pairs that a verdict needs.
 LEAST_PAIRS = 15
-#: Share of spoilt blocks above which a variant was measured on a busy machine.
+#: A ratio need not be known more closely than to this share of its distance from 1.
+FAR = 0.25
+#: Share of spoilt blocks above which none is left out: what spoils most of them belongs to the
+#: statement, or to a busy machine.
 CONTENDED = 0.5
+
+
+class Blocks(Protocol):
+    """Times of one variant by round, with the places and causes of those that were spoilt."""
+
+    @property
+    def rounds(self) -> Sequence[int]:
+        """The round that each time belongs to."""
+
+    @property
+    def times(self) -> Sequence[float]:
+        """Seconds for one run, block by block."""
+
+    @property
+    def spoilt(self) -> Sequence[tuple[int, str]]:
+        """Index and cause of each block that was spoilt."""
 
 
 def differences(bench: Bench) -> tuple[Comparison | None, ...]:
@@ -101,7 +123,7 @@ def compared(a: Timing, b: Timing, resolution: float | None = None) -> Compariso
     if _work(a) != _work(b):
         return Comparison(a.name, b.name, "unclear", "reason_other_work")
     pairs = _pairs(a, b)
-    found = paired_ratio([x for x, _ in pairs], [y for _, y in pairs], CLAIM_LEVEL)
+    found = _ratio(pairs)
     if found is None or found.low is None or found.high is None or found.effective < LEAST_PAIRS:
         ratio = found.median if found else None
         return Comparison(a.name, b.name, "unclear", "reason_few", ratio, pairs=len(pairs))
@@ -122,24 +144,45 @@ def _verdict(ratio: Interval, least: float) -> tuple[str, str]:
     return "unclear", "reason_wide"
 
 
-def _pairs(a: Timing, b: Timing) -> list[tuple[float, float]]:
+def resolved(a: Blocks, b: Blocks, precision: float) -> bool:
+    """Whether the ratio of two variants is known closely enough for a verdict, whichever it be.
+
+    It goes by the width of the interval, never by what the verdict would be: measuring until
+    a difference shows would find one where there is none.
+    """
+    found = _ratio(_pairs(a, b))
+    if found is None or found.effective < LEAST_PAIRS:
+        return False
+    return found.spread <= max(precision, FAR * abs(found.median - 1))
+
+
+def _ratio(pairs: Sequence[tuple[float, float]]) -> Interval | None:
+    return paired_ratio([x for x, _ in pairs], [y for _, y in pairs], CLAIM_LEVEL)
+
+
+def _pairs(a: Blocks, b: Blocks) -> list[tuple[float, float]]:
     """The times of both in each round that spoilt neither."""
     first, second = _by_round(a), _by_round(b)
     return [(first[turn], second[turn]) for turn in first if turn in second]
 
 
-def _by_round(timing: Timing) -> dict[int, float]:
-    left_out = set() if contended(timing) else {index for index, _ in timing.spoilt}
+def _by_round(blocks: Blocks) -> dict[int, float]:
     found: dict[int, list[float]] = defaultdict(list)
-    for index, (turn, seconds) in enumerate(zip(timing.rounds, timing.times, strict=True)):
-        if index not in left_out:
-            found[turn].append(seconds)
+    for turn, seconds in kept(blocks):
+        found[turn].append(seconds)
     return {turn: median(times) for turn, times in found.items()}
 
 
-def contended(timing: Timing) -> bool:
+def kept(blocks: Blocks) -> list[tuple[int, float]]:
+    """Round and time of each block that counts."""
+    left_out = set() if contended(blocks) else {index for index, _ in blocks.spoilt}
+    both = zip(blocks.rounds, blocks.times, strict=True)
+    return [block for index, block in enumerate(both) if index not in left_out]
+
+
+def contended(blocks: Blocks) -> bool:
     """Whether most blocks were spoilt: then none can be left out for it."""
-    return bool(timing.times) and len(timing.spoilt) > CONTENDED * len(timing.times)
+    return bool(blocks.times) and len(blocks.spoilt) > CONTENDED * len(blocks.times)
 
 
 def _work(timing: Timing) -> dict[str, int]:

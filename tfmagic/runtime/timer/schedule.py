@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
+from tfmagic.analysis.bench import kept, resolved
 from tfmagic.analysis.statistics import Interval, median_interval
 
 __all__ = ["Course", "Plan", "Spoilers", "judge", "take_turns"]
@@ -25,9 +26,6 @@ Clock = Callable[[], float]
 
 #: Independent blocks that an interval must be worth before it can end a measurement.
 ENOUGH = 25
-#: Share of spoilt blocks above which they are not left out: what spoils most blocks belongs
-#: to the statement or to the machine.
-MOST_SPOILT = 0.5
 
 
 class Spoilers(Protocol):
@@ -45,9 +43,10 @@ class Plan:
     """How long to measure, all times in seconds.
 
     ``budget`` is for each variant; ``precision`` half the interval's width as a share of
-    the median, at which it is enough.  ``loops`` and ``repeat`` are as in ``%timeit``: runs
-    in a block and number of blocks; with either the budget does not count.  ``least`` is
-    the share of the budget that is spent even when the interval is narrow earlier.
+    the median, at which it is enough, and so for each ratio to the first variant.  ``loops``
+    and ``repeat`` are as in ``%timeit``: runs in a block and number of blocks; with ``repeat``
+    the budget does not count.  ``least`` is the share of the budget that is spent even when
+    the interval is narrow earlier.
     """
 
     budget: float = 2.0
@@ -191,7 +190,7 @@ def _rounds(
         if elapsed >= 1.1 * looked and elapsed >= plan.least * budget / 2:
             looked = elapsed
             progress(min(1.0, elapsed / budget))
-            if elapsed >= plan.least * budget and all(_precise(c, plan) for c in live):
+            if elapsed >= plan.least * budget and _enough(live, plan):
                 return _stop(live, "precise")
     return None
 
@@ -199,6 +198,13 @@ def _rounds(
 def _stop(live: list[Course], why: str) -> None:
     for course in live:
         course.stopped = why
+
+
+def _enough(live: Sequence[Course], plan: Plan) -> bool:
+    """Whether every figure is precise, and every ratio to the first."""
+    return all(_precise(course, plan) for course in live) and all(
+        resolved(live[0], course, plan.precision) for course in live[1:]
+    )
 
 
 def _precise(course: Course, plan: Plan) -> bool:
@@ -214,10 +220,7 @@ def judge(course: Course) -> None:
     """
     if not course.times:
         return
-    left_out = {index for index, _ in course.spoilt}
-    if len(left_out) > MOST_SPOILT * len(course.times):
-        left_out = set()
-    course.interval = median_interval([t for i, t in enumerate(course.times) if i not in left_out])
+    course.interval = median_interval([seconds for _, seconds in kept(course)])
 
 
 def _guarded(course: Course, live: list[Course], step: Callable[[], None]) -> None:
