@@ -10,15 +10,14 @@ import pytest
 import tensorflow as tf
 
 import tfmagic
-from tfmagic.runtime.log import Log
-from tfmagic.runtime.threads import _Counter, other_threads
+from tfmagic.runtime.threads import _Counter, interrupts_put_off
 
 
 def test_in_the_counter_an_interrupt_is_put_off_and_then_comes() -> None:
-    inside = SimpleNamespace(f_code=_Counter.created.__code__)
-    with other_threads(Log(), lambda: False):
+    inside = SimpleNamespace(f_code=_Counter.count.__code__)
+    with interrupts_put_off(frozenset()):
         handle = signal.getsignal(signal.SIGINT)
-        assert callable(handle)
+        assert callable(handle) and handle is not signal.default_int_handler
         with pytest.raises(KeyboardInterrupt):
             assert handle(signal.SIGINT, inside) is None  # nothing is raised here
             end = time.monotonic() + 30

@@ -30,6 +30,7 @@ from tfmagic.notebook.options import HelpShown, Options, identifier, usage_error
 from tfmagic.notebook.settings import TFMagic
 from tfmagic.notebook.view import View
 from tfmagic.runtime.arrival import when_imported
+from tfmagic.runtime.collector import calm
 from tfmagic.runtime.interrupt import interrupt_later
 
 if TYPE_CHECKING:
@@ -264,8 +265,9 @@ class Cells:
         Whatever fails in here is ours: one line says so, and the cell stays as it was.
         """
         try:
-            self._stop(session, error)
-            self._conclude(session, error, value)
+            with calm():
+                self._stop(session, error)
+                self._conclude(session, error, value)
             if later:
                 self._raised.append(session)
             else:

@@ -253,17 +253,19 @@ class Log:
 
     def settled_entry(self, entry: Entry, whole: int) -> Entry:
         """The entry without its tensors."""
-        op_type, inputs, attrs, outputs, *rest, _ = entry
-        self._snap(inputs, whole)
-        self._snap(outputs, whole)
-        mine, theirs = [t._id for t in inputs], [t._id for t in outputs]
-        return new_entry((op_type, mine, attrs, theirs, *rest, True))
+        op_type, inputs, attrs, outputs, place, scope, sent, when, call, cell, _ = entry
+        mine, theirs = self._keys(inputs, whole), self._keys(outputs, whole)
+        return new_entry((op_type, mine, attrs, theirs, place, scope, sent, when, call, cell, True))
 
-    def _snap(self, tensors: Sequence[Any], whole: int) -> None:
-        snapshots = self.snapshots
+    def _keys(self, tensors: Sequence[Any], whole: int) -> list[int]:
+        """The ids of these tensors, of each of which what is kept has been taken."""
+        snapshots, keys = self.snapshots, []
         for tensor in tensors:
-            if tensor._id not in snapshots:
-                snapshots[tensor._id] = take(tensor, whole)
+            key = tensor._id
+            if key not in snapshots:
+                snapshots[key] = take(tensor, whole)
+            keys.append(key)
+        return keys
 
     def snapshot(self, key: int) -> Snapshot:
         """What was taken of the tensor with this id."""

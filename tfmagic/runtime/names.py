@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfmagic.runtime import private
 from tfmagic.runtime.log import handle_of
@@ -27,65 +27,145 @@ def key_of(value: Any) -> int | None:
 
 
 def walk(namespace: Mapping[str, Any], wanted: set[int]) -> dict[int, str]:
-    """Names for the ``wanted`` ids; the shortest way to each, and it stops when all are found."""
+    """Names for the ``wanted`` ids: the way on which each was found before, where it still
+    leads there, else the shortest."""
+    names = _found_again(namespace, wanted)
+    if len(names) < len(wanted):
+        names.update(_search(namespace, wanted - names.keys()))
+    return names
+
+
+#: The members of a value that a step chooses from, and which: ``("layers", 3)``.
+Step = tuple[str, Any]
+
+
+class _Way(NamedTuple):
+    """How to come from a namespace to an object: nothing of the user's is held by it."""
+
+    name: str
+    steps: tuple[Step, ...]
+
+
+#: The way to each id that was found, newest last; an id is never given to another tensor.
+_ways: dict[int, _Way] = {}
+_MOST_WAYS = 20_000
+
+
+def _found_again(namespace: Mapping[str, Any], wanted: set[int]) -> dict[int, str]:
+    names: dict[int, str] = {}
+    known: dict[tuple[Step, ...], Any] = {}  # what the beginnings of ways lead to
+    for key in wanted & _ways.keys():
+        way = _ways[key]
+        if key_of(_follow(namespace, way.steps, known)) == key:
+            names[key] = way.name
+        else:
+            del _ways[key]
+    return names
+
+
+def _follow(
+    namespace: Mapping[str, Any], steps: tuple[Step, ...], known: dict[tuple[Step, ...], Any]
+) -> Any:
+    """What the steps lead to, or None where they lead nowhere any more."""
+    if steps in known:
+        return known[steps]
+    *before, (kind, which) = steps
+    try:
+        if before:
+            all_of = (*before, (kind, None))
+            if all_of not in known:
+                known[all_of] = _choice(_follow(namespace, tuple(before), known), kind)
+            found = known[all_of][which]
+        else:
+            found = namespace[which]
+    except (LookupError, TypeError, AttributeError):
+        found = None
+    known[steps] = found
+    return found
+
+
+def _choice(value: Any, kind: str) -> Any:
+    """The members of ``value`` that a step of this kind chooses from."""
+    if kind == "item":
+        return value if isinstance(value, (list, tuple, dict)) else ()
+    if kind == "attribute":
+        return value.__dict__
+    return getattr(value, kind) if _is_keras(value, _OWNERS[kind]) else ()
+
+
+#: Properties of Keras that are asked for members, and what has them.
+_OWNERS = {"layers": "Model", "variables": "Optimizer"}
+
+
+def _search(namespace: Mapping[str, Any], wanted: set[int]) -> dict[int, str]:
+    """The shortest way to each; it stops when all are found."""
     names: dict[int, str] = {}
     seen: set[int] = set()
-    queue: deque[tuple[str, Any, int]] = deque(
-        (name, value, 0) for name, value in list(namespace.items()) if not name.startswith("_")
+    queue: deque[tuple[_Way, Any]] = deque(
+        (_Way(name, (("name", name),)), value)
+        for name, value in list(namespace.items())
+        if not name.startswith("_")
     )
     for _ in range(MOST):
         if not queue or len(names) == len(wanted):
             break
-        name, value, depth = queue.popleft()
+        way, value = queue.popleft()
         key = key_of(value)
         if key is not None:
-            if key in wanted:
-                names.setdefault(key, name)
+            if key in wanted and key not in names:
+                names[key] = way.name
+                _ways[key] = way
             continue
-        if depth >= DEEPEST or id(value) in seen:
+        if len(way.steps) > DEEPEST or id(value) in seen:
             continue
         seen.add(id(value))
-        queue.extend((n, v, depth + 1) for n, v in _members(name, value))
+        queue.extend(
+            (_Way(f"{way.name}{text}", (*way.steps, step)), v) for text, step, v in _members(value)
+        )
+    while len(_ways) > _MOST_WAYS:
+        del _ways[next(iter(_ways))]
     return names
 
 
-def _members(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+#: A member: what is written behind the name of its owner, the step to it, and itself.
+Member = tuple[str, Step, Any]
+
+
+def _members(value: Any) -> Iterator[Member]:
     if isinstance(value, (list, tuple)):
-        yield from ((f"{name}[{i}]", v) for i, v in enumerate(value[:WIDEST]))
+        yield from ((f"[{i}]", ("item", i), v) for i, v in enumerate(value[:WIDEST]))
     elif isinstance(value, dict):
-        pairs = list(value.items())[:WIDEST]
-        yield from ((f"{name}[{k!r}]", v) for k, v in pairs if isinstance(k, (str, int)))
+        for key, member in list(value.items())[:WIDEST]:
+            if isinstance(key, (str, int)):
+                yield f"[{key!r}]", ("item", key), member
     elif _is_keras(value, "Layer"):
-        yield from _layer_members(name, value)
+        if _is_keras(value, "Model"):  # its layers go by their place among them
+            yield from _listed(value, "layers")
+        yield from _attributes(value)
     elif _is_keras(value, "Optimizer"):
-        yield from ((f"{name}.variables[{i}]", v) for i, v in enumerate(value.variables))
+        yield from _listed(value, "variables")
     elif _is_users(value):
-        yield from _attributes(name, value)
+        yield from _attributes(value)
+
+
+def _listed(value: Any, kind: str) -> Iterator[Member]:
+    yield from ((f".{kind}[{i}]", (kind, i), v) for i, v in enumerate(getattr(value, kind)))
 
 
 _PLAIN = (str, int, float, bool, type(None), bytes)
 
 
-def _layer_members(name: str, layer: Any) -> Iterator[tuple[str, Any]]:
-    """A Keras model's layers under their place in ``.layers``, then a layer's own weights."""
-    if _is_keras(layer, "Model"):
-        yield from ((f"{name}.layers[{i}]", v) for i, v in enumerate(layer.layers))
-    yield from _attributes(name, layer)
-
-
-def _attributes(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _attributes(value: Any) -> Iterator[Member]:
     """Attributes from ``__dict__`` alone: no property of the user's is run."""
     for attribute, member in list(getattr(value, "__dict__", {}).items())[:WIDEST]:
         if isinstance(member, _PLAIN) or attribute.startswith("__"):
             continue
         if isinstance(member, (list, dict, tuple)) and not member:
             continue
-        if attribute.startswith("_"):  # Keras keeps `kernel` as `_kernel`
-            public = attribute.lstrip("_")
-            if not hasattr(type(value), public):
-                continue
-            attribute = public
-        yield f"{name}.{attribute}", member
+        public = attribute.lstrip("_")
+        # Keras keeps `kernel` as `_kernel`
+        if attribute == public or hasattr(type(value), public):
+            yield f".{public}", ("attribute", attribute), member
 
 
 def _is_keras(value: Any, kind: str) -> bool:

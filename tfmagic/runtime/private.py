@@ -57,6 +57,7 @@ NAMES = {
     "stop_recording": PrivateName(_EAGER + "record", "stop_recording", "looking unseen"),
     "tensor_profiler": PrivateName(_C, "TFE_Py_SetEagerTensorProfiler", "other threads"),
     "eager_tensor": PrivateName(_FRAMEWORK + "ops", "EagerTensor", "recording", True),
+    "view": PrivateName(_FRAMEWORK + "ops", "EagerTensor._numpy_internal", "values without a copy"),
     "variable": PrivateName(
         "tensorflow.python.ops.resource_variable_ops", "BaseResourceVariable", "variables", True
     ),
@@ -118,10 +119,8 @@ Variable: Any = _found["variable"]
 GradientTape: Any = tf.GradientTape
 
 
-def view(tensor: Any) -> Any:
-    """The tensor's elements as numpy sees them, without a copy where that is possible."""
-    look = getattr(tensor, "_numpy", None)
-    return tensor.numpy() if look is None else look()
+#: The tensor's elements as numpy sees them, without a copy where that is possible.
+view: Callable[[Any], Any] = _found["view"] or EagerTensor.numpy
 
 
 def context() -> Any:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
 import re
 import sys
 import threading
@@ -23,6 +22,7 @@ from typing import Any
 
 from tfmagic.model.reduction import replica_name
 from tfmagic.runtime import placing, private
+from tfmagic.runtime.collector import calm
 from tfmagic.runtime.exits import heard_exits, user_frame
 from tfmagic.runtime.inside import look_inside
 from tfmagic.runtime.log import (
@@ -130,7 +130,7 @@ class Recorder:
         self._listen_to_gradients()
         if self.eager:
             undo.callback(_functions_eagerly())
-        undo.callback(_calmer_collector())
+        undo.enter_context(calm())
         self._started = perf_counter()
 
     def stop(self) -> None:
@@ -534,25 +534,5 @@ def _functions_eagerly() -> Callable[[], None]:
 
     def back() -> None:
         tf.config.run_functions_eagerly(False)
-
-    return back
-
-
-def _calmer_collector() -> Callable[[], None]:
-    """Have Python look for garbage as seldom as without us; answers the way back.
-
-    A recorder keeps what it notes, about eight objects an op, and Python's collector
-    runs by the number of objects kept: without this, large models are searched for
-    garbage several times in a cell on our account alone.
-    """
-    before = gc.get_threshold()
-    if not before[0]:
-        return lambda: None
-    ours = (before[0] * 8, *before[1:])
-    gc.set_threshold(*ours)
-
-    def back() -> None:
-        if gc.get_threshold() == ours:  # else the cell has set its own
-            gc.set_threshold(*before)
 
     return back

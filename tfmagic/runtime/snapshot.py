@@ -11,6 +11,8 @@ from tfmagic.model import Value
 from tfmagic.runtime import private
 from tfmagic.runtime.figures import as_real, describe, figures, of_sample, sample, squared_norm
 
+view = private.view
+
 #: Up to this many elements, norm, NaN and Inf stand on all of them: above it reading
 #: every activation of a real training step would cost as much as computing it.
 EXACT = 16_384
@@ -53,7 +55,20 @@ class Snapshot:
         return self._value
 
 
-_DTYPES: dict[int, tuple[str, int]] = {}
+class _Kinds(dict[int, tuple[str, int, bool]]):
+    """Name, bytes of an element and whether it is a plain number, by dtype enum."""
+
+    def __missing__(self, enum: int) -> tuple[str, int, bool]:
+        import tensorflow as tf
+
+        dtype = tf.dtypes.as_dtype(enum)
+        number = dtype.name not in ("resource", "variant", "string")
+        size = 0 if dtype.name in ("resource", "variant") else dtype.size or 0
+        self[enum] = kind = dtype.name, size, number
+        return kind
+
+
+_KINDS = _Kinds()
 
 
 #: What makes a :class:`Snapshot`, as a bare tuple: most are never looked at.
@@ -66,26 +81,35 @@ def take(tensor: Any, whole: int, *, exact: bool = False) -> Taken:
     ``whole`` is the largest number of elements that are all kept; with ``exact`` the
     figures of a larger one stand on all elements too.
     """
-    enum = tensor._datatype_enum()
-    known = _DTYPES.get(enum)
-    if known is None:
-        known = _DTYPES[enum] = (tensor.dtype.name, tensor.dtype.size or 0)
-    name, item = known
+    name, item, number = _KINDS[tensor._datatype_enum()]
     shape, device = tensor._shape_tuple(), tensor.device
-    if name in ("resource", "variant"):
-        return shape, name, device, 0, Value(absent=name)
     count = tensor._num_elements()
-    if count > EXACT and not exact and not device.startswith(private.local_task()):
-        return shape, name, device, count * item, Value(absent="remote")  # a trip over the network
+    if number and count <= whole:
+        # kept without a copy: a variable that is assigned to takes a new buffer
+        try:
+            return shape, name, device, count * item, view(tensor)
+        except Exception as error:  # a dead worker: the cell goes on
+            return shape, name, device, count * item, _failed(error)
+    return shape, name, device, count * item, _later(tensor, name, count, whole, exact)
+
+
+def _later(tensor: Any, name: str, count: int, whole: int, exact: bool) -> Any:
+    """What is kept of a tensor that is large, or that holds no numbers."""
+    if name in ("resource", "variant"):
+        return Value(absent=name)
+    if count > EXACT and not exact and not tensor.device.startswith(private.local_task()):
+        return Value(absent="remote")  # a trip over the network
     try:
-        array = private.view(tensor)
+        array = view(tensor)
         if name == "string":  # a single string comes as bytes
             array = np.asarray(array, dtype=object)
-        # a small one is kept without a copy: a variable that is assigned to takes a new buffer
-        later = array if count <= whole else _copied(array, count, exact)
+        return array if count <= whole else _copied(array, count, exact)
     except Exception as error:  # a dead worker, a dtype numpy cannot hold: the cell goes on
-        later = Value(absent=f"failed: {type(error).__name__}")
-    return shape, name, device, count * item, later
+        return _failed(error)
+
+
+def _failed(error: Exception) -> Value:
+    return Value(absent=f"failed: {type(error).__name__}")
 
 
 def _copied(array: Any, count: int, exact: bool) -> Any:

@@ -21,17 +21,22 @@ from tfmagic.runtime.interrupt import interrupt_later
 from tfmagic.runtime.log import Log
 
 
-class _Counter:
-    """Counts the tensors that threads other than its own make."""
+class _Counter(threading.local):
+    """Counts the tensors that threads other than ``thread`` make.
 
-    def __init__(self, log: Log, heard: Callable[[], bool]) -> None:
+    Each thread finds a ``created`` of its own: in the one that is recorded it is a function
+    of C that does nothing, since it is called for every tensor.
+    """
+
+    def __init__(self, thread: int, log: Log, heard: Callable[[], bool]) -> None:
         self._log = log
         self._heard = heard
-        self._thread = threading.get_ident()
+        mine = threading.get_ident() == thread
+        self.created: Callable[[Any], Any] = id if mine else self.count
 
-    def created(self, _tensor: Any) -> None:
+    def count(self, _tensor: Any) -> None:
         """What TensorFlow calls for every tensor, in the thread that made it."""
-        if threading.get_ident() != self._thread and not self._heard():
+        if not self._heard():
             self._log.foreign += 1
 
 
@@ -40,7 +45,7 @@ def other_threads(log: Log, heard: Callable[[], bool]) -> Iterator[None]:
     """Count other threads' tensors in ``log.foreign`` inside the block, but for those of a
     thread whose ops are ``heard``."""
     try:
-        private.set_tensor_profiler(_Counter(log, heard))
+        private.set_tensor_profiler(_Counter(threading.get_ident(), log, heard))
         yield
     finally:
         private.set_tensor_profiler(None)
@@ -50,7 +55,7 @@ def other_threads(log: Log, heard: Callable[[], bool]) -> Iterator[None]:
 def interrupts_put_off(codes: frozenset[CodeType]) -> Iterator[None]:
     """Ctrl-C is handled as before inside the block, but never while one of ``codes`` runs
     or anything that it called."""
-    codes |= {_Counter.created.__code__}
+    codes |= {_Counter.count.__code__}
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield

@@ -1,0 +1,72 @@
+"""A name is given where the namespace really leads to the object, found anew or as before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import tensorflow as tf
+
+from tfmagic.runtime import names
+from tfmagic.runtime.names import key_of, walk
+
+
+class Layer(tf.Module):
+    """A module with a list inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = [tf.Variable(1.0), {"bias": tf.Variable(2.0)}]
+
+
+def found(namespace: dict[str, Any], *objects: Any) -> list[str | None]:
+    keys = [key_of(each) for each in objects]
+    answer = walk(namespace, {key for key in keys if key is not None})
+    return [answer.get(key) for key in keys if key is not None]
+
+
+def test_a_way_that_still_leads_there_is_gone_again_without_a_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layer = Layer()
+    first, second = layer.parts[0], layer.parts[1]["bias"]
+    expected = ["layer.parts[0]", "layer.parts[1]['bias']"]
+    assert found({"layer": layer}, first, second) == expected
+    monkeypatch.setattr(names, "_search", None)
+    assert found({"layer": layer}, first, second) == expected
+
+
+def test_a_keras_model_is_gone_through_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    keras = tf.keras
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3), keras.layers.Dense(1)])
+    optimizer = keras.optimizers.SGD()
+    space = {"model": model, "optimizer": optimizer}
+    things = (model.layers[1].kernel, optimizer.variables[0])
+    expected = ["model.layers[1].kernel", "optimizer.variables[0]"]
+    assert found(space, *things) == expected
+    monkeypatch.setattr(names, "_search", None)
+    assert found(space, *things) == expected
+
+
+def test_a_way_that_leads_elsewhere_is_forgotten() -> None:
+    layer = Layer()
+    old = layer.parts[0]
+    assert found({"layer": layer}, old) == ["layer.parts[0]"]
+    layer.parts[0] = new = tf.Variable(3.0)
+    assert found({"layer": layer}, old, new) == [None, "layer.parts[0]"]
+    assert found({"layer": layer, "kept": (old,)}, old) == ["kept[0]"]
+
+
+@pytest.mark.parametrize("now", [None, 7, [], {"parts": ()}, "layer"])
+def test_a_name_that_means_something_else_now_is_not_given(now: object) -> None:
+    layer = Layer()
+    assert found({"layer": layer}, layer.parts[0]) == ["layer.parts[0]"]
+    assert found({"layer": now}, layer.parts[0]) == [None]
+    assert found({}, layer.parts[0]) == [None]
+
+
+def test_not_every_way_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(names, "_MOST_WAYS", 2)
+    many = [tf.Variable(float(n)) for n in range(5)]
+    assert found({"many": many}, *many) == [f"many[{n}]" for n in range(5)]
+    assert len(names._ways) == 2
