@@ -9,7 +9,16 @@ import numpy as np
 
 from tfmagic.model import Stats, Value
 
-__all__ = ["as_real", "describe", "described", "figures", "of_sample", "sample", "squared_norm"]
+__all__ = [
+    "SAMPLE",
+    "as_real",
+    "describe",
+    "described",
+    "figures",
+    "of_sample",
+    "sample",
+    "squared_norm",
+]
 
 #: This many elements, in evenly spaced runs, stand for a large tensor.
 SAMPLE, RUNS = 1_024, 16

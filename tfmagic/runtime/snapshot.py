@@ -9,7 +9,15 @@ import numpy as np
 
 from tfmagic.model import Value
 from tfmagic.runtime import private
-from tfmagic.runtime.figures import as_real, describe, figures, of_sample, sample, squared_norm
+from tfmagic.runtime.figures import (
+    SAMPLE,
+    as_real,
+    describe,
+    figures,
+    of_sample,
+    sample,
+    squared_norm,
+)
 
 view = private.view
 
@@ -117,6 +125,8 @@ def _copied(array: Any, count: int, exact: bool) -> Any:
     if array.dtype == object:
         return Value(absent="string")
     flat = array.reshape(-1)
+    if count <= SAMPLE:  # its copy would be as large
+        return partial(of_sample, flat, count)
     if exact:
         return Value(stats=figures(as_real(flat), count))
     if count > EXACT:
