@@ -100,6 +100,38 @@ def test_sliders_fields_keys_undo_and_scrub(
     assert page.locator(".jp-Notebook .jp-CodeCell").count() == 3  # Jupyter took no key for itself
 
 
+def test_each_move_hurries_its_answer(run_in_lab: Run, context: Any) -> None:
+    sent: list[bytes] = []
+
+    def listen(socket: Any) -> None:
+        socket.on("framesent", lambda frame: sent.append(as_bytes(frame)))
+
+    context.on("page", lambda page: page.on("websocket", listen))
+    page = run_in_lab([LOAD, STEP])
+    part(page, "Loss").filter(has_text="0.32724").wait_for()
+    hurried = sum(b"hurry" in frame for frame in sent)
+    press(page, "step")
+    page.locator(".tfm-step-head", has_text="step 1").wait_for()
+    assert sum(b"hurry" in frame for frame in sent) == hurried + 1
+
+
+def as_bytes(frame: Any) -> bytes:
+    """What went through a socket, whether as text or not."""
+    return frame if isinstance(frame, bytes) else str(frame).encode()
+
+
+def test_an_answer_that_got_lost_is_noticed_at_the_next(run_in_lab: Run) -> None:
+    page = run_in_lab([LOAD, STEP])
+    part(page, "Loss").filter(has_text="0.32724").wait_for()
+    page.evaluate(
+        EXECUTE,
+        "from tfmagic.notebook.panels import base\n(panel,) = base._open.values()\n"
+        "panel.stepper.set(Y=[3.0])\npanel._state()  # counted, and never sent",
+    )
+    press(page, "step")
+    part(page, "Y[0]").filter(has_text="3").wait_for()
+
+
 def test_what_is_no_number_or_no_rate_is_said(run_in_lab: Run) -> None:
     page = run_in_lab([LOAD, STEP])
     field = page.locator('input[data-field="W_1[0,0]"]')

@@ -58,6 +58,11 @@ def test_what_goes_wrong_is_said_in_the_panel_which_goes_on(knob: Any) -> None:
     assert ask(knob, "turn", to=5)["state"] == {"value": 2}
 
 
+def test_a_word_that_only_hurries_the_answer_has_none(knob: Any) -> None:
+    knob._receive(knob, {"kind": "hurry"}, [])
+    assert not knob.sent
+
+
 def test_the_snapshot_is_an_output_of_its_own(knob: Any, capsys: Any) -> None:
     knob.show()
     bundle = knob._bundle()

@@ -71,6 +71,18 @@ def test_a_move_is_answered_with_new_numbers_and_no_new_frame(panels: Any) -> No
     assert not ask.state("undo")["can_undo"]
 
 
+def test_an_answer_tells_only_what_is_new(panels: Any) -> None:
+    ask = panels()
+    first = ask.state("hello")
+    moved = ask.state("set", **{"Y[0,0]": 1.5, "gesture": "1"})
+    assert moved["turn"] == first["turn"] + 1
+    assert "X[0]" in first["marks"] and "X[0]" not in moved["marks"]
+    assert moved["marks"]["Y[0]"]["lines"] == ["Y[0]", "1.5"]
+    assert not {"chosen", "question", "next", "predicting", "warning"} & set(moved)
+    assert set(ask.state("set", **{"Y[0,0]": 1.5, "gesture": "1"})) == {"turn"}
+    assert set(first) <= set(ask.state("hello"))  # another view opens: it needs all
+
+
 def test_stepping_shows_one_factor_in_picture_and_formula_at_once(panels: Any) -> None:
     ask = panels()
     assert ask.state("forward")["marks"]["Y_hat[0]"]["lines"][1] == "?"
@@ -110,10 +122,9 @@ def test_what_cannot_be_done_is_said_in_the_panel(
 
 def test_a_guess_hides_and_then_tells(panels: Any) -> None:
     ask = panels()
-    hidden = json.dumps(ask.state("predict", on=True)["marks"]) + json.dumps(
-        ask.state("choose", part="W_1[0,0]")["formula"]
-    )
-    assert "∇" not in hidden and "0.22652" not in hidden
+    asked = ask.state("predict", on=True)
+    hidden = json.dumps([asked["marks"], asked["formula"]])
+    assert "?" in hidden and "∇" not in hidden and "0.22652" not in hidden
     told = ask.state("guess", guess="-0.2265")
     assert told["told_right"] and "-0.22652" in json.dumps(told["formula"])
     assert ask.state("choose", part="W_2[0,1]")["told"] == ""

@@ -139,6 +139,8 @@ class Panel(anywidget.AnyWidget):
     def _receive(self, _: Any, message: Mapping[str, Any], buffers: Any) -> None:
         """Answer a message of the panel's module; whatever goes wrong is shown there."""
         kind = str(message.get("kind", ""))
+        if kind == "hurry":  # it has done its work when it arrives; see static/panel.js
+            return
         reply = {"view": message.get("view"), "seq": message.get("seq"), "kind": kind}
         try:
             reply |= self._answer(kind, message.get("content") or {})

@@ -1,7 +1,7 @@
 """The panel of ``%tfstep``: the two layers under the student's fingers.
 
 The module in ``static/step.js`` only paints what comes from here: marks for the picture,
-formulas as factors, curves as SVG.  Every message is answered with the whole state.
+formulas as factors, curves as SVG.  Every message is answered with what is new in the state.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tfmagic.errors import OptionError
 from tfmagic.language import catalogue, current, say
 from tfmagic.model.step import FORWARD, Formula
 from tfmagic.notebook.panels.base import Panel, script, style
+from tfmagic.notebook.panels.changes import Changes
 from tfmagic.notebook.panels.step_link import Link
 from tfmagic.notebook.view import Bundle
 from tfmagic.render.curves import landscape as landscape_picture
@@ -57,6 +58,7 @@ class StepPanel(Panel):
         self.told_right = False
         self.axes: tuple[str, str] | None = None
         self._shape: Any = None
+        self._changes = Changes("marks")
         self._actions: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "forward": lambda c: self._piece("forward", c),
             "backward": lambda c: self._piece("backward", c),
@@ -79,7 +81,7 @@ class StepPanel(Panel):
     # -- messages ------------------------------------------------------------------------
 
     def answer(self, kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
-        """The state after an action, with what must be built when a view opens."""
+        """What an action changed; all there is, with what must be built, when a view opens."""
         if kind == "code":
             return self._state() | {"code": self.stepper.as_code()}
         action = self._actions.get(kind)
@@ -239,10 +241,11 @@ class StepPanel(Panel):
             "warning": self._warning(),
         }
         shape = (state.network.sizes, state.network.samples)
-        if first or shape != self._shape:
+        whole = first or shape != self._shape
+        if whole:
             self._shape = shape
             made |= self._frame()
-        return made
+        return self._changes.of(made, whole=whole)
 
     def _frame(self) -> dict[str, Any]:
         """What stays while the numbers move: the picture, the groups of sliders, the words."""

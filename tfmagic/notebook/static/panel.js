@@ -25,6 +25,25 @@ function make(tag, attributes = {}, ...children) {
   return node;
 }
 
+// Makes the children of a node like fresh ones, and touches only what differs. A listener stays
+// with the old node: what it needs to know stands in an attribute.
+function patch(node, fresh) {
+  const old = [...node.childNodes];
+  if (old.length !== fresh.length) return node.replaceChildren(...fresh);
+  old.forEach((child, i) => patchOne(child, fresh[i]));
+}
+
+function patchOne(old, fresh) {
+  if (old.nodeName !== fresh.nodeName) return old.replaceWith(fresh);
+  if (old.nodeType === Node.TEXT_NODE) {
+    if (old.data !== fresh.data) old.data = fresh.data;
+    return;
+  }
+  for (const name of old.getAttributeNames()) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  patch(old, [...fresh.childNodes]);
+}
+
 // Hides the static twin of a live panel, wherever it is drawn anew; the last view shows it again.
 function hideSnapshot(name) {
   const id = `tfmagic-hides-${name}`;
@@ -62,6 +81,7 @@ function openPanel({ model, el }, build) {
   let patience = 0;
   let stillness = 0;
   let sequence = 0;
+  let turn = 0;
   let closed = false;
   const queue = [];
   const waiting = new Map();
@@ -69,8 +89,16 @@ function openPanel({ model, el }, build) {
   function next() {
     if (underWay || !queue.length || closed) return;
     underWay = queue.shift();
-    model.send({ view, seq: underWay.seq, kind: underWay.kind, content: underWay.content });
+    model.send({ view, seq: underWay.seq, kind: underWay.kind, content: underWay.content }, { iopub: { status: hurry } });
     patience = setTimeout(() => (busy.hidden = false), PATIENCE);
+  }
+
+  // Nagle's algorithm holds a small answer back in the server's socket until this side confirms
+  // that it heard "busy", and a computer that has nothing to send puts that off for 40 ms. So
+  // here is something to send; the kernel does not answer it.
+  function hurry({ content }) {
+    const hasty = underWay && !["snapshot", "close"].includes(underWay.kind);
+    if (content.execution_state === "busy" && hasty && !closed) model.send({ kind: "hurry" });
   }
 
   // Ask the kernel for something. With `merge`, an equal request that still waits takes over
@@ -99,8 +127,17 @@ function openPanel({ model, el }, build) {
     root.setAttribute("aria-label", answer.title);
     busy.textContent = answer.busy;
     made = build(body, panel, answer.state) || {};
+    turn = answer.state.turn;
     root.hidden = false;
     showAgain = hideSnapshot(answer.snapshot);
+  }
+
+  // An answer that tells only what is new counts them; where one got lost the whole is asked for.
+  function paint(state) {
+    const lost = state.turn > turn + 1 && !state.frame;
+    turn = state.turn;
+    made.paint(state);
+    if (lost) send("hello");
   }
 
   function settle(answer) {
@@ -123,7 +160,7 @@ function openPanel({ model, el }, build) {
     try {
       if (mine || !answer.view) say(answer.error);
       if (!made && mine && answer.state) live(answer);
-      else if (made && made.paint && answer.state) made.paint(answer.state);
+      else if (made && made.paint && answer.state) paint(answer.state);
       if (!made && answer.error) root.hidden = false;
     } catch (error) {
       say(String(error));

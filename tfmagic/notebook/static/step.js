@@ -110,7 +110,7 @@ function togglePlay(ui) {
     const begun = performance.now();
     const state = await ui.send("run", { n: 1 });
     if (!ui.playing) return;
-    if (!state || state.stop) return stopPlaying(ui);
+    if (!state || ui.state.stop) return stopPlaying(ui);
     const pause = 1000 / Number(ui.speed.value) - (performance.now() - begun);
     ui.playing = setTimeout(turn, Math.max(0, pause));
   };
@@ -240,37 +240,49 @@ function guessing(ui) {
 
 // --- painting -----------------------------------------------------------------------------
 
-function paintStep(ui, state) {
-  ui.state = state;
-  if (state.frame) {
-    fillGroups(ui, state.frame);
-    fillAxes(ui, state.frame);
-    setPicture(ui, state.frame.svg);
+// Paints what is new; `ui.state` is the whole, as far as buttons and fields need it.
+function paintStep(ui, news) {
+  ui.state = { ...ui.state, ...news };
+  if (news.frame) {
+    fillGroups(ui, news.frame);
+    fillAxes(ui, news.frame);
+    setPicture(ui, news.frame.svg);
   }
-  ui.head.textContent = state.head;
-  ui.warning.textContent = state.warning;
-  ui.warning.hidden = !state.warning;
-  ui.agree.textContent = `${state.agrees ? "✓" : "✗"} ${state.agree}`;
-  ui.agree.dataset.agrees = state.agrees;
-  for (const [part, mark] of Object.entries(state.marks)) paintMark(ui, part, mark);
-  for (const group of ui.picture.querySelectorAll("[role=button]")) {
-    group.setAttribute("aria-pressed", String(group.dataset.part === state.chosen));
-  }
-  paintFormula(ui, state.formula);
-  paintNumbers(ui, state);
-  for (const [name, what] of Object.entries(state.next)) ui.next[name].title = `${ui.words.next} ${what} (${name[0]})`;
-  ui.undo.disabled = !state.can_undo;
-  if (ui.curveSource !== state.curve) ui.curve.innerHTML = ui.curveSource = state.curve;
-  if (ui.landSource !== state.landscape) ui.land.innerHTML = ui.landSource = state.landscape;
-  ui.scrub.max = state.last;
-  if (document.activeElement !== ui.scrub || !ui.scrub.matches(":active")) ui.scrub.value = state.at;
-  ui.scrubName.textContent = `${state.at} / ${state.last}`;
-  ui.predict.setAttribute("aria-pressed", String(state.predicting));
-  ui.asking.hidden = !state.predicting;
-  ui.question.textContent = state.question;
-  ui.told.textContent = state.told;
-  ui.told.dataset.right = state.told_right;
-  if (state.stop && ui.playing) stopPlaying(ui);
+  for (const [part, mark] of Object.entries(news.marks || {})) paintMark(ui, part, mark);
+  for (const name of Object.keys(PAINTERS)) if (name in news) PAINTERS[name](ui, news[name]);
+  if ("values" in news || "chosen" in news || "lr" in news) paintNumbers(ui, ui.state);
+  if ("at" in news || "last" in news) paintScrub(ui, ui.state);
+}
+
+const PAINTERS = {
+  head: (ui, text) => (ui.head.textContent = text),
+  warning: (ui, text) => { ui.warning.textContent = text; ui.warning.hidden = !text; },
+  agree: (ui, text) => (ui.agree.textContent = `${ui.state.agrees ? "✓" : "✗"} ${text}`),
+  agrees: (ui, holds) => (ui.agree.dataset.agrees = holds),
+  chosen: (ui, chosen) => {
+    for (const group of ui.picture.querySelectorAll("[role=button]")) {
+      group.setAttribute("aria-pressed", String(group.dataset.part === chosen));
+    }
+  },
+  formula: (ui, lines) => patch(ui.formula, lines.map((line) => (line.terms.length ? chainOf(ui, line) : plainLine(line)))),
+  sample: (ui, sample) => { if (ui.sample) { ui.sample.value = sample; ui.sampleName.textContent = String(sample); } },
+  next: (ui, pieces) => {
+    for (const [name, what] of Object.entries(pieces)) ui.next[name].title = `${ui.words.next} ${what} (${name[0]})`;
+  },
+  can_undo: (ui, can) => (ui.undo.disabled = !can),
+  curve: (ui, svg) => (ui.curve.innerHTML = svg), // made by the kernel of shapes and figures only
+  landscape: (ui, svg) => (ui.land.innerHTML = svg),
+  predicting: (ui, on) => { ui.predict.setAttribute("aria-pressed", String(on)); ui.asking.hidden = !on; },
+  question: (ui, text) => (ui.question.textContent = text),
+  told: (ui, text) => (ui.told.textContent = text),
+  told_right: (ui, right) => (ui.told.dataset.right = right),
+  stop: (ui, stop) => { if (stop && ui.playing) stopPlaying(ui); },
+};
+
+function paintScrub(ui, { at, last }) {
+  ui.scrub.max = last;
+  if (document.activeElement !== ui.scrub || !ui.scrub.matches(":active")) ui.scrub.value = at;
+  ui.scrubName.textContent = `${at} / ${last}`;
 }
 
 function setPicture(ui, svg) {
@@ -323,10 +335,6 @@ function paintMark(ui, part, mark) {
   }
 }
 
-function paintFormula(ui, lines) {
-  ui.formula.replaceChildren(...lines.map((line) => (line.terms.length ? chainOf(ui, line) : plainLine(line))));
-}
-
 function plainLine(line) {
   return make("p", { class: "tfm-mono" }, make("strong", {}, line.name), ...line.steps.map((step) => make("span", {}, ` = ${step}`)));
 }
@@ -345,7 +353,7 @@ function chainOf(ui, line) {
   });
   if (line.more) cells.push(make("span", { class: "tfm-step-sign" }, line.more));
   const copy = line.latex && make("button", { type: "button", class: "tfm-step-small", "data-act": "latex",
-    onclick: async (event) => { if (await copyText(line.latex)) event.target.textContent = ui.words.copied; } }, ui.words.latex);
+    "data-latex": line.latex, onclick: async (event) => { if (await copyText(event.target.dataset.latex)) event.target.textContent = ui.words.copied; } }, ui.words.latex);
   return make("div", { class: "tfm-step-chain", role: "group", "aria-label": `${line.name} = ${line.steps.join(" = ")}` },
     make("strong", {}, line.name), make("span", { class: "tfm-step-sign" }, "="), ...cells,
     make("span", { class: "tfm-step-sign" }, "="), make("b", { class: "tfm-step-value" }, line.value), copy || null);
@@ -365,9 +373,5 @@ function paintNumbers(ui, state) {
       showNumber(row, state.values[matrix][i][j || 0]);
       row.field.closest("label").classList.toggle("tfm-step-chosen", name === state.chosen);
     }
-  }
-  if (ui.sample) {
-    ui.sample.value = state.sample;
-    ui.sampleName.textContent = String(state.sample);
   }
 }
