@@ -261,7 +261,11 @@ TIMERS: dict[str, Callable[[Callable[[], Any]], float | None]] = {
 
 
 def queued(options: argparse.Namespace) -> None:
-    """Work that is only queued: the naive figure, ours, and the truth when every op waits."""
+    """Work that is only queued: the naive figure, ours, and the truth when every op waits.
+
+    The two are taken in turns: on a busy machine a product takes now three times as long, now
+    once, and a truth of another moment is none.
+    """
     import tensorflow as tf
 
     import tfmagic
@@ -270,21 +274,22 @@ def queued(options: argparse.Namespace) -> None:
     x = tf.random.normal([1000, 1000])
     space = {"tf": tf, "x": x}
     statement = "tf.matmul(x, x)"
-    ours, naive, truth = [], [], []
-    for _ in range(3):
+
+    def ours() -> Any:
         tf.config.experimental.set_synchronous_execution(False)
-        (timing,) = tfmagic.bench(statement, namespace=space, budget=3.0).timings
-        tf.config.experimental.set_synchronous_execution(True)
-        ours.append(timing.median)
-        naive.append(timing.naive)
-        truth.append(tfmagic.bench(statement, namespace=space, budget=3.0).timings[0].median)
-    _told(
-        "this process", statistics.median(naive), statistics.median(ours), statistics.median(truth)
-    )
-    worker(statement, space)
+        try:
+            return tfmagic.bench(statement, namespace=space, budget=0.5).timings[0]
+        finally:
+            tf.config.experimental.set_synchronous_execution(True)
+
+    def truth(_: Any) -> float:
+        return tfmagic.bench(statement, namespace=space, budget=0.5).timings[0].median
+
+    _told("this process", ours, truth, options.runs)
+    worker(statement, space, options.runs)
 
 
-def worker(statement: str, space: dict[str, Any]) -> None:
+def worker(statement: str, space: dict[str, Any], runs: int) -> None:
     """The same on a worker of this machine."""
     import socket
 
@@ -306,26 +311,33 @@ def worker(statement: str, space: dict[str, Any]) -> None:
     try:
         tf.config.experimental_connect_to_host(f"grpc://127.0.0.1:{port}", job_name="worker")
         remote = "/job:worker/replica:0/task:0/device:CPU:0"
-        (timing,) = tfmagic.bench(statement, namespace=space, devices=[remote], budget=4.0).timings
-        truth = waited(remote, space["x"])
-        _told("loopback worker", timing.naive, timing.median, truth)
+
+        def ours() -> Any:
+            timed = tfmagic.bench(statement, namespace=space, devices=[remote], budget=0.5)
+            return timed.timings[0]
+
+        _told("loopback worker", ours, lambda t: waited(remote, space["x"], t.loops), runs)
     finally:
         process.terminate()
         process.join()
 
 
-def waited(device: str, x: Any) -> float:
-    """One product after the other, each waited for by reading one number of it."""
+def waited(device: str, x: Any, together: int) -> float:
+    """One product after the other, each waited for by reading one number of it.
+
+    ``together`` of them make a value, as many as in a block of ours: times of a busy machine
+    are skewed, and the median of single ones lies below that of their means.
+    """
     import tensorflow as tf
 
     with tf.device(device):
         there = tf.identity(x)
         times = []
-        for _ in range(40):
+        for _ in range(max(5, 20 // together)):
             start = time.perf_counter()
-            made = tf.matmul(there, there)
-            made[0, 0].numpy()
-            times.append(time.perf_counter() - start)
+            for _ in range(together):
+                tf.matmul(there, there)[0, 0].numpy()
+            times.append((time.perf_counter() - start) / together)
     return statistics.median(times)
 
 
@@ -338,10 +350,17 @@ def _serve(port: int) -> None:
     server.join()
 
 
-def _told(name: str, naive: float, ours: float, truth: float) -> None:
+def _told(name: str, ours: Callable[[], Any], truth: Callable[[Any], float], runs: int) -> None:
+    ratios, naive = [], []
+    for _ in range(runs):
+        timing = ours()
+        true = truth(timing)
+        ratios.append(timing.median / true)
+        naive.append(true / timing.naive)
+    low, _, high = statistics.quantiles(ratios)
     print(
-        f"  {name:<16} naive {1e3 * naive:.3f} ms = truth / {truth / naive:.0f}, "
-        f"ours {1e3 * ours:.2f} ms = truth x {ours / truth:.2f}"
+        f"  {name:<16} naive = truth / {statistics.median(naive):.0f}, ours = truth x "
+        f"{statistics.median(ratios):.2f} (half of {runs} between {low:.2f} and {high:.2f})"
     )
 
 

@@ -26,7 +26,7 @@ __all__ = ["MODES", "How", "Variant", "checked_modes", "prepared"]
 
 MODES = ("eager", "function", "xla")
 #: A block lasts at least so many times as long as waiting for the idle device.
-SYNCS_IN_BLOCK = 50
+SYNCS_IN_BLOCK = 100
 #: Runs that are listened to, so that what changes from run to run is noticed.
 LISTENED = 3
 #: Bytes that are written before a run to empty the caches.
