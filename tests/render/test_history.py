@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -126,3 +127,19 @@ def test_a_plot_that_cannot_be_drawn_leaves_the_table(monkeypatch: pytest.Monkey
     html = Report(loop([3.0, 2.0, 1.0], [6.0, 4.0, 2.0]), graph=False).html()
     assert "no &lt;fonts&gt;" in html
     assert "▁" in html
+
+
+def test_a_plot_does_not_have_old_warnings_shown_again() -> None:
+    def warned() -> None:
+        warnings.warn_explicit("once", UserWarning, "cell", 1, registry=registry)
+
+    registry: dict[object, object] = {}
+    (found,) = histories(loop([3.0, 2.0, 1.0], [6.0, 4.0, 2.0]))
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        warned()
+        filters = list(warnings.filters)
+        history.plot(found)
+        warned()
+        assert warnings.filters == filters
+    assert len(shown) == 1

@@ -410,12 +410,24 @@ def policy(shell: Any) -> dict[str, Any]:
         "trace": repr(sys.gettrace()),
         "finders": len(sys.meta_path),
         "hooks": [plain(repr(sys.excepthook)), plain(repr(sys.displayhook))],
-        "filters": len(warnings.filters),
+        "filters": [len(warnings.filters), filters_version()],
         "folder": os.path.basename(os.getcwd())[:7],
         "print options": repr(sorted(np.get_printoptions().items(), key=str_of_key)),
         "threads": sorted(t.name for t in threading.enumerate() if not t.daemon),
         "show": "_get_exc_info" in vars(shell),
     }
+
+
+def filters_version() -> Any:
+    """How often the filters changed: with each change Python forgets which warnings it has
+    shown already, and shows them once more."""
+    kept, registry = warnings.filters, {}
+    warnings.filters = [("ignore", None, Warning, None, 0)]
+    try:
+        warnings.warn_explicit("", Warning, "", 1, registry=registry)
+    finally:
+        warnings.filters = kept
+    return registry.get("version")
 
 
 def patched_methods() -> list[str]:

@@ -45,9 +45,27 @@ def svg(drawn: Figure) -> str:
         "axes.unicode_minus": False,
     }
     out = io.StringIO()
-    with rc_context(settings), _quiet():
+    with _unnoticed(), rc_context(settings), _quiet():
         drawn.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None})
     return out.getvalue().replace(f"'{_MEASURED}'", SANS)
+
+
+@contextmanager
+def _unnoticed() -> Iterator[None]:
+    """Warnings that were shown once are not shown again after a plot of ours.
+
+    Each change of the filters, and matplotlib makes some, tells Python to forget what it has
+    shown.  Those inside are undone at the end, so nothing needs to be told.
+    """
+    told = [name for name in vars(warnings) if name.startswith("_filters_mutated")]
+    kept = {name: getattr(warnings, name) for name in told}
+    for name in told:
+        setattr(warnings, name, lambda: None)
+    try:
+        yield
+    finally:
+        for name, original in kept.items():
+            setattr(warnings, name, original)
 
 
 @contextmanager
