@@ -104,6 +104,16 @@ strategy.run(step, args=(X,))"""
     assert all(row[3] for row in rows)
 
 
+def test_without_a_strategy_nothing_is_reduced(split: Any) -> None:
+    ran = split.run(
+        "%%tape\nv = tf.Variable(2.0)\nalone = tf.keras.optimizers.SGD(0.05)\n"
+        "with tf.GradientTape() as t:\n    y = v * v\nalone.apply_gradients([(t.gradient(y, v), v)])"
+    )
+    assert not ran.error, ran.error
+    assert "replica" not in ran.text
+    assert split.run("found()").text.strip() == "[]"
+
+
 def test_the_cell_gives_what_it_gives_without_a_recording(split: Any) -> None:
     split.run(
         "plain = [strategy.reduce('SUM', each, axis=None).numpy() for each in strategy.run(gradients, args=(X,))]"

@@ -100,7 +100,10 @@ class _Heard:
         return batch_reduce
 
     def all_reduce(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """From inside a replica; told only where it did not go one of the other ways."""
+        """From inside a replica; told only where it did not go one of the other ways.
+
+        Keras's optimizers call it without any strategy too: nothing is reduced there.
+        """
 
         @functools.wraps(original)
         def all_reduce(context: Any, how: Any, value: Any, *args: Any, **named: Any) -> Any:
@@ -110,7 +113,7 @@ class _Heard:
                 return original(context, how, value, *args, **named)
             before = self.count
             result = original(context, how, value, *args, **named)
-            if self.count == before:
+            if self.count == before and context.num_replicas_in_sync > 1:
                 flat = zip(tf.nest.flatten(value), tf.nest.flatten(result), strict=False)
                 for part, whole in flat:
                     self._tell(how, part, whole)
