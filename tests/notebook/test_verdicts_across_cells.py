@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from IPython.utils.capture import capture_output
 
 import tfmagic
 from tfmagic.model import Verdict
@@ -131,3 +132,40 @@ def test_a_function_of_an_earlier_cell(shell: Any) -> None:
         3,
         "return tf.tanh(s)",
     )
+
+
+FORWARD = (
+    "a, b = tf.Variable(2.0), tf.Variable(1.0)\nc = tf.Variable(1.0, trainable=False)\n"
+    "k = tf.constant(1.0)\nwith tf.GradientTape(persistent=True) as t:\n    y = a\n"
+    "with tf.GradientTape(watch_accessed_variables=False) as shy:\n    z = a * b"
+)
+
+
+@pytest.mark.parametrize(
+    "ask, code",
+    [
+        ("t.gradient(y, b)", "unused"),
+        ("t.gradient(y, c)", "unused"),
+        ("_ = c + 1.0\nt.gradient(y, c)", "not_trainable"),
+        ("t.gradient(y, k)", "not_watched"),
+        ("shy.gradient(z, a)", "not_watched"),
+    ],
+)
+def test_a_gradient_whose_target_is_older_than_the_recording(
+    shell: Any, ask: str, code: str
+) -> None:
+    with capture_output() as captured:
+        (verdict,) = verdicts(shell, FORWARD, "%%tape\n" + ask)
+    assert verdict.code == code
+    (report,) = captured.outputs
+    assert code in report.data["text/plain"]
+    known = "before this recording began" in verdict.message
+    assert known == (code != "not_trainable")
+
+
+def test_a_story_shows_no_cell_that_asked_for_nothing(shell: Any) -> None:
+    cells = ("%tape on", FORWARD, "t.gradient(y, b)", "n = 7")
+    with capture_output() as captured:
+        verdicts(shell, *cells)
+    reports = [out for out in captured.outputs if "Gradients" in out.data["text/plain"]]
+    assert len(reports) == 2

@@ -46,7 +46,8 @@ _UNASKED = 200
 class Session:
     """One recorded cell: what was asked on its first line, and the tape once there is one.
 
-    ``before`` is the number of ops that the tape held when the cell began.
+    ``before`` is the number of ops that the tape held when the cell began, ``asked`` that
+    of the gradients it had been asked for.
     """
 
     options: Any
@@ -56,7 +57,14 @@ class Session:
     cancel: Callable[[], None] | None = None
     story: bool = False
     before: int = 0
+    asked: int = 0
     note: str = ""
+
+    @property
+    def has_news(self) -> bool:
+        """Whether the cell ran an op or asked for a gradient, be it one that is None."""
+        log = self.tape.log if self.tape is not None else None
+        return log is not None and (len(log.entries) > self.before or len(log.calls) > self.asked)
 
 
 class Cells:
@@ -220,6 +228,7 @@ class Cells:
         try:
             session.tape = self._tape_for(session)
             session.before = len(session.tape.log.entries)
+            session.asked = len(session.tape.log.calls)
             session.tape.start()
         except Exception as error:
             session.tape = None

@@ -176,4 +176,4 @@ class _Judge:
 def _worded(finding: Finding, gradient: Gradient) -> str:
     """The sentence of a code; a variable that no tape watches is no plain tensor."""
     variable = finding.code == "not_watched" and gradient.variable is not None
-    return "not_watched_variable" if variable else finding.words or finding.code
+    return finding.words or ("not_watched_variable" if variable else finding.code)

@@ -220,8 +220,8 @@ class NoneRules:
             inputs = self._recording.ops[state].inputs
             return Finding("state", op=state, way=(*self._ways.to(gradient, inputs), state))
         made = any(self._recording.tensors[t].op is not None for t in call.target_tensors)
-        if not made and not call.events and not source.is_variable and call.origin == "cell":
-            return Finding("not_watched", line=call.line)  # computed before the recording
+        if not made and not call.events and call.origin == "cell":
+            return self._older(call, source)
         stored = [op for op in reach.stops if STATE.fullmatch(op.type)]
         if stored and set(call.target_tensors) & reach.any:
             return Finding("state", op=stored[0].index, way=(stored[0].index,))
@@ -232,6 +232,14 @@ class NoneRules:
         if left is not None:
             return left
         return self._not_the_one(call, gradient, source, reach)
+
+    def _older(self, call: GradientCall, source: Source) -> Finding:
+        """The target was computed before anybody listened: only what tape and source are is
+        known, not what lies between them."""
+        if source.is_variable and not source.trainable:
+            return Finding("not_trainable", line=call.line, way=())
+        code = "unused" if source.is_variable and call.watches else "not_watched"
+        return Finding(code, line=call.line, way=(), words="older")
 
     def _not_the_one(
         self, call: GradientCall, gradient: Gradient, source: Source, reach: Reach

@@ -93,7 +93,7 @@ class TapeMagics(Family):
             show_line(session.note)
         elif len(tape.log.entries) > session.before and options.tweak is not None:
             self._show_knobs(session)
-        elif len(tape.log.entries) > session.before:
+        elif session.has_news:
             show(lambda: self._report(options, tape.recording).mimebundle())
         elif not session.story:
             show_line(say("cells.no_ops"))
