@@ -25,6 +25,7 @@ from IPython.display import display
 from tfmagic.errors import TfmagicError
 from tfmagic.language import say
 from tfmagic.notebook.body import run_body
+from tfmagic.notebook.hooks import CellHooks
 from tfmagic.notebook.once import Once
 from tfmagic.notebook.options import HelpShown, Options, identifier, usage_error
 from tfmagic.notebook.settings import TFMagic
@@ -67,7 +68,7 @@ class Session:
         return log is not None and (len(log.entries) > self.before or len(log.calls) > self.asked)
 
 
-class Cells:
+class Cells(CellHooks):
     """The cells of one shell: which of them are recorded, and what came of it."""
 
     def __init__(self, shell: Any, settings: TFMagic) -> None:
@@ -83,19 +84,9 @@ class Cells:
 
     # -- hooks ------------------------------------------------------------------
 
-    def attach(self) -> None:
-        """Put our hooks into the shell."""
-        self.shell.input_transformers_cleanup.append(self.take_line_off)
-        self.shell.events.register("pre_run_cell", self.before)
-        self.shell.events.register("post_run_cell", self.after)
-
     def detach(self) -> None:
-        """Take them out again and let everything go."""
-        with contextlib.suppress(ValueError):
-            self.shell.input_transformers_cleanup.remove(self.take_line_off)
-        for event, hook in (("pre_run_cell", self.before), ("post_run_cell", self.after)):
-            with contextlib.suppress(ValueError):
-                self.shell.events.unregister(event, hook)
+        """Take our hooks out of the shell and let everything go."""
+        super().detach()
         while self._running:
             session = self._running.pop()
             if session is not None:
@@ -147,7 +138,8 @@ class Cells:
             interrupt_later()
 
     def _begin(self, info: Any) -> None:
-        asked = None if self._running else self._asked(self._as_transformed(info.raw_cell))
+        lines = info.raw_cell.splitlines(keepends=True)
+        asked = None if self._running else self._asked(self._cleaned(lines))
         session = None
         self._once.look()
         if asked is not None:
@@ -158,19 +150,6 @@ class Cells:
         self._running.append(session)
         if session is not None:
             self._start(session)
-
-    def _as_transformed(self, raw_cell: str) -> list[str]:
-        """The lines of a cell as :meth:`take_line_off` meets them: cleaned of blank first
-        lines, common indentation and pasted prompts."""
-        return self._cleaned(raw_cell.splitlines(keepends=True))
-
-    def _cleaned(self, lines: list[str]) -> list[str]:
-        """What IPython makes of the first lines before our turn comes."""
-        for transform in self.shell.input_transformers_cleanup:
-            if transform == self.take_line_off:
-                break
-            lines = transform(lines)
-        return lines
 
     def after(self, result: Any) -> None:
         """``post_run_cell``: stop, and show what was recorded."""
@@ -186,7 +165,7 @@ class Cells:
             self._show_frames_again()
             raised, self._raised = self._raised, []
             for each in raised:
-                self._shown(each)
+                self._show(each)
         if session is None:
             return
         self._finish(session, result.error_in_exec or result.error_before_exec, result.result)
@@ -277,14 +256,15 @@ class Cells:
             with calm():
                 self._stop(session, error)
                 self._conclude(session, error, value)
+        except (Exception, KeyboardInterrupt) as failure:
+            _tell(failure)
+        else:
             if later:
                 self._raised.append(session)
             else:
-                session.show(session)
-        except (Exception, KeyboardInterrupt) as failure:
-            _tell(failure)
+                self._show(session)
 
-    def _shown(self, session: Session) -> None:
+    def _show(self, session: Session) -> None:
         try:
             session.show(session)
         except (Exception, KeyboardInterrupt) as failure:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tfmagic.errors import TfmagicError
 from tfmagic.language import say
 from tfmagic.notebook.cells import Cells, show_line
+from tfmagic.notebook.hooks import CellHooks
 from tfmagic.notebook.options import HelpShown
 
 if TYPE_CHECKING:
@@ -34,9 +35,11 @@ def cell_scope(device: str) -> Iterator[None]:
     show_line(watch.sentence())
 
 
-class DeviceCells:
+class DeviceCells(CellHooks):
     """The cells of one shell: which of them are sent to a device.
 
+    Its hooks stand right before those of the recorded cells: so ``%%tape`` may stand in the
+    line under ``%%tfdevice``, and is taken off as well.
     ``asked`` answers the device that a first line names, or raises.
     """
 
@@ -46,23 +49,9 @@ class DeviceCells:
         self._asked = asked
         self._running: list[contextlib.ExitStack] = []
 
-    def attach(self) -> None:
-        """Put our hooks into the shell, right before those of the recorded cells.
-
-        So ``%%tape`` may stand in the line under ``%%tfdevice``, and is taken off as well.
-        """
-        transforms = self.shell.input_transformers_cleanup
-        transforms.insert(transforms.index(self._cells.take_line_off), self.take_line_off)
-        self.shell.events.register("pre_run_cell", self.before)
-        self.shell.events.register("post_run_cell", self.after)
-
     def detach(self) -> None:
-        """Take them out again, and close what is open."""
-        with contextlib.suppress(ValueError):
-            self.shell.input_transformers_cleanup.remove(self.take_line_off)
-        for event, hook in (("pre_run_cell", self.before), ("post_run_cell", self.after)):
-            with contextlib.suppress(ValueError):
-                self.shell.events.unregister(event, hook)
+        """Take our hooks out of the shell, and close what is open."""
+        super().detach()
         while self._running:
             self._running.pop().close()
 
@@ -99,13 +88,6 @@ class DeviceCells:
             else:
                 stack.enter_context(_default_watched())
         self._running.append(stack)
-
-    def _cleaned(self, lines: list[str]) -> list[str]:
-        for transform in self.shell.input_transformers_cleanup:
-            if transform == self.take_line_off:
-                break
-            lines = transform(lines)
-        return lines
 
     def after(self, result: Any) -> None:
         """``post_run_cell``: close it."""

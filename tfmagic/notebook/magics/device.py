@@ -57,7 +57,7 @@ class DeviceMagics(Family):
         self.scopes = DeviceCells(self.shell, self.cells, self._cell_device)
 
     def attach(self) -> None:
-        self.scopes.attach()
+        self.scopes.attach(ahead_of=self.cells)
 
     def detach(self) -> None:
         self.scopes.detach()
