@@ -90,8 +90,7 @@ def _shape_of(variable: Any) -> tuple[int | None, ...] | None:
     return None if shape is None or rank is None else tuple(shape.as_list())
 
 
-@dataclass(slots=True)
-class Differentiated:
+class Differentiated(NamedTuple):
     """One op's turn in a backward pass: what came in and what went out.
 
     ``inputs`` and ``outputs`` are the ids of the forward op's tensors where TensorFlow
@@ -107,6 +106,10 @@ class Differentiated:
     outgoing: tuple[int | None, ...]
     start: int
     end: int
+
+
+#: As :data:`new_entry`, for a turn.
+new_turn: Callable[[tuple[Any, ...]], Differentiated] = partial(tuple.__new__, Differentiated)
 
 
 class Leaf(NamedTuple):

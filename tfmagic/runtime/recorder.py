@@ -28,7 +28,6 @@ from tfmagic.runtime.inside import look_inside
 from tfmagic.runtime.log import (
     Call,
     CustomGradient,
-    Differentiated,
     Left,
     Log,
     Place,
@@ -36,6 +35,7 @@ from tfmagic.runtime.log import (
     VariableRecord,
     handle_of,
     new_entry,
+    new_turn,
 )
 from tfmagic.runtime.mentions import Mentions
 from tfmagic.runtime.reads import find_handle_owner, match_reads
@@ -375,9 +375,11 @@ class Recorder:
     # -- gradients --------------------------------------------------------------
 
     def _mine(self) -> bool:
-        if threading.get_ident() != self._thread and not private.is_heard(self._on_op):
-            return False
-        return self.listening and private.executing_eagerly()
+        if threading.get_ident() == self._thread:
+            eager: bool | None = getattr(self._scope, "is_eager", None)
+            return private.executing_eagerly() if eager is None else eager
+        heard = self.listening and private.is_heard(self._on_op)
+        return heard and private.executing_eagerly()
 
     def _heard_gradient(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """``GradientTape.gradient`` that notes what it was asked and what it answered."""
@@ -447,18 +449,11 @@ class Recorder:
                 return original(op_name, attrs, count, inputs, outputs, incoming, *rest)
             start = len(self.log.entries)
             outgoing = original(op_name, attrs, count, inputs, outputs, incoming, *rest)
-            with contextlib.suppress(Exception):
-                call.turns.append(
-                    Differentiated(
-                        op_name,
-                        _ids(inputs),
-                        _ids(outputs),
-                        _ids(incoming) or (),
-                        _ids(outgoing) or (),
-                        start,
-                        len(self.log.entries),
-                    )
-                )
+            try:
+                ids = _ids(inputs), _ids(outputs), _ids(incoming) or (), _ids(outgoing) or ()
+                call.turns.append(new_turn((op_name, *ids, start, len(self.log.entries))))
+            except Exception as error:
+                self._fault(error)
             return outgoing
 
         return turn
