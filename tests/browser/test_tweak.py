@@ -44,3 +44,31 @@ def test_a_drag_replays_the_cell_and_the_snapshot_follows(run_in_lab: Callable[.
     picture.locator("text", has_text="0.85").wait_for()
     page.locator('[data-act="close"]').click()
     page.locator(".tfmagic-snapshot img").first.wait_for()
+
+
+def test_a_slow_run_shows_its_target_while_one_drags_and_the_rest_after(
+    run_in_lab: Callable[..., Any],
+) -> None:
+    slow = "import tfmagic.notebook.panels.tweak as panel\npanel.SLOW = panel.MANY = -1"
+    page = run_in_lab([LOAD, slow, CELL])
+    picture, status = page.locator(".tfm-step-picture"), page.locator(".tfm-step-bar [role=status]")
+    picture.locator("text", has_text="0.85").wait_for()
+    page.evaluate(WATCH_STATUS)
+    page.get_by_role("slider", name="W_1[0,0]").evaluate(DRAG)
+    picture.locator("text", has_text="2.63").wait_for()
+    page.locator(".tfm-panel td", has_text="-0.15674").first.wait_for()
+    status.filter(has_text="run again").wait_for()
+    assert picture.get_attribute("aria-busy") == "false"
+    told = page.evaluate("window.told")
+    assert any(text.startswith("Loss = 0.15") for text in told) and "busy" in told
+
+
+# Keeps what the status said, and that the picture was marked as behind.
+WATCH_STATUS = """() => {
+    const [status, picture] = [".tfm-step-bar [role=status]", ".tfm-step-picture"].map(s => document.querySelector(s));
+    window.told = [];
+    new MutationObserver(() => {
+        window.told.push(status.textContent);
+        if (picture.getAttribute("aria-busy") === "true") window.told.push("busy");
+    }).observe(document.querySelector(".tfm-panel"), { subtree: true, childList: true, characterData: true, attributes: true });
+}"""

@@ -51,6 +51,39 @@ def test_a_move_changes_values_and_gradients_in_the_picture(frontend: Any) -> No
     assert ask.state("reset")["values"][0][0] == 0.11
 
 
+def test_an_answer_tells_only_what_is_new(frontend: Any) -> None:
+    ask = frontend(CELL.format(options="--tweak W_2"))
+    ask("hello")
+    assert any(box["lines"][0].startswith("X") for box in ask.state("reset")["words"].values())
+    told = ask.state("set", **{"0:0": 1.0})["words"]
+    lines = [" ".join(box["lines"]) for box in told.values()]
+    assert any("0.922" in line for line in lines)  # 1·0.85 + 0.15·0.48
+    assert not any(line.startswith("X") for line in lines)
+    assert set(ask.state("set", **{"0:0": 1.0})) <= {"status", "turn"}
+
+
+def test_a_drag_of_a_slow_run_shows_the_target_and_ends_with_the_rest(frontend: Any) -> None:
+    ask = frontend(CELL.format(options="--tweak"))
+    ask("hello")
+    ask.panel._slow = True
+    moved = ask.state("set", **{"0:0": 1.0, "gesture": "1"})
+    assert set(moved) == {"values", "status", "unfinished", "turn"} and moved["unfinished"]
+    assert moved["status"].startswith("Loss = 0.15")
+    rest = ask.state("rest")
+    assert "2.63" in json.dumps(rest["words"]) and "-0.15674" in rest["table"]
+    assert rest["unfinished"] is False and "18 ops run again" in rest["status"]
+    ask.panel._slow = True
+    assert "words" in ask.state("set", **{"0:0": 0.5})  # a typed number is no drag
+
+
+def test_what_was_drawn_anew_is_told_again(frontend: Any) -> None:
+    ask = frontend("%%tape --tweak\nimport tensorflow as tf\nw = tf.Variable(2.0)\ny = w * 1.0")
+    ask("hello")
+    words = ask.state("set", **{"0:0": 3.0})["words"]
+    assert "svg" in ask.state("set", **{"0:0": -1.2345678e-20})
+    assert ask.state("set", **{"0:0": 3.0})["words"] == words
+
+
 def test_chosen_sources_only(frontend: Any) -> None:
     ask = frontend(CELL.format(options="--tweak W_2,X"))
     assert [group["name"] for group in ask.state("hello")["frame"]["sources"]] == ["W_2", "X"]

@@ -60,6 +60,19 @@ def test_the_recording_of_the_moved_run_is_whole() -> None:
     assert tfmagic.load(after.to_json()) == after
 
 
+def test_a_glimpse_works_out_the_target_alone_and_the_rest_when_asked() -> None:
+    rec, names = lesson()
+    tweak, whole = tfmagic.tweak(rec), tfmagic.tweak(rec)
+    new = [[1.0, 0.21], [0.12, 0.08]]
+    whole.set(W_1=new)
+    assert tweak.glimpse({"W_1": new}) == {"Loss": pytest.approx(whole.value(names["Loss"]).item())}
+    assert len(tweak._to_targets.steps) < tweak.count
+    assert tweak.value(names["dW_1"]) == pytest.approx(whole.gradients["W_1"])
+    assert tweak.recording.gradients == whole.recording.gradients
+    tweak.glimpse({"W_1": new}), tweak.glimpse({"W_1": names["W_1"].numpy()})
+    assert tweak.gradients["W_1"] == pytest.approx(names["dW_1"].numpy())
+
+
 def test_any_tensor_of_the_run_and_its_recording_may_be_given() -> None:
     rec, names = lesson()
     tweak = tfmagic.tweak(rec.recording, names["X"]).set({"X": [[1.0], [1.0]]})

@@ -70,6 +70,7 @@ class Tweak:
         self._refuse_idle()
         self._values = {name: np.array(tensor.numpy()) for name, tensor in self._recorded.items()}
         self._new: dict[int, Any] = {}
+        self._behind = False
         self._recording: Recording | None = None
 
     # -- the sources ---------------------------------------------------------------------
@@ -81,7 +82,23 @@ class Tweak:
 
     def set(self, values: Mapping[str, Any] | None = None, **more: Any) -> Tweak:
         """Move sources, by their names, and run the recorded ops again."""
-        for name, given in {**(values or {}), **more}.items():
+        self._move({**(values or {}), **more})
+        self._run()
+        return self
+
+    def glimpse(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Move sources, and work out no more than the targets: those of one number, by name.
+
+        In a large run that takes a part of the time.  All else follows when it is asked for.
+        """
+        self._move(values)
+        self._behind = True
+        with private.unseen():
+            found = self._to_targets.run(self._given())
+        return {name: found.get(t._id, t).numpy().item() for name, t in self._targets.items()}
+
+    def _move(self, values: Mapping[str, Any]) -> None:
+        for name, given in values.items():
             if name not in self._keys:
                 raise OptionError("tweak.no_source", given=name, known=", ".join(self._keys))
             recorded = self._recorded[name]
@@ -94,8 +111,6 @@ class Tweak:
                 wanted = shape(tuple(recorded.shape))
                 raise OptionError("tweak.shape", name=name, given=value.shape, shape=wanted)
             self._values[name] = value
-        self._run()
-        return self
 
     def reset(self) -> Tweak:
         """Back to the values of the recorded run."""
@@ -118,6 +133,7 @@ class Tweak:
     @property
     def recording(self) -> Recording:
         """The run on these values, as plain data: every view can be drawn of it."""
+        self._catch_up()
         if not self._new:
             return self.before
         if self._recording is None:
@@ -128,6 +144,7 @@ class Tweak:
 
     def value(self, tensor: Any) -> Any:
         """What a tensor of the recorded run is now."""
+        self._catch_up()
         key = key_of(tensor)
         found = self._new.get(key, tensor) if key is not None else tensor
         return found.numpy()
@@ -164,6 +181,7 @@ class Tweak:
     def close(self) -> None:
         """Let go of the results; the tape is its owner's."""
         self._new = {}
+        self._behind = False
 
     def __repr__(self) -> str:
         moved = ", ".join(f"{name} {shape(v.shape)}" for name, v in self._values.items())
@@ -172,11 +190,38 @@ class Tweak:
     # -- how -----------------------------------------------------------------------------
 
     def _run(self) -> None:
-        tf = private.tf  # type: ignore[attr-defined]
-        given = {self._keys[name]: tf.constant(value) for name, value in self._values.items()}
+        given = self._given()
         with private.unseen():
             self._new = {**given, **self._replay.run(given)}
         self._recording = None
+        self._behind = False
+
+    def _catch_up(self) -> None:
+        """After glimpses: the whole run on the values that were reached."""
+        if self._behind:
+            self._run()
+
+    def _given(self) -> dict[int, Any]:
+        tf = private.tf  # type: ignore[attr-defined]
+        return {self._keys[name]: tf.constant(value) for name, value in self._values.items()}
+
+    @cached_property
+    def _targets(self) -> dict[str, Any]:
+        """The numbers that gradients were asked of, by their names in the recording."""
+        found = {}
+        for call, told in zip(self._log.calls, self.before.gradients, strict=False):
+            tensors = [tensor for _, tensor in leaves(call.target) if key_of(tensor)]
+            if len(tensors) == 1 and told.gradients and tensors[0].shape.num_elements() == 1:
+                found[told.gradients[0].target] = tensors[0]
+        return found
+
+    @cached_property
+    def _to_targets(self) -> Replay:
+        """The same ops, without those that no target needs."""
+        keys = [tensor._id for tensor in self._targets.values()]
+        replay = Replay(self._log, self._keys.values(), keys)
+        replay.steps = tuple(p for p in replay.steps if not self._makes(p))
+        return replay
 
     def _named(self, sources: Any) -> Any:
         """Names and ids of the sources, each once."""

@@ -34,6 +34,11 @@ class Changes:
         self._turn += 1
         return {**found, "turn": self._turn}
 
+    def forget(self, *names: str) -> None:
+        """These parts go out again the next time, whatever they are: something drew over them."""
+        for name in names:
+            self._told.pop(name, None)
+
 
 def new_in(now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
     """The entries that are not what they were."""

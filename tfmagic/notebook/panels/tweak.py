@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from tfmagic.analysis.notation import duration
+from tfmagic.analysis.notation import duration, number
 from tfmagic.errors import OptionError
 from tfmagic.language import say
 from tfmagic.notebook.panels.base import Panel, script, style
+from tfmagic.notebook.panels.changes import Changes
 from tfmagic.notebook.panels.step import finite, short
 from tfmagic.notebook.view import Bundle
 from tfmagic.render import html
@@ -23,6 +24,8 @@ from tfmagic.runtime.tweak import Tweak
 __all__ = ["TweakPanel"]
 
 MOST_SLIDERS = 24  # of one source; a larger one gets a picker
+SLOW = 0.15  # seconds of a move: where it took longer, a drag shows the target, then the rest
+MANY = 400  # ops that run again: before the first move, so many are taken to be slow
 
 
 class TweakPanel(Panel):
@@ -49,21 +52,31 @@ class TweakPanel(Panel):
         self._places = dict.fromkeys(range(len(self._names)), 0)
         self._ended = ended
         self._seconds = 0.0
+        self._slow = tweak.count > MANY
+        self._changes = Changes("words")
 
     def answer(self, kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
         """The state after a move; the picture where a view opens or it no longer fits."""
+        if kind == "set" and self._slow and content.get("gesture"):
+            return self._glimpse(content)
         begun = perf_counter()
         if kind == "set":
-            self._set(content)
+            self.tweak.set(self._moved(content))
+        elif kind == "rest":
+            self.tweak.set()
         elif kind == "reset":
             self.tweak.reset()
         elif kind == "pick":
             self._pick(content)
         elif kind != "hello":
             raise OptionError("step.no_such_action", given=kind)
-        if kind in ("set", "reset"):
+        ran = kind not in ("pick", "hello")
+        if ran:
             self._seconds = perf_counter() - begun
-        return self._state(first=kind == "hello")
+        state = self._state(first=kind == "hello")
+        if ran:
+            self._slow = perf_counter() - begun > SLOW
+        return self._changes.of(state, whole=kind == "hello")
 
     def snapshot(self) -> Bundle:
         """The whole report of the run on these values."""
@@ -82,7 +95,14 @@ class TweakPanel(Panel):
 
     # -- actions -------------------------------------------------------------------------
 
-    def _set(self, content: Mapping[str, Any]) -> None:
+    def _glimpse(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        """The target alone, while one drags: the view asks for the rest once the hand rests."""
+        found = self.tweak.glimpse(self._moved(content))
+        told = " · ".join(f"{name} = {number(value)}" for name, value in found.items())
+        status = say("tweak.glimpse", target=told) if told else say("tweak.later")
+        return self._changes.of({"values": self._values(), "status": status, "unfinished": True})
+
+    def _moved(self, content: Mapping[str, Any]) -> dict[str, Any]:
         """Numbers by their place: ``{"0:3": 0.5}`` is the fourth number of the first source."""
         moved: dict[str, Any] = {}
         values = self.tweak.values
@@ -93,7 +113,7 @@ class TweakPanel(Panel):
             if name not in moved:
                 moved[name] = np.array(values[name])
             moved[name].reshape(-1)[place] = finite(self._label(name, place), given)
-        self.tweak.set(moved)
+        return moved
 
     def _place(self, part: str) -> tuple[str, int]:
         source, _, place = str(part).partition(":")
@@ -134,7 +154,9 @@ class TweakPanel(Panel):
             "table": gradient_table(recording),
             "notes": list(self.tweak.notes),
             "status": self._status(),
+            "unfinished": False,
         }
+        self._changes.forget("svg" if words is not None else "words")
         if words is None:
             made["svg"] = self._picture.draw(recording)
             made["error"] = self._picture.error

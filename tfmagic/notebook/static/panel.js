@@ -9,6 +9,7 @@
 // slider never queues up and the last value always arrives.
 
 const STILL = 700; // ms without a move after which the snapshot is brought up to date
+const REST = 250; // … after which a panel that left something out of its answers is asked for it
 const PATIENCE = 400; // ms without an answer after which the kernel is called busy
 
 function make(tag, attributes = {}, ...children) {
@@ -78,10 +79,13 @@ function openPanel({ model, el }, build) {
   let made = null;
   let showAgain = null;
   let underWay = null;
+  let begun = 0;
   let patience = 0;
   let stillness = 0;
   let sequence = 0;
   let turn = 0;
+  let unfinished = false; // something was left out while a slider moves
+  let snapshotTime = 0; // ms that the last snapshot took: the next one waits for a longer rest
   let closed = false;
   const queue = [];
   const waiting = new Map();
@@ -90,6 +94,7 @@ function openPanel({ model, el }, build) {
     if (underWay || !queue.length || closed) return;
     underWay = queue.shift();
     model.send({ view, seq: underWay.seq, kind: underWay.kind, content: underWay.content }, { iopub: { status: hurry } });
+    begun = performance.now();
     patience = setTimeout(() => (busy.hidden = false), PATIENCE);
   }
 
@@ -127,7 +132,7 @@ function openPanel({ model, el }, build) {
     root.setAttribute("aria-label", answer.title);
     busy.textContent = answer.busy;
     made = build(body, panel, answer.state) || {};
-    turn = answer.state.turn;
+    note(answer.state);
     root.hidden = false;
     showAgain = hideSnapshot(answer.snapshot);
   }
@@ -135,9 +140,21 @@ function openPanel({ model, el }, build) {
   // An answer that tells only what is new counts them; where one got lost the whole is asked for.
   function paint(state) {
     const lost = state.turn > turn + 1 && !state.frame;
-    turn = state.turn;
+    note(state);
     made.paint(state);
     if (lost) send("hello");
+  }
+
+  function note(state) {
+    turn = state.turn;
+    if ("unfinished" in state) unfinished = state.unfinished;
+  }
+
+  // Once nothing moves any more: first what was left out, then the snapshot.
+  function settleDown() {
+    clearTimeout(stillness);
+    const rest = unfinished ? REST : Math.max(STILL, 2 * snapshotTime);
+    stillness = setTimeout(() => !underWay && send(unfinished ? "rest" : "snapshot"), rest);
   }
 
   function settle(answer) {
@@ -147,11 +164,10 @@ function openPanel({ model, el }, build) {
     const resolve = waiting.get(answer.seq);
     waiting.delete(answer.seq);
     if (resolve) resolve(answer.state);
+    if (answer.kind === "rest") unfinished = false;
+    if (answer.kind === "snapshot") snapshotTime = performance.now() - begun;
     next();
-    if (!queue.length && answer.kind !== "snapshot") {
-      clearTimeout(stillness);
-      stillness = setTimeout(() => !underWay && send("snapshot"), STILL);
-    }
+    if (!queue.length && answer.kind !== "snapshot") settleDown();
   }
 
   function receive(answer) {

@@ -42,16 +42,19 @@ function pickedRow(ui, group) {
   return make("div", {}, make("label", { class: "tfm-step-picker" }, ui.words.row, held.pick), row);
 }
 
-function paintTweak(ui, state) {
-  if (state.svg !== undefined) setGraph(ui, state);
-  for (const [id, box] of Object.entries(state.words || {})) paintBox(ui, id, box);
-  state.values.forEach((values, source) => {
+// Paints what is new.
+function paintTweak(ui, news) {
+  if (news.svg !== undefined) setGraph(ui, news);
+  for (const [id, box] of Object.entries(news.words || {})) paintBox(ui, id, box);
+  (news.values || []).forEach((values, source) => {
     if (Array.isArray(values)) values.forEach((value, i) => showNumber(ui.sliders.get(`${source}:${i}`), value));
     else showPicked(ui.sliders.get(`${source}:0`), source, values);
   });
-  if (ui.shown !== state.table) ui.table.innerHTML = ui.shown = state.table; // escaped by the kernel
-  ui.notes.replaceChildren(...state.notes.map((note) => make("p", { class: "tfm-busy" }, note)));
-  ui.status.textContent = state.status;
+  if ("table" in news) ui.table.innerHTML = news.table; // escaped by the kernel
+  if ("notes" in news) ui.notes.replaceChildren(...news.notes.map((note) => make("p", { class: "tfm-busy" }, note)));
+  if ("status" in news) ui.status.textContent = news.status;
+  if (!("unfinished" in news)) return;
+  for (const part of [ui.picture, ui.table]) part.setAttribute("aria-busy", String(news.unfinished));
 }
 
 function showPicked(row, source, { at, place, value, label }) {
