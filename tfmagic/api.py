@@ -169,6 +169,9 @@ def bench(
     """
     from tfmagic.analysis.sweep import points
     from tfmagic.render.bench import BenchResult
+    from tfmagic.runtime import private
+
+    private.require()
     from tfmagic.runtime.timer import Plan, Request, measure, subject
 
     request = Request(
@@ -226,7 +229,8 @@ def tested(bench: Bench) -> Bench:
 def _earlier(given: Any) -> Bench:
     from tfmagic.render.bench import BenchResult
 
-    found = load(given) if isinstance(given, (str, Path)) else given
+    no_name = isinstance(given, str) and given.isidentifier() and not Path(given).exists()
+    found = load(given) if isinstance(given, (str, Path)) and not no_name else given
     if not isinstance(found, BenchResult):
         raise OptionError("bench.vs_what", given=str(given)[:80])
     return found.bench

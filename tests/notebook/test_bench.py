@@ -101,7 +101,9 @@ def test_the_traceback_is_the_statements_own(ready: Any) -> None:
         ("x -d GPU:0", "no device 'GPU:0'"),
         ("--budget -1 x", "0 or more"),
         ("-s n=a:b x", "NAME=START:STOP"),
-        ("--vs nowhere x", "nowhere"),
+        ("--vs nowhere x", "--vs nowhere: that is no result"),
+        ("--bad", "no option --bad"),
+        ("-n many x", "-n many: a whole number"),
         ("-n 0 x", "at least 1"),
         ("1 +", "cannot be timed"),
         ("-o 1x x + 1", "1x"),
@@ -112,3 +114,16 @@ def test_a_wrong_use_is_answered_in_one_line(ready: Any, line: str, said: str) -
         ready.run_cell(f"%tfbench {line}")
     told = out.stdout + out.stderr
     assert said in told and "Traceback" not in told
+
+
+def test_a_difference_that_begins_with_a_minus_is_a_statement(ready: Any) -> None:
+    with capture_output() as out:
+        ready.run_cell("%tfbench --budget 0 -(x + x) - x")
+    assert not out.stderr and "one run" in out.outputs[0].data["text/plain"]
+
+
+def test_a_result_is_shown_and_kept_where_it_cannot_be_written(ready: Any, tmp_path: Any) -> None:
+    with capture_output() as out:
+        ready.run_cell(f"%tfbench --budget 0 --save {tmp_path}/none/x.json -o kept x + x")
+    assert "there is no folder" in out.stdout + out.stderr
+    assert out.outputs and "kept" in ready.user_ns

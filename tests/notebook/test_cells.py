@@ -163,6 +163,15 @@ def test_a_story_of_three_cells(shell: Any) -> None:
         ("%tape sideways", "sideways"),
         ("%tfgraph", "%%tape"),
         ("%tfgraph nothing_here", "nothing_here"),
+        ("%%tape --target\nx = 1", "--target needs a value: --target EXPR"),
+        ("%%tape --order 3\nx = 1", "--order 3: possible are 1, 2"),
+        ("%%tape --depth no\nx = 1", "--depth no: a whole number is needed"),
+        ("%%tape --depth -1\nx = 1", "0 or more"),
+        ("%%tape a b\nx = 1", "no place for 'b'"),
+        ("%%tape 'a\nx = 1", "quotation mark"),
+        ("%tfgraph --by scop", "Did you mean scope?"),
+        ("%tfgraph --bad", "no option --bad. See"),
+        ("%%tfgraph f(3)\nx = 1", "write %tfgraph f(3)"),
     ],
 )
 def test_a_wrong_use_is_one_line(shell: Any, cell: str, word: str) -> None:
@@ -279,6 +288,19 @@ def test_what_cannot_be_drawn_is_one_line(shell: Any, given: str) -> None:
         result = shell.run_cell(f"%tfgraph {given}")
     assert type(result.error_in_exec).__name__ == "UsageError"
     assert "\n" not in str(result.error_in_exec) and "Traceback" not in captured.stdout
+
+
+def test_a_wrong_focus_of_a_cell_is_named_and_nothing_else(shell: Any) -> None:
+    (bundle,) = shown(shell, "%%tfgraph --focus zz\nimport tensorflow as tf\ny = tf.ones(1) * 3.0")
+    assert bundle["text/plain"].startswith("Nothing here is called zz")
+
+
+def test_a_cell_is_whole_when_an_empty_line_ends_it(shell: Any) -> None:
+    """As a terminal asks at each Enter, and as it is for every other cell magic."""
+    whole = shell.input_transformer_manager.check_complete
+    for line in ("%%tape", "%%tfgraph --flat", "%%tfdevice CPU:0"):
+        assert whole(f"{line}\nx = 1\n")[0] == "incomplete"
+        assert whole(f"{line}\nx = 1\n\n")[0] == "complete"
 
 
 def test_a_view_that_fails_leaves_the_cell_alone(shell: Any, monkeypatch: Any) -> None:

@@ -147,9 +147,9 @@ def test_a_cell_that_opens_a_scope_by_hand_does_not_keep_it(split: Any) -> None:
 @pytest.mark.parametrize(
     "line, said",
     [
-        ("%tfdevice GPU:0", "There is no device 'GPU:0'. Did you mean CPU:0?"),
+        ("%tfdevice GPU:0", "There is no device 'GPU:0'. There are: CPU:0"),
         ("%tfdevice /job:worker/task:0", "There are: CPU:0, CPU:1, CPU:2."),
-        ("%tfdevice bad name", "no option name"),
+        ("%tfdevice bad name", "no place for 'name'"),
         ("%tfdevice --polt", "Did you mean --plot?"),
         ("%%tfdevice CPU:7\nran = True", "There is no device 'CPU:7'"),
         ("%%tfdevice\nran = True", "%%tfdevice needs a device"),

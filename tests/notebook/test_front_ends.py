@@ -116,9 +116,11 @@ def test_a_terminal_shows_text(locale: str, caption: str, ran: str, tmp_path: Pa
     terminal.expect(caption)
     terminal.expect("W_1 +")
     terminal.expect(r"In \[\d+\]: ")
-    terminal.sendline("get_ipython().run_cell('%%tape\\ny = W_1 * 2')")
+    for line in ("%%tape", "y = W_1 * 2", "z = y + 1", "", ""):
+        terminal.sendline(line)
     terminal.expect(ran)
     terminal.expect("Mul")
+    terminal.expect("AddV2")
     terminal.sendline("exit")
     terminal.expect(pexpect.EOF)
     terminal.close()

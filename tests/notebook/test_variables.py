@@ -284,12 +284,32 @@ def test_looking_changes_nothing(filled: Any) -> None:
         ("--why", "needs an expression"),
         ("-o 1x", "1x"),
         ("nowhere", "nowhere"),
+        ("--sort nmae", "Did you mean name?"),
+        ("--filter", "--filter needs a value: --filter WORD"),
+        ("X Y", "SyntaxError"),
     ],
 )
 def test_a_wrong_use_is_answered_in_one_line(filled: Any, line: str, said: str) -> None:
     with capture_output() as out:
         filled.run_cell(f"%tfvars {line}")
     assert said in out.stdout + out.stderr and "Traceback" not in out.stdout + out.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("3", "in 3. How a value becomes a tensor: %tfvars --why 3"),
+        ("--filter zzz", "--filter zzz: nothing here has that"),
+        ("{}", "no tensor, variable"),
+    ],
+)
+def test_where_nothing_is_held_there_is_a_sentence_and_no_table(
+    filled: Any, line: str, said: str
+) -> None:
+    with capture_output() as out:
+        filled.run_line_magic("tfvars", line)
+    (shown,) = out.outputs
+    assert said in shown.data["text/plain"] and "<table" not in shown.data["text/html"]
 
 
 @pytest.mark.parametrize(

@@ -44,4 +44,4 @@ def arranged(inventory: Inventory, sort: str = "", only: str = "") -> Inventory:
     ]
     if sort:
         held = sorted((replace(h, depth=0) for h in held), key=ORDERS[sort])
-    return replace(inventory, holdings=tuple(held))
+    return replace(inventory, holdings=tuple(held), only=only)

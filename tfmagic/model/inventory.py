@@ -63,7 +63,7 @@ class Inventory:
     ``since`` is the cell whose changes are told (``In [8]``), empty where none are.
     ``gone`` are the names that were there when it began and are not now, ``uncompared``
     the number of values for which there was no room to keep them.  ``alone`` says that
-    one tensor, variable or array was looked at.
+    one tensor, variable or array was looked at, ``only`` by which word it was filtered.
     """
 
     holdings: tuple[Holding, ...]
@@ -75,6 +75,7 @@ class Inventory:
     gone: tuple[str, ...] = ()
     uncompared: int = 0
     alone: bool = False
+    only: str = ""
 
     def to_json(self) -> str:
         """The inventory as versioned JSON; :func:`tfmagic.load` reads it back."""

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 from IPython.display import display
 
-from tfmagic.errors import TfmagicError
+from tfmagic.errors import OptionError, TfmagicError
 from tfmagic.language import say
 from tfmagic.notebook.body import run_body
-from tfmagic.notebook.hooks import CellHooks
+from tfmagic.notebook.hooks import CellHooks, only_when_run
 from tfmagic.notebook.once import Once
-from tfmagic.notebook.options import HelpShown, Options, identifier, usage_error
+from tfmagic.notebook.options import HelpShown, Options, identifier, source_of, usage_error
 from tfmagic.notebook.settings import TFMagic
 from tfmagic.notebook.view import View
 from tfmagic.runtime.arrival import when_imported
@@ -95,6 +95,7 @@ class Cells(CellHooks):
 
     # -- the plain way: IPython runs the cell -----------------------------------
 
+    @only_when_run
     def take_line_off(self, lines: list[str]) -> list[str]:
         """Input transformer: the cell without the line of ours that it begins with.
 
@@ -127,6 +128,7 @@ class Cells(CellHooks):
     def _parse(self, name: str, rest: str) -> Any:
         options = self.magics[name][0].parse(rest)
         identifier(getattr(options, "name", None), options_name(name))
+        _no_expression(name, getattr(options, "expression", ()))
         identifier(options.output, "-o")
         return options
 
@@ -368,6 +370,15 @@ def runs_again(options: Any) -> bool:
     return getattr(options, "tweak", None) is not None or getattr(options, "cost", False)
 
 
+def _no_expression(magic: str, words: Sequence[str]) -> None:
+    """A cell magic takes the cell: what the line magic of the same name would take is refused."""
+    if words:
+        given = source_of(words)
+        raise OptionError(
+            "options.no_expression", magic="%%" + magic, given=given, line=f"%{magic} {given}"
+        )
+
+
 def options_name(magic: str) -> str:
     """How the name that a magic binds is called in a message."""
     return f"%%{magic} NAME"
@@ -413,8 +424,11 @@ def _one_line(error: BaseException) -> str:
 
 def _tell(failure: BaseException) -> None:
     """What kept a report from being shown; nothing where standard output is closed or full."""
+    line = _one_line(failure)
     with contextlib.suppress(OSError, ValueError):
-        show_line(say("cells.view_failed", detail=_one_line(failure)))
+        show_line(
+            line if isinstance(failure, OptionError) else say("cells.view_failed", detail=line)
+        )
 
 
 def show_line(text: str) -> None:

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+_Transform = TypeVar("_Transform", bound=Callable[..., list[str]])
+
+
+def only_when_run(transform: _Transform) -> _Transform:
+    """An input transformer that IPython leaves out while a cell is being typed.
+
+    A terminal asks at each Enter whether the cell is whole: one that begins with ``%%`` is
+    when an empty line follows, any other as soon as it is Python.
+    """
+    transform.__dict__["has_side_effects"] = True
+    return transform
 
 
 class CellHooks:

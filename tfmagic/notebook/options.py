@@ -6,13 +6,23 @@ import argparse
 import ast
 import difflib
 from collections.abc import Iterable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
 from IPython.utils.process import arg_split
 
 from tfmagic.errors import OptionError, TfmagicError
 from tfmagic.language import say
+
+#: How like an option a word must be to be taken for a slip of the finger.
+_NEAR = 0.6
+
+
+def natural(word: str) -> int:
+    """The type of an option that takes 0, 1, 2 …"""
+    if int(word) < 0:
+        raise ValueError(word)
+    return int(word)
 
 
 class HelpShown(Exception):
@@ -28,7 +38,7 @@ class Options(argparse.ArgumentParser):
         self.add_argument("-h", "--help", action="store_true", help="help.help")
 
     def error(self, message: str) -> NoReturn:
-        raise OptionError("options.error", magic=self.magic, detail=message, help=self.magic)
+        raise OptionError("options.error", magic=self.magic, detail=message)
 
     def names(self) -> list[str]:
         """Every option as one types it."""
@@ -38,10 +48,8 @@ class Options(argparse.ArgumentParser):
         """The options in ``line``; :class:`OptionError` for any that does not fit."""
         try:
             words = arg_split(line, posix=False)
-        except ValueError as error:
-            raise OptionError(
-                "options.error", magic=self.magic, detail=str(error), help=self.magic
-            ) from None
+        except ValueError:
+            raise OptionError("options.unclosed", magic=self.magic, given=line.strip()) from None
         parsed, unknown = self.parse_known_args([_Word.of(word) for word in words])
         if parsed.help:
             print(self.format_help().rstrip())
@@ -50,14 +58,49 @@ class Options(argparse.ArgumentParser):
             self._refuse(unknown[0])
         return parsed
 
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        try:
+            return super()._get_value(action, arg_string)
+        except argparse.ArgumentError:
+            kind = getattr(action.type, "__name__", "")
+            raise OptionError(
+                f"options.not_{kind}", option=_called(action), given=arg_string
+            ) from None
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            possible = [str(choice) for choice in action.choices]
+            close = difflib.get_close_matches(str(value), possible, 1, _NEAR)
+            raise OptionError(
+                "options.choice_near" if close else "options.choice",
+                option=_called(action),
+                given=str(value),
+                known=", ".join(possible),
+                near=close[0] if close else "",
+            )
+
+    def _match_argument(self, action: argparse.Action, arg_strings_pattern: str) -> int:
+        try:
+            return super()._match_argument(action, arg_strings_pattern)
+        except argparse.ArgumentError:
+            raise OptionError(
+                "options.needs_value",
+                option=_called(action),
+                value=_argument(action),
+                magic=self.magic,
+            ) from None
+
     def _refuse(self, given: str) -> NoReturn:
         word = given.partition("=")[0]
-        close = difflib.get_close_matches(word, self.names(), 1, 0.5)
+        if not word.startswith("-"):
+            raise OptionError("options.too_many", magic=self.magic, given=given)
+        bare = {name.lstrip("-"): name for name in self.names()}
+        close = difflib.get_close_matches(word.lstrip("-"), bare, 1, _NEAR)
         raise OptionError(
             "options.unknown" if close else "options.unknown_far",
             magic=self.magic,
             given=given,
-            near=close[0] if close else "",
+            near=bare[close[0]] if close else "",
         )
 
     def format_help(self) -> str:
@@ -70,6 +113,10 @@ class Options(argparse.ArgumentParser):
         width = max(map(len, heads)) + 2
         lines = [f"{h:<{width}}{text}" for h, (_, _, text) in zip(heads, rows, strict=True)]
         return "\n".join([say(f"help.{self.magic.lstrip('%')}"), "", *lines]) + "\n"
+
+
+def _called(action: argparse.Action) -> str:
+    return action.option_strings[-1] if action.option_strings else str(action.metavar)
 
 
 def _argument(action: argparse.Action) -> str:

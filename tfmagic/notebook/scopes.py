@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tfmagic.errors import TfmagicError
 from tfmagic.language import say
 from tfmagic.notebook.cells import Cells, show_line
-from tfmagic.notebook.hooks import CellHooks
+from tfmagic.notebook.hooks import CellHooks, only_when_run
 from tfmagic.notebook.options import HelpShown
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class DeviceCells(CellHooks):
         while self._running:
             self._running.pop().close()
 
+    @only_when_run
     def take_line_off(self, lines: list[str]) -> list[str]:
         """Input transformer: the cell without its line ``%%tfdevice DEVICE``.
 

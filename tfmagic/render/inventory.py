@@ -25,15 +25,19 @@ class InventoryView:
         self.notes = notes
 
     def __repr__(self) -> str:
-        return text.render(self._head(), [self.table()], self._notes())
+        return text.render(self._head(), self._tables(), self._notes())
 
     def mimebundle(self) -> dict[str, str]:
         """The table as ``text/plain`` and ``text/html``."""
-        parts = [html.head(self._head()), html.table(self.table()), html.notes(self._notes())]
+        tables = map(html.table, self._tables())
+        parts = [html.head(self._head()), *tables, html.notes(self._notes())]
         return {"text/plain": repr(self), "text/html": html.report(parts)}
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return self.mimebundle()
+
+    def _tables(self) -> list[Table]:
+        return [self.table()] if self.inventory.holdings else []
 
     def table(self) -> Table:
         """One row for each thing held."""
@@ -66,11 +70,20 @@ class InventoryView:
 
     def _notes(self) -> list[str]:
         found, notes = self.inventory, list(self.notes)
+        if not found.holdings:
+            notes.insert(0, _nothing(found))
         if found.gone:
             notes.append(say("vars.gone", names=clipped(visible(", ".join(found.gone)), 300)))
         if found.uncompared:
             notes.append(say("vars.uncompared", n=found.uncompared))
         return notes
+
+
+def _nothing(found: Inventory) -> str:
+    name, only = clipped(visible(found.title), 80), clipped(visible(found.only), 80)
+    if only:
+        return say("vars.filter_nothing", given=only)
+    return say("vars.nothing_in", name=name) if name else say("vars.nothing")
 
 
 def _row(held: Holding, compared: bool) -> Row:

@@ -27,8 +27,9 @@ def conversion(value: Any, expression: str, namespace: Mapping[str, Any]) -> Con
 
 
 def _tried(value: Any, expression: str, left: tuple[str, ...]) -> Conversion:
-    import tensorflow as tf
+    from tfmagic.runtime import private
 
+    tf = private.tf  # type: ignore[attr-defined]
     rule = _rule(value)
     try:
         tensor = tf.convert_to_tensor(value)

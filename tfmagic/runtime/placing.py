@@ -128,7 +128,9 @@ def _task(given: str) -> str:
 
 def _unknown(given: str, known: tuple[str, ...]) -> DeviceError:
     words = [short(name) for name in known]
-    close = difflib.get_close_matches(given, words, 1, 0.5)
+    kind = given.partition(":")[0].upper()
+    alike = [w for w in words if kind in w or kind not in ("CPU", "GPU", "TPU")]
+    close = difflib.get_close_matches(given, alike, 1, 0.5)
     listed = ", ".join(words)
     if close and close[0] != given:
         return DeviceError("device.unknown_near", given=given[:100], known=listed, near=close[0])

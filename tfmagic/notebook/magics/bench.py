@@ -91,7 +91,11 @@ class BenchMagics(Family):
                 raise UsageError(say("bench.empty"))
             progress = Progress(self.shell, quiet=options.quiet)
             result = self._measured(rest, options, progress)
-            self._keep(options, result)
+            if options.output not in (None, RETURNED):
+                self.shell.user_ns[options.output] = result
+            progress.conclude(result.mimebundle)
+            if options.save:
+                show_line(say("cells.saved", path=str(result.save(options.save))))
         except HelpShown:
             return None
         except TfmagicError as error:
@@ -100,7 +104,6 @@ class BenchMagics(Family):
             raise
         except Exception as error:  # the statement's own: without the frames of the stopwatch
             raise error.with_traceback(without_frames(error.__traceback__)) from error.__cause__
-        progress.conclude(result.mimebundle)
         return result if options.output == RETURNED else None
 
     def _selftest(self, options: Any) -> Any:
@@ -151,12 +154,6 @@ class BenchMagics(Family):
             self.shell.user_ns.update(made)
         return result
 
-    def _keep(self, options: Any, result: Any) -> None:
-        if options.save:
-            show_line(say("cells.saved", path=str(result.save(options.save))))
-        if options.output not in (None, RETURNED):
-            self.shell.user_ns[options.output] = result
-
 
 def _listed(given: list[str] | None) -> list[str]:
     """``-d A,B -d C`` as A, B and C."""
@@ -172,12 +169,12 @@ def split(line: str, parser: Options, namespace: Mapping[str, Any]) -> tuple[Any
     ``x -n`` may be a difference of two names: what follows a statement counts as options
     only where the whole is no Python, or names things that are not there.
     """
-    ahead, rest = _leading(line.strip(), parser)
+    ahead, rest = _leading(line.strip(), parser, namespace)
     statement, behind = _trailing(rest, parser, namespace)
     return parser.parse(f"{ahead} {behind}"), statement
 
 
-def _leading(line: str, parser: Options) -> tuple[str, str]:
+def _leading(line: str, parser: Options, namespace: Mapping[str, Any]) -> tuple[str, str]:
     """The options at the beginning, and what comes after them."""
     words = list(_WORD.finditer(line))
     at = 0
@@ -190,7 +187,9 @@ def _leading(line: str, parser: Options) -> tuple[str, str]:
         at += step
     ahead = " ".join(word.group() for word in words[:at])
     rest = line[words[at].start() :] if at < len(words) else ""
-    if rest.startswith("-") and not _is_python(rest):
+    name = re.match(r"--?([A-Za-z]\w*)", rest)
+    stray = name is not None and _unknown_names(name[1], namespace)
+    if stray or (rest.startswith("-") and not _is_python(rest)):
         return f"{ahead} {rest}", ""  # no option that is known: the parser says so
     return ahead, rest
 

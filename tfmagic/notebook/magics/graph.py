@@ -18,7 +18,7 @@ from tfmagic.errors import TfmagicError
 from tfmagic.language import say
 from tfmagic.notebook.cells import Session, show_line
 from tfmagic.notebook.magics.base import Family
-from tfmagic.notebook.options import HelpShown, Options, identifier, source_of, usage_error
+from tfmagic.notebook.options import HelpShown, Options, identifier, natural, source_of, usage_error
 from tfmagic.notebook.outside import VIEWERS, Viewers
 from tfmagic.notebook.view import show
 
@@ -28,7 +28,7 @@ def graph_options() -> Options:
     parser = Options("%tfgraph")
     add: Any = parser.add_argument
     add("expression", nargs="*", metavar="EXPR", help="help.graph_expression")
-    add("--depth", type=int, metavar="N", help="help.tape_depth")
+    add("--depth", type=natural, metavar="N", help="help.tape_depth")
     add("--flat", action="store_true", help="help.tape_flat")
     add("--fold", dest="flat", action="store_false", help="help.tape_fold")
     add("--by", metavar="WAY", choices=WAYS, default="auto", help="help.graph_by")

@@ -18,7 +18,7 @@ from tfmagic.errors import TfmagicError
 from tfmagic.language import say
 from tfmagic.notebook.cells import Session, show_line
 from tfmagic.notebook.magics.base import Family
-from tfmagic.notebook.options import Options
+from tfmagic.notebook.options import Options, natural
 from tfmagic.notebook.tweaking import show_tweak
 from tfmagic.notebook.view import show
 
@@ -41,7 +41,7 @@ def tape_options() -> Options:
     add("--tweak", nargs="?", const="", metavar="A,B", help="help.tape_tweak")
     add("--eager", action="store_true", help="help.tape_eager")
     add("--graph", action=argparse.BooleanOptionalAction, default=None, help="help.tape_graph")
-    add("--depth", type=int, metavar="N", help="help.tape_depth")
+    add("--depth", type=natural, metavar="N", help="help.tape_depth")
     add("--flat", action="store_true", help="help.tape_flat")
     add("--fold", dest="flat", action="store_false", help="help.tape_fold")
     add("--backward", action="store_true", help="help.tape_backward")
@@ -81,7 +81,7 @@ class TapeMagics(Family):
         elif not word:
             show_line(say("cells.story_on" if self.cells.telling else "cells.story_none"))
         elif word in ("--help", "-h"):
-            print(self.parsers["tape"].format_help().rstrip())
+            print(say("help.tape_line"), self.parsers["tape"].format_help().rstrip(), sep="\n\n")
         else:
             raise UsageError(say("cells.story_unknown", given=word))
 

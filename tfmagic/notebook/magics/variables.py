@@ -6,6 +6,7 @@ from typing import Any
 
 from IPython.core.magic import line_magic, magics_class, no_var_expand
 
+from tfmagic.analysis.inventory import ORDERS
 from tfmagic.errors import OptionError, TfmagicError
 from tfmagic.language import say
 from tfmagic.notebook.magics.base import Family
@@ -20,7 +21,7 @@ def variables_options() -> Options:
     add: Any = parser.add_argument
     add("expression", nargs="*", metavar="EXPR", help="help.vars_expression")
     add("--why", action="store_true", help="help.vars_why")
-    add("--sort", metavar="BY", help="help.vars_sort")
+    add("--sort", metavar="BY", choices=tuple(ORDERS), help="help.vars_sort")
     add("--filter", metavar="WORD", help="help.vars_filter")
     add("-o", dest="output", metavar="NAME", help="help.output")
     add("-q", dest="quiet", action="store_true", help="help.quiet")
