@@ -12,6 +12,8 @@ import statistics
 import subprocess
 import sys
 
+from benchmarks.rows import note
+
 ROUND = """
 import sys, time
 from IPython.core.interactiveshell import InteractiveShell
@@ -40,6 +42,8 @@ def main() -> None:
     print(f"%load_ext tfmagic: median {statistics.median(times):.1f} ms ", end="")
     print(f"(from {min(times):.1f} to {max(times):.1f}, {len(times)} fresh processes)")
     print(f"heavy modules imported by it: {', '.join(sorted(heavy))}")
+    note("%load_ext tfmagic, median", statistics.median(times), "ms", most=50)
+    note("heavy modules that it imports", len(heavy - {"none"}), most=0)
 
 
 if __name__ == "__main__":

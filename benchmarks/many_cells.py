@@ -14,6 +14,8 @@ import io
 import os
 from pathlib import Path
 
+from benchmarks.rows import note
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 CELL = """%%tape -q
@@ -41,15 +43,20 @@ def main() -> None:
     shell = InteractiveShell.instance()
     shell.run_line_magic("load_ext", "tfmagic")
     shell.run_cell("import tensorflow as tf\nx = tf.ones((64, 64))\nw = tf.Variable(x * 0.01)")
+    found = {}
     for turn in range(cells + 1):
         if turn in (50, cells // 2, cells):
             gc.collect()
-            print(f"after {turn:>5} cells: {resident():8.1f} MB resident")
+            found[turn] = resident()
+            print(f"after {turn:>5} cells: {found[turn]:8.1f} MB resident")
         with contextlib.redirect_stdout(io.StringIO()):
             shell.run_cell(CELL).raise_error()
     from tensorflow.python.eager import context
 
-    print(f"op callbacks left: {len(context.context().op_callbacks)}")
+    left = len(context.context().op_callbacks)
+    print(f"op callbacks left: {left}")
+    note(f"growth from cell 50 to {cells:,}", found[cells] - found[50], "MB", most=50)
+    note("op callbacks left after them", left, most=0)
 
 
 if __name__ == "__main__":

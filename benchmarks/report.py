@@ -1,4 +1,4 @@
-"""Every benchmark in one go, and what it printed, as ``benchmarks/README.md``.
+"""Every benchmark in one go, as ``benchmarks/README.md``: a table, plots, and what each printed.
 
 Each runs in a process of its own, one after the other, with the load of the machine noted
 before it.  One that fails or takes longer than its share is said to; the rest goes on.
@@ -15,16 +15,20 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from benchmarks import plots
+from benchmarks.rows import FILE, Row, noted
 from tfmagic.render.files import save
 from tfmagic.runtime.timer.machine import processor
 
 HERE = Path(__file__).parent
+PLOTS = HERE / "plots"
 #: Seconds that one benchmark may take.
 PATIENCE = 1800
 PARTS = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "ipython", "ipywidgets", "jupyterlab")
@@ -79,8 +83,9 @@ def machine() -> Iterator[str]:
     yield f"- Python {platform.python_version()}, " + ", ".join(found)
 
 
-def run(benchmark: Benchmark, quick: bool) -> str:
-    """One section: the command, the load before it, and what it printed."""
+def run(benchmark: Benchmark, quick: bool, rows: Path) -> str:
+    """One section: the command, the load before it, and what it printed; its figures are
+    appended to ``rows``."""
     words = benchmark.quick if quick else ()
     command = ["-m", f"benchmarks.{benchmark.name}", *words]
     load, start = os.getloadavg()[0], time.monotonic()
@@ -88,6 +93,7 @@ def run(benchmark: Benchmark, quick: bool) -> str:
         done = subprocess.run(
             [sys.executable, *command],
             cwd=HERE.parent,
+            env={**os.environ, FILE: str(rows)},
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -111,6 +117,30 @@ def _last_line(text: str) -> str:
     return lines[-1][:200] if lines else "nothing was said"
 
 
+def table(rows: Sequence[Row]) -> str:
+    """Every figure that has an aim, and whether it was reached."""
+    lines = ["| what | found | to reach | |", "| --- | ---: | ---: | --- |"]
+    for row in rows:
+        if row.share is not None:
+            verdict = "reached" if row.share <= 1 else "**missed**"
+            lines.append(
+                f"| {row.label.replace('|', chr(92) + '|')} | {row.told} | {row.aim} | {verdict} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def drawn(rows: Sequence[Row]) -> str:
+    """The plots, written beside the page, and the lines that show them."""
+    PLOTS.mkdir(exist_ok=True)
+    for old in PLOTS.glob("*.svg"):
+        old.unlink()
+    shown = [("Figures against what is to be reached", "reach.svg")]
+    if not plots.reach(rows, PLOTS / "reach.svg"):
+        shown = []
+    shown += plots.groups(rows, PLOTS)
+    return "".join(f"![{title}](plots/{name})\n\n" for title, name in shown)
+
+
 def main() -> None:
     """Run them all and write the page."""
     names = [benchmark.name for benchmark in BENCHMARKS]
@@ -119,11 +149,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
     options = parser.parse_args()
     sections = []
-    for benchmark in BENCHMARKS:
-        if benchmark.name in options.only:
-            print(f"== {benchmark.name}", flush=True)
-            sections.append(run(benchmark, options.quick))
-            print(sections[-1], flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder) / "rows"
+        for benchmark in BENCHMARKS:
+            if benchmark.name in options.only:
+                print(f"== {benchmark.name}", flush=True)
+                sections.append(run(benchmark, options.quick, rows))
+                print(sections[-1], flush=True)
+        found = noted(rows)
     how = "make bench ARGS=--quick" if options.quick else "make bench"
     head = (
         f"# Benchmarks\n\nWritten by `{how}` on {time.strftime('%Y-%m-%d')}; "
@@ -131,7 +164,8 @@ def main() -> None:
         + "\n".join(machine())
         + "\n"
     )
-    save(HERE / "README.md", {".md": lambda: "\n".join([head, *sections])})
+    parts = [head, table(found), drawn(found), *sections]
+    save(HERE / "README.md", {".md": lambda: "\n".join(parts)})
 
 
 if __name__ == "__main__":

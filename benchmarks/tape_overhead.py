@@ -1,7 +1,8 @@
 """``%%tape -q`` against a plain ``tf.GradientTape``: how much slower is a recorded cell?
 
 Both run in one process, in turns, so that a busy machine slows both.  Each figure is the
-median over the rounds of the ratio "recorded / plain" within a round.
+median over the rounds of the ratio "recorded / plain" within a round.  Beside it, on the same
+cells, TensorFlow's own ways to look inside: its debugger and ``enable_check_numerics``.
 
     python -m benchmarks.tape_overhead [--rounds 15] [--skip-mobilenet]
 """
@@ -11,8 +12,11 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+
+from benchmarks.rows import note
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -62,7 +66,7 @@ def shell() -> Callable[[str], None]:
         result.raise_error()
 
     run("%load_ext tfmagic")
-    run("import tensorflow as tf\nx = tf.Variable(0.5)")
+    run("import tensorflow as tf\ntf.get_logger().setLevel('CRITICAL')\nx = tf.Variable(0.5)")
     return run
 
 
@@ -73,18 +77,47 @@ def seconds(run: Callable[[str], None], cell: str) -> float:
     return time.perf_counter() - start
 
 
-def ratio(run: Callable[[str], None], plain: str, recorded: str, rounds: int) -> list[float]:
-    """Recorded over plain, once for each round, the order of the two alternating."""
-    for cell in (plain, recorded, plain, recorded):
-        run(cell)
+#: What TensorFlow offers, as the cells that put it on and off.
+PEERS = {
+    "TensorFlow's debugger, full health": (
+        "import tempfile\n"
+        "_ = tf.debugging.experimental.enable_dump_debug_info("
+        "tempfile.mkdtemp(dir=FOLDER), 'FULL_HEALTH')",
+        "tf.debugging.experimental.disable_dump_debug_info()",
+    ),
+    "enable_check_numerics": (
+        "tf.debugging.enable_check_numerics()",
+        "tf.debugging.disable_check_numerics()",
+    ),
+}
+
+
+def ratio(run: Callable[[str], None], plain: str, other: Callable[[], float], rounds: int) -> float:
+    """Median of other over plain, once for each round, the order of the two alternating."""
+    for _ in range(2):
+        run(plain)
+        other()
     found = []
     for turn in range(rounds):
         if turn % 2:
-            slow, fast = seconds(run, recorded), seconds(run, plain)
+            slow, fast = other(), seconds(run, plain)
         else:
-            fast, slow = seconds(run, plain), seconds(run, recorded)
+            fast, slow = seconds(run, plain), other()
         found.append(slow / fast)
-    return found
+    return statistics.median(found)
+
+
+def under(run: Callable[[str], None], cell: str, on: str, off: str) -> Callable[[], float]:
+    """Seconds of the cell with something put on before it and off after it."""
+
+    def timed() -> float:
+        run(on)
+        try:
+            return seconds(run, cell)
+        finally:
+            run(off)
+
+    return timed
 
 
 def main() -> None:
@@ -93,24 +126,35 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--skip-mobilenet", action="store_true")
     options = parser.parse_args()
-    run = shell()
-    rows = [
-        ("1,000 tiny ops, tape open (no gradient asked)", TINY_PLAIN, "%%tape -q" + TINY_PLAIN),
-        ("1,000 tiny ops and their gradient", TINY_GRADIENT, "%%tape -q" + TINY_GRADIENT),
-        ("the same, the gradient worked out afterwards", TINY_GRADIENT, TINY_RECORDED),
-    ]
-    print(f"{'%%tape -q against plain tf.GradientTape':<52}{'median':>8}{'min':>8}{'max':>8}")
-    for name, plain, recorded in rows:
-        tell(name, ratio(run, plain, recorded, options.rounds))
+    run, rounds = shell(), options.rounds
+    print("times a plain tf.GradientTape, the median of the rounds")
+    compare(run, "1,000 tiny ops, tape open", TINY_PLAIN, rounds, most=1.5)
+    compare(run, "1,000 tiny ops and their gradient", TINY_GRADIENT, rounds, most=1.5)
+    later = ratio(run, TINY_GRADIENT, lambda: seconds(run, TINY_RECORDED), rounds)
+    tell("the same, %%tape -q without a tape of the cell's own", later)
     for side in () if options.skip_mobilenet else (224, 96):
         run(SET_UP_STEP.replace("SIDE", str(side)))
         name = f"MobileNetV2 training step, 8 images of {side}x{side}"
-        tell(name, ratio(run, STEP, "%%tape -q" + STEP, options.rounds))
+        compare(run, name, STEP, rounds, most=1.10)
 
 
-def tell(name: str, found: list[float]) -> None:
+def compare(run: Callable[[str], None], name: str, plain: str, rounds: int, most: float) -> None:
+    """``%%tape -q`` and its peers on one cell."""
+    print(f"{name}:")
+    ours = ratio(run, plain, lambda: seconds(run, "%%tape -q" + plain), rounds)
+    tell("%%tape -q", ours)
+    note("%%tape -q", ours, "×", most=most, group=name)
+    with tempfile.TemporaryDirectory() as folder:
+        for peer, (on, off) in PEERS.items():
+            timed = under(run, plain, on.replace("FOLDER", repr(folder)), off)
+            found = ratio(run, plain, timed, max(3, rounds // 3))
+            tell(peer, found)
+            note(peer, found, "×", group=name)
+
+
+def tell(name: str, found: float) -> None:
     """One row of the table."""
-    print(f"{name:<52}{statistics.median(found):>8.2f}{min(found):>8.2f}{max(found):>8.2f}")
+    print(f"  {name:<52}{found:>8.2f}", flush=True)
 
 
 if __name__ == "__main__":
