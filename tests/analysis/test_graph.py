@@ -267,6 +267,15 @@ def test_a_fold_of_many_turns_tells_the_first_and_the_last_loss(make: Any) -> No
     assert "loss = 100 → 1" in fold.detail
 
 
+def test_a_fold_calls_a_function_by_the_name_that_its_author_gave_it(make: Any) -> None:
+    m = make(["state = step(state)"])
+    state = m.tensor(1.0, name="state")
+    for i in range(100):
+        state = m.op("__inference_step_17", [state], float(i), function="step", line=0)
+    texts = [text for n in build(m.done(), limit=10).nodes for text in (n.title, *n.detail)]
+    assert "step()" in texts and not any("__inference" in text for text in texts)
+
+
 def test_without_scope_and_line_stretches_are_folded(make: Any) -> None:
     m = make()
     value = m.tensor([1.0] * 20, name="x")

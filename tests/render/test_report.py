@@ -284,6 +284,11 @@ def test_what_was_not_seen_and_the_failure_are_told(lesson: Recording) -> None:
         assert "The cell stopped on line 3 with ValueError: bad shape" in shown
 
 
+def test_an_exception_without_a_message_ends_the_sentence(lesson: Recording) -> None:
+    told = Report(replace(lesson, failure=Failure("StopIteration", "", 2))).text()
+    assert "The cell stopped on line 3 with StopIteration\n" in told + "\n"
+
+
 def test_without_an_engine_the_table_is_left_open(
     lesson: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,7 +111,7 @@ class Boxes:
         return Node(
             id=identity,
             kind=kind,
-            title=shorten(f"{op.function}()" if op.function else op.type, _LONGEST),
+            title=shorten(op.title, _LONGEST),
             detail=(*self._result_lines(result), *self._cost([op])),
             ops=(op.index,),
             tensor=result.id if result else None,
@@ -156,7 +156,7 @@ class Boxes:
         lines = [say("graph.ops", n=len(ops))]
         if variables:
             lines[0] += " · " + say("graph.variables", n=variables)
-        kinds = list(dict.fromkeys(op.type for op in ops))
+        kinds = list(dict.fromkeys(op.title for op in ops))
         lines.append(shorten(", ".join(kinds[:3]) + (", …" if len(kinds) > 3 else ""), _LONGEST))
         where = [self.recording.lines[op.line].number for op in ops if op.line is not None]
         if where and line_span(where) != fold.title:

@@ -127,7 +127,7 @@ class Details:
         yield "function", " › ".join(f.function for f in op.stack if f.function)
         yield "scope", op.scope
         if op.differentiates is not None:
-            yield "differentiates", self.recording.ops[op.differentiates].type
+            yield "differentiates", self.recording.ops[op.differentiates].title
 
     def _of_fold(self, made: Tally) -> Iterator[tuple[str, str]]:
         most = sorted(made.types.items(), key=lambda item: -item[1])

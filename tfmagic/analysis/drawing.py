@@ -211,7 +211,7 @@ class Drawing:
         part = self.around[user]
         identity = f"y_{part.id}" if isinstance(part, Fold) else f"y{part}"
         if identity not in self.nodes:
-            title = part.title if isinstance(part, Fold) else self.recording.ops[part].type
+            title = part.title if isinstance(part, Fold) else self.recording.ops[part].title
             ops = part.ops if isinstance(part, Fold) else (part,)
             self.nodes[identity] = Node(identity, "outside", shorten(title, 32), ops=ops)
         kind = "backward" if self.recording.ops[user].kind == "backward" else "forward"
@@ -220,7 +220,7 @@ class Drawing:
     def _beyond(self, tail: str, users: list[int]) -> None:
         """A small box for the ops beyond the focus that take a result."""
         identity = f"x_{tail}"
-        types = dict.fromkeys(self.recording.ops[user].type for user in users)
+        types = dict.fromkeys(self.recording.ops[user].title for user in users)
         title = shorten(", ".join(types), 24)
         self.nodes.setdefault(identity, Node(identity, "outside", title, ops=tuple(users)))
         self.edges.setdefault((tail, identity, "forward"), Edge(tail, identity))

@@ -88,7 +88,7 @@ class Tallies:
         counted = total(self.recording, [op])
         line = None if op.line is None else self.recording.lines[op.line].number
         return Tally(
-            types={op.type: 1},
+            types={op.title: 1},
             devices={device(op.device): None} if op.device else {},
             dtypes=dict.fromkeys(t.dtype for t in outputs if t.dtype),
             numbers={} if line is None else {line: None},

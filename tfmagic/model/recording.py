@@ -115,6 +115,11 @@ class Op:
     function: str = ""
     own_gradient: str = ""
 
+    @property
+    def title(self) -> str:
+        """What it is called: ``step()`` for a call of a ``tf.function``, else its type."""
+        return f"{self.function}()" if self.function else self.type
+
 
 @dataclass(frozen=True, slots=True)
 class Exit:

@@ -75,8 +75,7 @@ class PlacementView:
         first = group[0]
         types: dict[str, int] = {}
         for each in group:
-            op = self.recording.ops[each.op]
-            name = f"{op.function}()" if op.function else op.type
+            name = self.recording.ops[each.op].title
             types[name] = types.get(name, 0) + 1
         told = (name if count == 1 else f"{name} × {count}" for name, count in types.items())
         return Row(

@@ -50,9 +50,11 @@ def failure(recording: Recording) -> str:
         return ""
     kind, detail = visible(end.type), clipped(visible(end.message), 300)
     if end.line is None:
-        return say("report.stopped", type=kind, detail=detail)
-    number = recording.lines[end.line].number
-    return say("report.stopped_line", type=kind, detail=detail, number=number)
+        told = say("report.stopped", type=kind, detail=detail)
+    else:
+        number = recording.lines[end.line].number
+        told = say("report.stopped_line", type=kind, detail=detail, number=number)
+    return told.rstrip(": ")  # of an exception without a message
 
 
 def not_seen(recording: Recording) -> tuple[str, ...]:

@@ -93,7 +93,7 @@ class _Judge:
             "target": gradient.target,
             "line": line.number if line else 0,
             "text": line.text if line else "",
-            "op": self._recording.ops[finding.op].type if finding.op is not None else "",
+            "op": self._recording.ops[finding.op].title if finding.op is not None else "",
             **dict(finding.values),
         }
         mended = self._repair(call, gradient, finding, line) if worded else None
