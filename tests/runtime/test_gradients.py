@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
+from tensorflow.python.eager import context, execute
+from tensorflow.python.framework import op_callbacks
 
 import tfmagic
 from tfmagic.errors import NoTargetError, OptionError
@@ -163,3 +165,44 @@ def test_a_target_or_source_that_is_no_tensor(wrong) -> None:
     with pytest.raises(OptionError):
         rec.infer(Wish(sources=wrong, source_names=("wrong",)))
     assert rec.gradient(y, v).numpy() == 2.0
+
+
+def test_other_ears_hear_nothing_of_what_is_worked_out() -> None:
+    """TensorFlow has one list of callbacks a thread, and one way to call them for all."""
+    heard = []
+
+    def ear(op_type: str, *_: object, **__: object) -> None:
+        heard.append(op_type)
+
+    v = tf.Variable(3.0)
+    op_callbacks.add_op_callback(ear)
+    try:
+        with tf.GradientTape() as open_tape:  # the work is done in another thread
+            with tfmagic.record() as rec:
+                y = v * v
+            rec.infer()
+        rec.gradient(y, v)
+        assert heard.count("Mul") == 1 and open_tape.gradient(y, v) == 6.0
+        tf.raw_ops.Exp(x=1.0)
+        execute.execute(b"Neg", 1, [y], ("T", y.dtype.as_datatype_enum), context.context())
+        assert heard[-2:] == ["Exp", b"Neg"]
+    finally:
+        op_callbacks.remove_op_callback(ear)
+
+
+def test_a_gradient_that_raised_is_not_explained_as_none() -> None:
+    @tf.custom_gradient
+    def stubborn(x):
+        def back(up):
+            raise ArithmeticError("not today")
+
+        return x * 2.0, back
+
+    v = tf.Variable(1.0)
+    with tfmagic.record() as rec:
+        with tf.GradientTape() as tape:
+            y = stubborn(v)
+        with pytest.raises(ArithmeticError):
+            tape.gradient(y, v)
+    (call,) = rec.recording.gradients
+    assert "not today" in call.error and not call.gradients

@@ -255,7 +255,7 @@ class Cells(CellHooks):
         Whatever fails in here is ours: one line says so, and the cell stays as it was.
         """
         try:
-            with calm():
+            with calm(), _numbers_unheard():
                 self._stop(session, error)
                 self._conclude(session, error, value)
         except (Exception, KeyboardInterrupt) as failure:
@@ -268,7 +268,8 @@ class Cells(CellHooks):
 
     def _show(self, session: Session) -> None:
         try:
-            session.show(session)
+            with _numbers_unheard():
+                session.show(session)
         except (Exception, KeyboardInterrupt) as failure:
             _tell(failure)
 
@@ -363,6 +364,12 @@ class Cells(CellHooks):
 
     def _show_frames_again(self) -> None:
         vars(self.shell).pop("_get_exc_info", None)
+
+
+def _numbers_unheard() -> contextlib.AbstractContextManager[Any]:
+    """What our figures overflow or divide by is neither warned of nor raised for."""
+    numpy = sys.modules.get("numpy")
+    return contextlib.nullcontext() if numpy is None else numpy.errstate(all="ignore")
 
 
 def runs_again(options: Any) -> bool:

@@ -158,12 +158,13 @@ def producers(log: Log) -> dict[int, int]:
 
 
 def aside(work: Callable[[], _T]) -> _T:
-    """Run ``work`` where no tape of the user's listens.
+    """Run ``work`` where no tape of the user's listens, and nobody else to its ops.
 
     Tapes belong to a thread: while one of the user's is open here, another thread does
     the work, so that nothing of it gets onto their tape.
     """
-    return apart(work) if private.tape_is_open() else work()
+    with private.unheard():
+        return apart(work) if private.tape_is_open() else work()
 
 
 def apart(work: Callable[[], _T]) -> _T:

@@ -24,6 +24,8 @@ __all__ = [
 SAMPLE, RUNS = 1_024, 16
 #: Longest text that is kept of one string element.
 LONGEST = 200
+#: Figures that overflow are no matter of the user's: neither warned of nor raised for.
+_UNHEARD = np.errstate(all="ignore")
 
 
 def sample(flat: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -42,6 +44,7 @@ def of_sample(taken: np.ndarray[Any, Any], count: int, norm: float | None = None
     return Value(stats=replace(found, norm=norm))
 
 
+@_UNHEARD
 def as_real(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if array.dtype.kind == "c":
         array = np.abs(array)
@@ -50,6 +53,7 @@ def as_real(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return array
 
 
+@_UNHEARD
 def figures(flat: np.ndarray[Any, Any], count: int) -> Stats:
     """Figures of real numbers; a squared norm that is finite proves that all of them are."""
     nan = inf = 0
@@ -75,12 +79,12 @@ def figures(flat: np.ndarray[Any, Any], count: int) -> Stats:
     )
 
 
+@_UNHEARD
 def squared_norm(flat: np.ndarray[Any, Any]) -> float:
     """In double precision where the array is small, else as fast as it goes."""
     if flat.dtype.kind != "f" or flat.dtype.itemsize < 4 or flat.size <= SAMPLE:
         flat = flat.astype(np.float64)
-    with np.errstate(all="ignore"):
-        return float(np.dot(flat, flat))
+    return float(np.dot(flat, flat))
 
 
 def describe(array: np.ndarray[Any, Any]) -> Value:

@@ -42,15 +42,16 @@ class Overrides:
         outputs: Any,
         op_name: Any = None,
         graph: Any = None,
-    ) -> None:
+    ) -> Any:
         if graph is not None:
-            return  # traced into a graph, not run
+            return private.handed_on(outputs)  # traced into a graph, not run
         try:
             told = outputs or inputs
             if told and told[0].device != self.wanted:
                 self._note(inputs, told[0].device)
         except Exception:  # ours to carry: the user's cell must not feel it
-            return
+            pass
+        return None
 
     def _note(self, inputs: Any, ran: str) -> None:
         scope = private.device_scope()

@@ -150,17 +150,34 @@ def remove_callback(callback: Callable[..., Any]) -> None:
         _found["remove_callback"](callback)
 
 
+def handed_on(outputs: Any) -> Any:
+    """What a callback answers for an op that went into a graph and is to stay as it is.
+
+    TensorFlow gives each callback what the one before it answered: beside others None would
+    leave them without the op's outputs.
+    """
+    return outputs if len(context().op_callbacks) > 1 else None
+
+
 @contextlib.contextmanager
-def unseen() -> Iterator[None]:
-    """What runs in the block no op callback of this thread hears, and no tape notes."""
-    data = thread_data()
+def unheard() -> Iterator[None]:
+    """What runs in the block no op callback of this thread hears, but those added in it."""
+    data, execute = thread_data(), importlib.import_module(NAMES["execute"].module)
     heard, data.op_callbacks = data.op_callbacks, []
-    stop = _found["stop_recording"] or contextlib.nullcontext
     try:
-        with stop():
+        # with the last callback of any thread TensorFlow takes away what calls them all
+        with replaced(execute, "execute", execute.execute):
             yield
     finally:
         data.op_callbacks = heard
+
+
+@contextlib.contextmanager
+def unseen() -> Iterator[None]:
+    """What runs in the block no op callback of this thread hears, and no tape notes."""
+    stop = _found["stop_recording"] or contextlib.nullcontext
+    with unheard(), stop():
+        yield
 
 
 def is_heard(callback: Callable[..., Any]) -> bool:

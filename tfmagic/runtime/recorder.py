@@ -170,14 +170,15 @@ class Recorder:
         outputs: Any,
         op_name: Any = None,
         graph: Any = None,
-    ) -> None:
+    ) -> Any:
         if graph is not None:
-            return  # traced into a graph, not run
+            return private.handed_on(outputs)  # traced into a graph, not run
         when = perf_counter()
         try:
             self._note(op_type, inputs, attrs, outputs, when)
         except Exception as error:  # ours to carry: the user's cell must not feel it
             self._fault(error)
+        return None
 
     def _note(self, op_type: Any, inputs: Any, attrs: Any, outputs: Any, when: float) -> None:
         """One op.  Every microsecond here is added to every op of the user's."""

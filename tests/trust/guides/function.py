@@ -196,3 +196,13 @@ jl = jitted(tf.Variable([1.0, 2.0]))
 def raises(a):
     return tf.debugging.assert_positive(a)
 raises(tf.constant(-1.0))
+# %%
+tf.debugging.enable_check_numerics()
+@tf.function
+def reciprocal_root(a):
+    return 1.0 / tf.sqrt(a)
+print(reciprocal_root(tf.constant(4.0)))
+# %%
+reciprocal_root(tf.constant(0.0))
+# %%
+tf.debugging.disable_check_numerics()

@@ -122,3 +122,13 @@ import tensorflow.experimental.numpy as tnp
 tnp.sum(tnp.arange(4.0).reshape(2, 2) * v)
 # %%
 tf.constant([1.0, 2.0])[0] = 3.0
+# %%
+tf.constant([1e200, -1e308], tf.float64) * 1.0
+# %%
+before = np.seterr(all="raise")
+tf.complex(tf.constant([1e308, 3.0], tf.float64), tf.constant([1e308, 0.0], tf.float64)) * 1.0
+# %%
+edge = tf.Variable([1e308, 1e308, 1e-320], dtype=tf.float64)
+tf.reduce_sum(edge * edge)
+# %%
+np.seterr(**before)

@@ -22,6 +22,9 @@ from tfmagic.model import Gradient, GradientCall, Line, Recording, Verdict
 
 __all__ = ["judged"]
 
+#: What TensorFlow says where it does not begin to differentiate.
+_REFUSED = re.compile(r"no gradient|LookupError|non-persistent", re.IGNORECASE)
+
 
 def judged(recording: Recording) -> Recording:
     """The same recording, each of its gradients with its verdict."""
@@ -31,6 +34,9 @@ def judged(recording: Recording) -> Recording:
     inner = _Inner(recording, judge) if recording.bodies else None
     calls = []
     for call in recording.gradients:
+        if judge.broke_off(call):
+            calls.append(replace(call, gradients=()))
+            continue
         gradients = []
         for place, gradient in enumerate(call.gradients):
             verdict = inner.verdict(call.index, place) if inner is not None else None
@@ -77,6 +83,14 @@ class _Judge:
         self._not_finite = NotFiniteRules(self._ways)
         self._repairs: dict[tuple[int | None, str, str, str], Repair | None] = {}
         self._warned: dict[tuple[int | None, str, str], Finding] = {}
+
+    def broke_off(self, call: GradientCall) -> bool:
+        """Whether something raised in the middle of it: then there is no answer to explain."""
+        if not call.error or _REFUSED.search(call.error):
+            return False
+        older = all(self._recording.tensors[t].op is None for t in call.target_tensors)
+        known = older or all(self._ways.source(g).known for g in call.gradients)
+        return known and len(call.target_tensors) == len(call.targets)
 
     def way(self, call: GradientCall, gradient: Gradient) -> tuple[int, ...]:
         """Indices of the ops from the source to the target."""
