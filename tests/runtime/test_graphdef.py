@@ -208,3 +208,15 @@ def test_an_op_is_not_believed_to_give_more_than_there_is_room_for() -> None:
     graph.node.add(name="s", op="Split").attr["num_split"].i = 2**62
     (op,) = graphdef.read(graph).ops
     assert len(op.outputs) <= 10_000
+
+
+def test_a_shape_that_no_tensor_can_have_is_unknown() -> None:
+    graph = tf.compat.v1.GraphDef()
+    node = graph.node.add(name="x", op="Placeholder")
+    node.attr["dtype"].type = 1
+    for axes in (254, 255):
+        del node.attr["_output_shapes"].list.shape[:]
+        shape = node.attr["_output_shapes"].list.shape.add()
+        shape.MergeFrom(tf.TensorShape([1] * axes).as_proto())
+        (tensor,) = graphdef.read(graph).tensors
+        assert tensor.shape == ((1,) * axes if axes == 254 else None)

@@ -24,7 +24,7 @@ from tfmagic.errors import LoadError
 from tfmagic.render.report import Report
 
 FORGE = Path(__file__).with_name("forge.py")
-FILES = int(os.environ.get("TFMAGIC_FILES", "150"))
+FILES = int(os.environ.get("TFMAGIC_FILES", "100"))
 NASTY = [
     "<script>alert(1)</script>",
     '"><img src=x onerror=alert(1)>',

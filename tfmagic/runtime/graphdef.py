@@ -8,6 +8,7 @@ of a recording can show and fold them.  There are no values but those of constan
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ _WHOLE = 16  # elements of a constant that are all kept
 MOST = 200_000
 _DEEPEST = 40  # bodies within bodies, beyond which the same is done: one may call itself
 _WIDEST = 10_000  # tensors of one output; only a damaged file says that there are more
+_MOST_AXES = 254  # of a tensor of TensorFlow's; the shape of one with more means nothing
 _STATES = ("VarHandleOp", "VariableV2", "Variable")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall", "TPUPartitionedCall")
 _LOOPS = ("While", "StatelessWhile")
@@ -260,8 +262,8 @@ class _Reader:
         import tensorflow as tf
 
         proto = node.attr["value"].tensor
-        shape = tuple(d.size for d in proto.tensor_shape.dim)
-        small = int(np.prod(shape, dtype=np.int64)) <= _LARGEST
+        shape = _shape(proto.tensor_shape)
+        small = shape is not None and math.prod(n or 0 for n in shape) <= _LARGEST
         value = UNKNOWN
         if small:
             try:
@@ -377,7 +379,7 @@ def _shapes(node: Any) -> list[tuple[int | None, ...] | None]:
 
 
 def _shape(proto: Any) -> tuple[int | None, ...] | None:
-    if proto.unknown_rank:
+    if proto.unknown_rank or len(proto.dim) > _MOST_AXES:
         return None
     return tuple(None if dim.size < 0 else dim.size for dim in proto.dim)
 
