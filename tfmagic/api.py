@@ -38,7 +38,10 @@ def load(source: str | Path) -> Any:
     if isinstance(source, str) and source.lstrip().startswith("{"):
         return _shown(source)
     try:
-        return _shown(Path(source).expanduser().read_text(encoding="utf-8"))
+        path = Path(source).expanduser()
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise LoadError("graph.no_plain_file", path=path)
+        return _shown(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RuntimeError) as error:  # the last: a ~ of nobody's
         if isinstance(error, UnicodeDecodeError):
             raise LoadError("load.not_json", detail="not text") from None

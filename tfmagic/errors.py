@@ -20,6 +20,7 @@ catalogue when it is shown.  The user's own exceptions are never wrapped in thes
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Any
 
 __all__ = [
@@ -37,8 +38,9 @@ __all__ = [
 ]
 
 
-#: Longest text of somebody else's that a message repeats.
+#: Longest text of somebody else's that a message repeats, and longest path.
 _LONGEST = 300
+_LONGEST_PATH = 120
 
 
 class TfmagicError(Exception):
@@ -56,11 +58,14 @@ class TfmagicError(Exception):
 
 
 def _shown(value: Any) -> Any:
-    """Text that was given, on one line and no longer than one can read."""
-    if not isinstance(value, str):
+    """Text that was given, on one line and no longer than one can read; a path keeps its end."""
+    if not isinstance(value, (str, PurePath)):
         return value
-    value = "".join(c if c.isprintable() else " " for c in value)
-    return value if len(value) <= _LONGEST else value[: _LONGEST - 1] + "…"
+    text = "".join(c if c.isprintable() else " " for c in str(value))
+    if isinstance(value, PurePath) and len(text) > _LONGEST_PATH:
+        half = _LONGEST_PATH // 2
+        return f"{text[:half]}…{text[-half:]}"
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 class OptionError(TfmagicError):

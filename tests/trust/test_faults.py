@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 import tfmagic
-from tfmagic.errors import RenderError, TfmagicError
+from tfmagic.errors import LoadError, OptionError, RenderError, TfmagicError
 from tfmagic.render import layout
 from tfmagic.render.report import GraphView
 
@@ -163,3 +164,41 @@ def test_without_an_output_the_cells_go_on() -> None:
     ]
     left = answer(NO_OUTPUT, *ways)
     assert left == {how: ["None", 6.0, 7.0] for how in ways}
+
+
+def test_no_name_is_no_place(recorded: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    for nothing in ("", " "):
+        with pytest.raises(OptionError, match="no name"):
+            GraphView(recorded).save(nothing)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("magic", ["%tfgraph tf.exp(1.0)", "%tfbench -r 1 -n 1 1"])
+def test_a_magic_refuses_an_empty_name(shell: Any, magic: str) -> None:
+    shell.run_cell("import tensorflow as tf")
+    with capture_output() as shown:
+        shell.run_cell(f"{magic} --save ''")
+    assert "no name" in shown.stderr
+
+
+@pytest.mark.parametrize("name", ["x.pb", "x.pbtxt", "x.keras", "x.json"])
+def test_a_pipe_is_neither_read_nor_replaced(recorded: Any, tmp_path: Path, name: str) -> None:
+    pipe = tmp_path / name
+    os.mkfifo(pipe)
+    read = tfmagic.load if name.endswith("json") else tfmagic.graph
+    with pytest.raises(LoadError, match="a pipe or a device"):
+        read(str(pipe))
+    with pytest.raises(TfmagicError):
+        GraphView(recorded).save(pipe)
+    assert pipe.is_fifo() and list(tmp_path.iterdir()) == [pipe]
+
+
+@pytest.mark.parametrize("ending", ["x.svg", "x.pb", "none/x.svg", "x.txt", "none/"])
+def test_a_long_path_keeps_its_ends(recorded: Any, tmp_path: Path, ending: str) -> None:
+    path = f"{tmp_path}/{'/'.join(['folder' * 30] * 5)}/{ending}"
+    for refuses in (GraphView(recorded).save, tfmagic.graph, tfmagic.load):
+        with pytest.raises(TfmagicError) as refused:
+            refuses(path)
+        assert len(str(refused.value)) < 400 and str(refused.value).isprintable()
+        assert str(tmp_path)[:20] in str(refused.value)

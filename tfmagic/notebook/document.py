@@ -30,7 +30,7 @@ def language_of(namespace: Mapping[str, Any]) -> str | None:
     """The language that the notebook's metadata names, if it is one of ours."""
     path = path_of(namespace)
     try:
-        if path is None or path.stat().st_size > LARGEST:
+        if path is None or not path.is_file() or path.stat().st_size > LARGEST:
             return None
         named = json.loads(path.read_text(encoding="utf-8"))["metadata"]["tfmagic"]["lang"]
     except (OSError, ValueError, LookupError, TypeError):

@@ -24,15 +24,17 @@ def save(path: str | Path, makers: Mapping[str, Callable[[], str | bytes]]) -> P
     path = _place(path)
     fitting = [ending for ending in makers if path.name.lower().endswith(ending)]
     if not fitting:
-        raise OptionError("report.save_unknown", path=str(path), known=", ".join(makers))
+        raise OptionError("report.save_unknown", path=path, known=", ".join(makers))
     if not path.parent.is_dir():
-        raise OptionError("report.save_no_folder", path=str(path), folder=str(path.parent))
+        raise OptionError("report.save_no_folder", path=path, folder=path.parent)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OptionError("report.save_no_file", path=path)
     content = makers[max(fitting, key=len)]()
     try:
         _replace(path, content)
     except OSError as error:
         detail = error.strerror or str(error)
-        raise OptionError("report.save_failed", path=str(path), detail=detail) from None
+        raise OptionError("report.save_failed", path=path, detail=detail) from None
     return path
 
 
@@ -43,12 +45,12 @@ def folder(path: str | Path) -> Path:
     """
     path = _place(path)
     if not path.parent.is_dir():
-        raise OptionError("report.save_no_folder", path=str(path), folder=str(path.parent))
+        raise OptionError("report.save_no_folder", path=path, folder=path.parent)
     try:
         path.mkdir(exist_ok=True)
     except OSError as error:
         detail = error.strerror or str(error)
-        raise OptionError("report.save_failed", path=str(path), detail=detail) from None
+        raise OptionError("report.save_failed", path=path, detail=detail) from None
     return path
 
 
@@ -60,16 +62,18 @@ def is_folder(path: str | Path) -> bool:
 def _place(path: str | Path) -> Path:
     """The path, ``~`` resolved.
 
-    Raises :class:`~tfmagic.errors.OptionError` for one that no file can have: too long a
-    name, a zero byte, the home of nobody.
+    Raises :class:`~tfmagic.errors.OptionError` for one that no file can have: none at all,
+    too long a name, a zero byte, the home of nobody.
     """
+    if not str(path).strip():
+        raise OptionError("report.save_nowhere")
     try:
         found = Path(path).expanduser()
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             found.stat()
     except (OSError, ValueError, RuntimeError) as error:
         detail = getattr(error, "strerror", None) or str(error)
-        raise OptionError("report.save_failed", path=str(path), detail=detail) from None
+        raise OptionError("report.save_failed", path=Path(path), detail=detail) from None
     return found
 
 

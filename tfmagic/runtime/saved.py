@@ -38,16 +38,18 @@ def read(text: str) -> Recording | Any:
     """
     path = Path(text).expanduser()
     if not path.exists():
-        raise LoadError("graph.no_file", path=text)
+        raise LoadError("graph.no_file", path=path)
     if path.is_dir():
         if not (path / _SAVED_MODEL).is_file():
-            raise LoadError("graph.no_saved_model", path=text)
+            raise LoadError("graph.no_saved_model", path=path)
         return _saved_model(path / _SAVED_MODEL)
+    if not path.is_file():
+        raise LoadError("graph.no_plain_file", path=path)
     if path.suffix.lower() == ".keras":
         return _keras(path)
     if path.suffix.lower() in (".pb", ".pbtxt"):
         return _saved_model(path) if path.name == _SAVED_MODEL else _graph_def(path)
-    raise LoadError("graph.no_model", path=text, known=", ".join(ENDINGS))
+    raise LoadError("graph.no_model", path=path, known=", ".join(ENDINGS))
 
 
 def _keras(path: Path) -> Any:
@@ -56,7 +58,7 @@ def _keras(path: Path) -> Any:
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
-        raise LoadError("graph.broken_model", path=str(path), detail=_line(error)) from None
+        raise LoadError("graph.broken_model", path=path, detail=_line(error)) from None
 
 
 def _graph_def(path: Path) -> Recording:
@@ -70,9 +72,9 @@ def _graph_def(path: Path) -> Recording:
         else:
             graph.ParseFromString(path.read_bytes())
     except Exception as error:
-        raise LoadError("graph.broken_model", path=str(path), detail=_line(error)) from None
+        raise LoadError("graph.broken_model", path=path, detail=_line(error)) from None
     if not graph.node:
-        raise LoadError("graph.empty_model", path=str(path))
+        raise LoadError("graph.empty_model", path=path)
     return graphdef.read(graph)
 
 
@@ -85,13 +87,13 @@ def _saved_model(path: Path) -> Recording:
         saved.ParseFromString(path.read_bytes())
         meta = saved.meta_graphs[0]
     except Exception as error:
-        raise LoadError("graph.broken_model", path=str(path), detail=_line(error)) from None
+        raise LoadError("graph.broken_model", path=path, detail=_line(error)) from None
     signatures = dict(meta.signature_def)
     signatures.pop("__saved_model_init_op", None)
     name = "serving_default" if "serving_default" in signatures else next(iter(signatures), "")
     outputs = [tensor.name for tensor in signatures[name].outputs.values()] if name else None
     if not meta.graph_def.node:
-        raise LoadError("graph.empty_model", path=str(path))
+        raise LoadError("graph.empty_model", path=path)
     return graphdef.read(meta.graph_def, outputs=outputs)
 
 

@@ -94,7 +94,7 @@ class BenchMagics(Family):
             if options.output not in (None, RETURNED):
                 self.shell.user_ns[options.output] = result
             progress.conclude(result.mimebundle)
-            if options.save:
+            if options.save is not None:
                 show_line(say("cells.saved", path=str(result.save(options.save))))
         except HelpShown:
             return None

@@ -141,7 +141,7 @@ class GraphMagics(Family):
             direction=options.direction,
             **self.picture(options),
         )
-        if options.save:
+        if options.save is not None:
             path = view.save(options.save)
             show_line(say("cells.saved", path=str(path)))
         if options.output:
