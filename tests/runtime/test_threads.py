@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import signal
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -10,12 +13,32 @@ import pytest
 import tensorflow as tf
 
 import tfmagic
-from tfmagic.runtime.threads import _Counter, interrupts_put_off
+from tfmagic.runtime.recorder import Recorder
+from tfmagic.runtime.threads import interrupts_put_off
+
+NO_ROOM = """
+import contextlib, sys
+import tensorflow as tf, tfmagic
+x, y = tf.constant([1.0, 2.0]), None
+def down(turns):
+    return down(turns - 1) if turns else tf.tanh(x * 2.0)
+def for_ever(x):
+    return for_ever(x * 2.0)
+sys.setrecursionlimit(200)
+with tfmagic.record() as rec:
+    for turns in range(100, 200):
+        with contextlib.suppress(RecursionError):
+            y = down(turns)
+    with contextlib.suppress(RecursionError):
+        for_ever(x)
+sys.setrecursionlimit(1000)
+print("went on" if y is not None else "no op ran")
+"""
 
 
-def test_in_the_counter_an_interrupt_is_put_off_and_then_comes() -> None:
-    inside = SimpleNamespace(f_code=_Counter.count.__code__)
-    with interrupts_put_off(frozenset()):
+def test_in_the_recorder_an_interrupt_is_put_off_and_then_comes() -> None:
+    inside = SimpleNamespace(f_code=Recorder.stop.__code__)
+    with interrupts_put_off(frozenset({Recorder.stop.__code__})):
         handle = signal.getsignal(signal.SIGINT)
         assert callable(handle) and handle is not signal.default_int_handler
         with pytest.raises(KeyboardInterrupt):
@@ -46,3 +69,71 @@ def test_a_handler_that_the_cell_sets_stays() -> None:
         assert signal.getsignal(signal.SIGINT) is mine
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+class Late(Exception):
+    """What an alarm of the user's raises."""
+
+
+@pytest.mark.parametrize("kind", ["function", "method", "partial", "object"])
+def test_what_a_signal_handler_raises_inside_of_us_reaches_the_cell(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    class Alarm:
+        def __call__(self, *_: object) -> None:
+            raise Late
+
+        def ring(self, *_: object) -> None:
+            raise Late
+
+    handlers = {
+        "function": lambda *_: Alarm()(),
+        "method": Alarm().ring,
+        "partial": functools.partial(Alarm.ring, None),
+        "object": Alarm(),
+    }
+    noted = Recorder._note
+
+    def note(self: Recorder, *args: object) -> None:
+        noted(self, *args)  # type: ignore[arg-type]
+        signal.raise_signal(signal.SIGALRM)
+
+    monkeypatch.setattr(Recorder, "_note", note)
+    before = signal.signal(signal.SIGALRM, handlers[kind])
+    try:
+        with pytest.raises(Late), tfmagic.record() as rec:
+            tf.ones(2) * 2.0
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert rec.recording.failure.type == "Late" and len(rec.recording.ops) == 1
+
+
+def test_an_error_of_ours_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    def note(self: Recorder, *args: object) -> None:
+        raise Late
+
+    monkeypatch.setattr(Recorder, "_note", note)
+    with tfmagic.record() as rec:
+        tf.ones(2) * 2.0
+    assert [gap.code for gap in rec.recording.complete] == ["fault"]
+
+
+def test_an_op_where_python_has_no_more_room_ends_with_an_error_of_pythons() -> None:
+    """TensorFlow ends the process where its profiler of tensors raises an exception."""
+    done = subprocess.run(
+        [sys.executable, "-c", NO_ROOM], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.endswith("went on\n"), (done.returncode, done.stderr[-2000:])
+
+
+def test_what_the_cell_puts_in_place_of_tensorflows_stays() -> None:
+    def mine(*_: object) -> None:
+        """The cell's own."""
+
+    original = tf.GradientTape.gradient
+    try:
+        with tfmagic.record():
+            tf.GradientTape.gradient = mine
+        assert tf.GradientTape.gradient is mine
+    finally:
+        tf.GradientTape.gradient = original

@@ -164,11 +164,11 @@ def unheard() -> Iterator[None]:
     """What runs in the block no op callback of this thread hears, but those added in it."""
     data, execute = thread_data(), importlib.import_module(NAMES["execute"].module)
     heard, data.op_callbacks = data.op_callbacks, []
+    calls_them = execute.execute
     try:
-        # with the last callback of any thread TensorFlow takes away what calls them all
-        with replaced(execute, "execute", execute.execute):
-            yield
-    finally:
+        yield
+    finally:  # with the last callback of any thread TensorFlow takes away what calls them all
+        execute.execute = calls_them
         data.op_callbacks = heard
 
 
@@ -537,10 +537,12 @@ def other_op_seeds() -> Iterator[None]:
 
 @contextlib.contextmanager
 def replaced(owner: Any, name: str, new: Any) -> Iterator[None]:
-    """``owner.name`` is ``new`` inside the block, and what it was afterwards."""
+    """``owner.name`` is ``new`` inside the block, and what it was afterwards, unless the
+    user's code has put its own there meanwhile."""
     old = getattr(owner, name)
     setattr(owner, name, new)
     try:
         yield
     finally:
-        setattr(owner, name, old)
+        if getattr(owner, name, None) is new:
+            setattr(owner, name, old)

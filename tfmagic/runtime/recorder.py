@@ -25,6 +25,7 @@ from tfmagic.runtime import placing, private
 from tfmagic.runtime.collector import calm
 from tfmagic.runtime.exits import heard_exits, user_frame
 from tfmagic.runtime.inside import look_inside
+from tfmagic.runtime.interrupt import Carried, by_handler
 from tfmagic.runtime.log import (
     Call,
     CustomGradient,
@@ -50,6 +51,7 @@ _CELL_FRAMES = ("<module>", "<cell line")
 _FUNCTION_OP = re.compile(r"__(?:inference|forward|backward)_")
 _RESOURCE = 20
 _EAGER = private.EagerTensor
+_CARRIED = Carried()
 
 
 class _ItemSizes(dict[int, int]):
@@ -342,6 +344,9 @@ class Recorder:
         )
 
     def _fault(self, error: Exception) -> None:
+        """Keep an error of ours for the report; one of an alarm's is the cell's own."""
+        if by_handler(error):
+            raise error
         if len(self.log.faults) < 20:
             self.log.faults.append(f"{type(error).__name__}: {error}"[:300])
 
@@ -350,7 +355,7 @@ class Recorder:
     def _note_exit(self, tensor: Any, how: str, frame: FrameType) -> None:
         if not self._mine() or self._call is not None:
             return
-        with contextlib.suppress(Exception):
+        with _CARRIED:
             mine = user_frame(frame, self._files.__getitem__)
             if mine is not None:
                 log = self.log
@@ -359,7 +364,7 @@ class Recorder:
     def _note_tape(self, tape: Any, kind: str, watched: Any, frame: FrameType) -> None:
         if not self._mine():
             return
-        with contextlib.suppress(Exception):
+        with _CARRIED:
             keys = keys_in(watched) if kind == "watch" else ()
             self._tapes.add(tape, Event(kind, len(self.log.entries), self.place(frame), keys))
 
@@ -399,7 +404,7 @@ class Recorder:
                 call.events = self._tapes.of(tape)
                 call.weights = args[0] if args else kwargs.get("output_gradients")
                 answer = call.result = original(tape, target, sources, *args, **kwargs)
-            with contextlib.suppress(Exception):
+            with _CARRIED:
                 look_inside(self.log, call, self.whole)
             if not self.keep:
                 self._let_go()
@@ -472,7 +477,7 @@ class Recorder:
             **named: Any,
         ) -> Any:
             if op_type != "ReadVariableOp" and self._mine():
-                with contextlib.suppress(Exception):
+                with _CARRIED:
                     self._note_custom(op_type, output_tensors, input_tensors, backward_function)
             return original(
                 op_type, output_tensors, input_tensors, backward_function, *rest, **named

@@ -1,14 +1,18 @@
 """Ops of other threads: the op callback does not hear them, but their tensors are counted.
 
 TensorFlow tells a profiler of every tensor that any thread makes.  It cannot bear an
-exception there: Ctrl-C in that very moment would reach the user as a ``SystemError``.
-Nor may one fall while ears are put on, taken off or write down an op: half of it would
+exception there: Ctrl-C in that very moment would reach the user as a ``SystemError``, and
+where Python has no room for one more call, the process ends.  So there is a profiler only
+for as long as there are threads of the user's.
+
+Nor may an interrupt fall while ears are put on, taken off or write down an op: half of it would
 stay behind.  So for as long as a cell is recorded, an interrupt that falls into one of
 these is put off for a moment, and then reaches the user's own code.
 """
 
 from __future__ import annotations
 
+import functools
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +23,9 @@ from typing import Any
 from tfmagic.runtime import private
 from tfmagic.runtime.interrupt import interrupt_later
 from tfmagic.runtime.log import Log
+
+#: The packages whose own kinds of threads run nothing of the user's.
+_HOUSE = frozenset({"IPython", "ipykernel", "zmq", "debugpy", "tqdm"})
 
 
 class _Counter(threading.local):
@@ -44,11 +51,32 @@ class _Counter(threading.local):
 def other_threads(log: Log, heard: Callable[[], bool]) -> Iterator[None]:
     """Count other threads' tensors in ``log.foreign`` inside the block, but for those of a
     thread whose ops are ``heard``."""
+    counter = _Counter(threading.get_ident(), log, heard)
+    original = threading.Thread.start
+
+    @functools.wraps(original)
+    def start(thread: threading.Thread) -> None:
+        if not _is_of_the_house(thread):
+            private.set_tensor_profiler(counter)
+        original(thread)
+
     try:
-        private.set_tensor_profiler(_Counter(threading.get_ident(), log, heard))
-        yield
+        with private.replaced(threading.Thread, "start", start):
+            if not all(map(_is_of_the_house, threading.enumerate())):
+                private.set_tensor_profiler(counter)
+            yield
     finally:
         private.set_tensor_profiler(None)
+
+
+def _is_of_the_house(thread: threading.Thread) -> bool:
+    """Whether a thread is none that could run ops of the user's: this one, whose ops are heard,
+    or one of those that a notebook's kernel has by itself."""
+    return (
+        thread in (threading.current_thread(), threading.main_thread())
+        or thread.name == "IOPub"
+        or type(thread).__module__.partition(".")[0] in _HOUSE
+    )
 
 
 @contextmanager
