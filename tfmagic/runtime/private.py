@@ -162,7 +162,8 @@ def handed_on(outputs: Any) -> Any:
 @contextlib.contextmanager
 def unheard() -> Iterator[None]:
     """What runs in the block no op callback of this thread hears, but those added in it."""
-    data, execute = thread_data(), importlib.import_module(NAMES["execute"].module)
+    data = thread_data()
+    execute: Any = importlib.import_module(NAMES["execute"].module)
     heard, data.op_callbacks = data.op_callbacks, []
     calls_them = execute.execute
     try:
