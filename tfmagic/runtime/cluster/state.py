@@ -180,7 +180,7 @@ def _asked(wanted: Sequence[Target]) -> dict[Target, Answer]:
             raise answer
         answers[target] = answer
         if answer.reason:
-            refusals.append(f"{target.address} {why(answer)}")
+            refusals.append(say("cluster.refusal", address=target.address, why=why(answer)))
     if refusals:
         raise ClusterError("cluster.unreachable", workers="; ".join(refusals))
     return answers
