@@ -16,6 +16,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -75,6 +76,8 @@ def main() -> int:
     known = {row.name: row for row in ROWS}
     if unknown := set(options.rows) - known.keys():
         parser.error(f"no such row: {', '.join(unknown)}. There are: {', '.join(known)}")
+    # Begun in the background it would ignore Ctrl-C, and so would the tests, which send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     found = []
     for row in (known[name] for name in options.rows or known):
         found.append((row, *judge(row, options.tests)))

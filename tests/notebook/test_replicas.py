@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,10 @@ out = strategy.run(step, args=(X,))"""
     )
 
 
+@pytest.mark.skipif(
+    version("keras").startswith("3.3."),
+    reason="Keras 3.3 reduces nothing here: each replica takes the step of its own gradient",
+)
 def test_an_optimizers_step_over_replicas(split: Any) -> None:
     code = """%%tape -q
 def step(X):
