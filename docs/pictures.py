@@ -29,11 +29,15 @@ WIDTH, SCALE, COLOURS = 1160, 1.5, 256
 
 @dataclass(frozen=True)
 class Picture:
-    """One cell to photograph; ``before`` are cells that run unseen before it."""
+    """One cell to photograph; ``before`` are cells that run unseen before it.
+
+    ``press`` are selectors in its output, each clicked once, in their order.
+    """
 
     name: str
     cell: str
     before: tuple[str, ...] = ()
+    press: tuple[str, ...] = ()
 
 
 NETWORK = """X, Y = tf.constant([[2.0], [3.0]]), tf.constant([1.0])
@@ -68,6 +72,7 @@ print(tape.gradient(y, w))""",
 ])""",
         ),
     ),
+    Picture("explore", "%tfgraph -i model", press=('.tfg-box[aria-label^="MatMul"]',)),
     Picture(
         "vars",
         "%tfvars",
@@ -90,6 +95,21 @@ pixels = np.zeros((28, 28), np.uint8)""",
         ("%config TFMagic.display = True",),
     ),
     Picture("heat", "tf.linalg.band_part(scores, 20, 10)"),
+    Picture(
+        "bench",
+        "%tfbench -m eager,function tf.reduce_sum(tower(x))",
+        (
+            "%config TFMagic.display = False",
+            """x = tf.ones([32])
+
+def tower(x):
+    for _ in range(20):
+        x = tf.tanh(x) + 0.1
+    return x""",
+        ),
+    ),
+    Picture("device", "%tfdevice"),
+    Picture("step", "%tfstep", press=3 * ('[data-act="step"]',) + (".tfm-step-landscape summary",)),
 )
 
 
@@ -108,6 +128,14 @@ def cells_of(pictures: tuple[Picture, ...], language: str) -> Iterator[tuple[str
             yield "", cell
         yield picture.name, picture.cell
     yield from (("", ""), ("", "# the last cell is the one that is selected"))
+
+
+def press(page: Any, place: int, selectors: tuple[str, ...]) -> None:
+    """Click what the selectors find in the cell at ``place``."""
+    cell = page.locator(".jp-Notebook .jp-Cell").nth(place)
+    for selector in selectors:
+        cell.locator(selector).first.dispatch_event("click")
+        page.wait_for_timeout(1000)  # it asks the kernel, and moves
 
 
 def photograph(page: Any, place: int) -> Image.Image:
@@ -143,6 +171,9 @@ def take(
     page = jupyter.opened(server, context, name)
     page.evaluate("jupyterapp.commands.execute('application:toggle-left-area')")
     jupyter.run(page)
+    for place, (picture, _) in enumerate(cells):
+        press(page, place, next((p.press for p in pictures if p.name == picture), ()))
+    page.locator(".jp-Notebook .jp-Cell").last.click()  # none of ours is selected
     for theme in ("light", "dark"):
         jupyter.use_theme(page, theme == "dark")
         for place, (picture, _) in enumerate(cells):
