@@ -12,6 +12,10 @@ __all__ = ["warning"]
 #: must have changed on that way, in at least so many steps of at least this factor.
 _SMALL, _LARGE = 1e-5, 1e3
 _CHANGE, _STEPS, _STEP = 1e5, 4, 1.6
+#: Ops whose gradient is a sum where an input was broadcast, and the relative rounding of a
+#: term of such a sum.
+_ADDING = {"AddV2", "Add", "BiasAdd", "Sub", "BroadcastTo"}
+_ROUNDING = {"float64": 1e-15, "float32": 1e-6, "bfloat16": 3e-2, "float16": 5e-3}
 
 
 def warning(ways: Ways, call: GradientCall, gradient: Gradient, stats: Stats) -> Finding:
@@ -36,7 +40,25 @@ def warning(ways: Ways, call: GradientCall, gradient: Gradient, stats: Stats) ->
         before = there
     values = (("here", number(here, 3)), ("there", number(start, 3)))
     if here < _SMALL and shrunk >= _STEPS and here * _CHANGE < start:
+        if _rounded(ways, call, gradient):
+            return Finding("ok")
         return Finding("vanishing", line=call.line, values=values)
     if here > _LARGE and grown >= _STEPS and here > start * _CHANGE:
         return Finding("exploding", line=call.line, values=values)
     return Finding("ok")
+
+
+def _rounded(ways: Ways, call: GradientCall, gradient: Gradient) -> bool:
+    """Whether the gradient did not shrink but is zero by nature, but for the rounding of terms
+    that cancel out: a softmax does not change with the bias of an attention's keys."""
+    moving = ways.reach(gradient, ways.ancestors(call)).any
+    for op in ways.way(call, gradient):
+        coming = ways.gradients(op.outputs)
+        going = ways.gradients(t for t in op.inputs if t in moving)
+        if op.type not in _ADDING or not coming or not going:
+            continue
+        terms = coming[0].count / max(1, going[0].count)
+        noise = terms * _ROUNDING.get(gradient.dtype, 1e-6) * largest(coming)
+        if terms > 1 and largest(going) < noise:
+            return True
+    return False
