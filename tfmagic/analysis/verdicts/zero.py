@@ -24,6 +24,7 @@ _MOVES = {
     "UnsortedSegmentMax", "BooleanMask", "MatrixDiagPartV3", "MatrixBandPart", "MirrorPad",
     "ReverseSequence", "CropAndResize", "SparseSegmentSum", "SparseSegmentMean",
 }  # fmt: skip
+_CHOOSES = {"SelectV2", "Select"}
 #: Ops that have a stationary point: a zero slope there is what is looked for.
 _STATIONARY = {
     "Square", "SquaredDifference", "Pow", "Abs", "L2Loss", "Cos", "Sin", "Cosh", "Sqrt",
@@ -93,12 +94,13 @@ class ZeroRules:
             return Finding("underflow", op=op.index, values=values)
         if op.type in _STATIONARY:
             return Finding("ok")
+        if op.type in _MOVES:  # no factors: what it took came from elsewhere
+            words = "not_chosen" if op.type in _CHOOSES else ""
+            return Finding("unused_rows", op=op.index, values=values, words=words)
         if any(t not in moving for t in zeros):  # a factor that the source cannot move
             return Finding("zero_input", op=op.index, values=values)
         if zeros:
             return Finding("ok")
-        if op.type in _MOVES:
-            return Finding("unused_rows", op=op.index, values=values)
         if self._linear_after(op, way, moving):
             return Finding("cancelled", op=op.index, values=values)
         return Finding("ok")
