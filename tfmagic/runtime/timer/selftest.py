@@ -44,17 +44,17 @@ def selftest(
 ) -> SelfTest:
     """Time ``pairs`` of the same work, and ``tries`` of each extra; ``budget`` in seconds each."""
     length, total = _length(clock), pairs + tries * len(EXTRAS)
-    done, same = itertools.count(1), []
+    done, same, plan = itertools.count(1), [], Plan(budget=budget)
     for index in range(pairs):
         run = _spin(length) if index % 2 else _op()
-        same.append(taken([run, run], budget, clock))
+        same.append(taken([run, run], plan, clock))
         progress(next(done) / total)
     found = []
     for extra in EXTRAS:
         hits = 0
         for _ in range(tries):
             works = [_spin(length), _spin(round(length * (1 + extra)))]
-            plain, longer = taken(works, budget, clock)
+            plain, longer = taken(works, plan, clock)
             hits += compared(plain, longer).verdict == "slower"
             progress(next(done) / total)
         found.append((extra, hits / tries))
@@ -86,12 +86,12 @@ def _between(same: Sequence[Sequence[Timing]]) -> float | None:
 
 
 def taken(
-    works: Sequence[Callable[[int], Any]], budget: float, clock: Clock = time.perf_counter
+    works: Sequence[Callable[[int], Any]], plan: Plan, clock: Clock = time.perf_counter
 ) -> list[Timing]:
     """The works, timed in turns as every variant is."""
     courses = [Course(work) for work in works]
     with Watch() as spoilers:
-        if take_turns(courses, Plan(budget=budget), clock, spoilers, random.Random()):
+        if take_turns(courses, plan, clock, spoilers, random.Random()):
             raise KeyboardInterrupt
     return [
         Timing(
