@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -17,11 +20,12 @@ from tfmagic.api import kept_selftest
 from tfmagic.errors import DeviceError, OptionError, RenderError
 from tfmagic.model.bench import Bench, SelfTest, Timing
 from tfmagic.model.serial import from_json
-from tfmagic.render.bench import SelfTestView
+from tfmagic.render.bench import BenchResult, SelfTestView
 from tfmagic.runtime.timer.memory import will_fit
 from tfmagic.runtime.timer.schedule import Course, Plan, take_turns
 from tfmagic.runtime.timer.selftest import selftest
 from tfmagic.runtime.timer.statement import VALUE, Statement
+from tfmagic.runtime.timer.variant import one_line
 
 
 class Clock:
@@ -280,6 +284,8 @@ def test_variables_get_their_values_back_and_it_is_said() -> None:
     result = quick("step()", namespace={"step": step})
     assert w.numpy() == 1.0
     assert [remark.code for remark in result.bench.remarks] == ["variables_restored"]
+    named = quick("mine.assign_add(1.0)", namespace={"mine": tf.Variable(1.0)})
+    assert "The statement changes mine:" in repr(named)
 
 
 def test_what_is_printed_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -288,9 +294,31 @@ def test_what_is_printed_is_shown_once(capsys: pytest.CaptureFixture[str]) -> No
     assert result.bench.remarks[0].code == "printed"
 
 
+def test_what_is_printed_to_the_process_itself_is_shown_once(tmp_path: Any) -> None:
+    """``tf.print`` of a script writes past ``sys.stderr``; our own words are still heard."""
+    code = (
+        "import sys, tensorflow as tf, tfmagic\n"
+        "told = lambda share: print('so far', file=sys.stderr, flush=True)\n"
+        "tfmagic.bench(\"tf.print('hello'); print('there', file=sys.stderr)\", budget=0.02,\n"
+        "              namespace={'tf': tf, 'sys': sys}, progress=told)\n"
+        "print('end', file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    lines = done.stderr.splitlines()
+    assert lines.count("hello") == lines.count("there") == lines.count("end") == 1
+    assert "so far" in lines
+
+
 def test_an_error_of_the_first_run_passes() -> None:
     with pytest.raises(ZeroDivisionError):
         quick("1 / 0")
+
+
+def test_the_traceback_shows_the_statement_and_its_setup() -> None:
+    for given in ({"statement": "a = 1\na / 0"}, {"statement": "a", "setup": "a = 1\na / 0"}):
+        with pytest.raises(ZeroDivisionError) as caught:
+            quick(**given)
+        assert "    a / 0" in "".join(traceback.format_exception(caught.value))
 
 
 def test_an_input_that_is_used_up_leaves_what_was_measured() -> None:
@@ -453,6 +481,23 @@ def test_shapes_that_change_are_noticed() -> None:
 def test_nobody_knows_another_mode() -> None:
     with pytest.raises(OptionError, match="eager, function, xla"):
         quick("1", modes=["jit"])
+
+
+@pytest.mark.parametrize("given", [-1.0, float("nan"), float("inf")])
+def test_a_budget_without_end_is_refused(given: float) -> None:
+    with pytest.raises(OptionError, match="--budget"):
+        quick("1", budget=given)
+
+
+def test_an_error_of_tensorflow_is_one_short_line() -> None:
+    node = "{{function_node __wrapped__Fill_device_/job:localhost/device:CPU:0}} "
+    error = tf.errors.ResourceExhaustedError(None, None, node + "OOM [Op:Fill] name: \nmore")
+    assert one_line(error) == "ResourceExhaustedError: OOM"
+
+
+def test_no_time_is_told_more_closely_than_a_float_can_be() -> None:
+    result = quick("1")
+    assert len(repr(BenchResult(result.bench, 400))) < 2 * len(repr(BenchResult(result.bench, 17)))
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["BenchResult", "SelfTestView"]
 
 MOST_OPS = 40
+#: Significant digits that a float has.
+MOST_DIGITS = 17
 #: Operations of a run from which on its speed says something.
 LEAST_FLOPS = 1e6
 #: What stands in a column: of the timing, and of what is said of it.
@@ -51,6 +53,9 @@ class BenchResult:
     against, ``plot`` whether its picture is shown: by itself only that of a sweep is.
     """
 
+    #: Endings of the files that :meth:`save` writes.
+    FILES = (".json", ".html")
+
     def __init__(
         self,
         bench: Bench,
@@ -61,7 +66,7 @@ class BenchResult:
         plot: bool = False,
     ) -> None:
         self.bench = bench
-        self.digits = digits
+        self.digits = min(digits, MOST_DIGITS)
         self.verbose = verbose
         self.earlier = earlier
         self.shows_plot = plot or len({timing.point for timing in bench.timings}) > 1
@@ -443,9 +448,10 @@ def _values(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
 
 
 def _short_method(timing: Timing) -> str:
-    return say("bench.method", blocks=f"{len(timing.times):,}", loops=f"{timing.loops:,}") + (
-        " " + say(f"bench.stopped_{timing.stopped}") if timing.stopped else ""
-    )
+    blocks, loops = f"{len(timing.times):,}", f"{timing.loops:,}"
+    parts = [say("bench.method", blocks=blocks, loops=loops)] if timing.times else []
+    parts += [say(f"bench.stopped_{timing.stopped}")] if timing.stopped else []
+    return " ".join(parts)
 
 
 def _method(timing: Timing, digits: int) -> Iterator[str]:

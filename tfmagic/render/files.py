@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from tfmagic.errors import OptionError
 
-__all__ = ["folder", "is_folder", "save"]
+__all__ = ["checked", "folder", "is_folder", "save"]
 
 
 def save(path: str | Path, makers: Mapping[str, Callable[[], str | bytes]]) -> Path:
@@ -21,21 +21,27 @@ def save(path: str | Path, makers: Mapping[str, Callable[[], str | bytes]]) -> P
     Raises :class:`~tfmagic.errors.OptionError` for another ending, naming those that
     there are, and for a place that cannot be written.
     """
-    path = _place(path)
-    fitting = [ending for ending in makers if path.name.lower().endswith(ending)]
-    if not fitting:
-        raise OptionError("report.save_unknown", path=path, known=", ".join(makers))
-    if not path.parent.is_dir():
-        raise OptionError("report.save_no_folder", path=path, folder=path.parent)
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise OptionError("report.save_no_file", path=path)
-    content = makers[max(fitting, key=len)]()
+    path, ending = checked(path, makers)
+    content = makers[ending]()
     try:
         _replace(path, content)
     except OSError as error:
         detail = error.strerror or str(error)
         raise OptionError("report.save_failed", path=path, detail=detail) from None
     return path
+
+
+def checked(path: str | Path, endings: Iterable[str]) -> tuple[Path, str]:
+    """The path, ``~`` resolved, and its ending; raises what :func:`save` would raise."""
+    path, known = _place(path), list(endings)
+    fitting = [ending for ending in known if path.name.lower().endswith(ending)]
+    if not fitting:
+        raise OptionError("report.save_unknown", path=path, known=", ".join(known))
+    if not path.parent.is_dir():
+        raise OptionError("report.save_no_folder", path=path, folder=path.parent)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OptionError("report.save_no_file", path=path)
+    return path, max(fitting, key=len)
 
 
 def folder(path: str | Path) -> Path:

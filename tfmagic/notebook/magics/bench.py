@@ -50,6 +50,8 @@ def bench_options() -> Options:
     add("-q", dest="quiet", action="store_true", help="help.quiet")
     add("-o", dest="output", nargs="?", const=RETURNED, metavar="NAME", help="help.bench_output")
     add("--selftest", action="store_true", help="help.bench_selftest")
+    add("-t", dest="wall_time", action="store_true", help="help.bench_wall_time")
+    add("-c", dest="cpu_time", action="store_true", help="help.bench_cpu_time")
     add("--save", metavar="FILE", help="help.bench_save")
     return parser
 
@@ -117,8 +119,16 @@ class BenchMagics(Family):
         return found if options.output == RETURNED else None
 
     def _check(self, options: Any) -> None:
+        """Refuse what would be refused after the measurement."""
+        from tfmagic.render.bench import BenchResult
+        from tfmagic.render.files import checked
+
         if options.output != RETURNED:
             identifier(options.output, "-o")
+        if options.cpu_time:
+            raise OptionError("bench.no_cpu_time")
+        if options.save:
+            checked(options.save, BenchResult.FILES)
         if options.precision < 1:
             raise OptionError("bench.at_least_one", option="-p", given=options.precision)
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import random
+import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -41,8 +44,11 @@ def random_state() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def variables_restored(variables: Iterable[Any], changed: list[str]) -> Iterator[None]:
-    """Variables that the block changes get their values back; ``changed`` lists their names.
+def variables_restored(
+    variables: Iterable[Any], changed: list[str], names: Mapping[int, str]
+) -> Iterator[None]:
+    """Variables that the block changes get their values back; ``changed`` lists their names,
+    those of ``names`` (by id) rather than TensorFlow's own.
 
     Those that would take more than a gigabyte to copy are left as they become, and listed
     with a ``*``.
@@ -60,9 +66,9 @@ def variables_restored(variables: Iterable[Any], changed: list[str]) -> Iterator
     finally:
         for variable, value in kept:
             if not np.array_equal(variable.numpy(), value, equal_nan=value.dtype.kind in "fc"):
-                changed.append(_name(variable))
+                changed.append(names.get(id(variable)) or _name(variable))
                 variable.assign(value)
-        changed.extend(f"{_name(variable)}*" for variable in left)
+        changed.extend(f"{names.get(id(v)) or _name(v)}*" for v in left)
 
 
 def variables_of(values: Iterable[Any]) -> list[Any]:
@@ -123,22 +129,53 @@ def _name(variable: Any) -> str:
 
 
 class Silence:
-    """Takes the place of ``sys.stdout`` while a statement runs for the thousandth time.
+    """Takes the place of ``sys.stdout`` and ``sys.stderr`` while a statement runs for the
+    thousandth time; in a terminal also of what they write to, for ``tf.print`` goes there.
 
     It can be entered again inside itself, and as often as one likes.
     """
 
     def __init__(self) -> None:
         self.characters = 0
-        self._kept: list[Any] = []
+        self._depth = 0
+        self._streams = (sys.stdout, sys.stderr)
+        self._files: list[tuple[int, int]] = []
 
     def __enter__(self) -> Silence:
-        self._kept.append(sys.stdout)
-        sys.stdout = self
+        self._depth += 1
+        if self._depth == 1:
+            self._mute()
         return self
 
     def __exit__(self, *error: object) -> None:
-        sys.stdout = self._kept.pop()
+        self._depth -= 1
+        if self._depth == 0:
+            self._unmute()
+
+    @contextlib.contextmanager
+    def lifted(self) -> Iterator[None]:
+        """Inside the block everything is heard, for words of our own."""
+        if not self._depth:
+            yield
+            return
+        self._unmute()
+        try:
+            yield
+        finally:
+            self._mute()
+
+    def _mute(self) -> None:
+        self._streams = (sys.stdout, sys.stderr)
+        if isinstance(sys.stderr, io.TextIOWrapper):  # a kernel's is none
+            for stream in self._streams:
+                stream.flush()
+            self._files = _to_nowhere()
+        sys.stdout = sys.stderr = self
+
+    def _unmute(self) -> None:
+        sys.stdout, sys.stderr = self._streams
+        _back(self._files)
+        self._files = []
 
     def write(self, text: str) -> int:
         """Count what is printed, and let it go."""
@@ -149,4 +186,36 @@ class Silence:
         """Nothing is held back."""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._kept[0], name)
+        return getattr(self._streams[0], name)
+
+
+def _to_nowhere() -> list[tuple[int, int]]:
+    """Send what goes to the process's standard output and error nowhere; how to get it back."""
+    with _uninterrupted(), contextlib.suppress(OSError):
+        saved = [(os.dup(number), number) for number in (1, 2)]
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for number in (1, 2):
+            os.dup2(nowhere, number)
+        os.close(nowhere)
+        return saved
+    return []
+
+
+def _back(saved: Iterable[tuple[int, int]]) -> None:
+    with _uninterrupted():
+        for kept, number in saved:
+            os.dup2(kept, number)
+            os.close(kept)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """An interrupt inside the block comes after it, where the system can hold one back."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

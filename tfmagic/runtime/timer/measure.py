@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -70,11 +71,14 @@ def measure(
     chosen, start = resolve(request.devices), clock()
     taken = _Measurement(request, chosen, modes, clock, wall, progress, keeps=keep is not None)
     changed: list[str] = []
-    reached = variables_of(
-        request.subject.namespace.get(name) for name in request.subject.statement.reads
-    )
-    with random_state(), variables_restored(reached, changed):
-        taken.all_points()
+    read = {n: request.subject.namespace.get(n) for n in request.subject.statement.reads}
+    names = {id(value): name for name, value in read.items()}
+    with random_state(), variables_restored(variables_of(read.values()), changed, names):
+        try:
+            taken.all_points()
+        except Exception:
+            request.subject.remember()
+            raise
     if keep is not None:
         keep.update(
             {n: taken.made[n] for n in request.subject.statement.assigns if n in taken.made}
@@ -96,7 +100,7 @@ def measure(
 
 
 def _check(plan: Plan) -> None:
-    if plan.budget < 0:
+    if not 0 <= plan.budget < math.inf:
         raise OptionError("bench.budget_negative", given=plan.budget)
     for option, given in (("-n", plan.loops), ("-r", plan.repeat)):
         if given is not None and given < 1:
@@ -194,7 +198,12 @@ class _Measurement:
 
     def _share(self, index: int) -> Callable[[float], None]:
         points = len(self.request.points)
-        return lambda share: self.progress((index + min(1.0, share)) / points)
+
+        def moved(share: float) -> None:
+            with self.silence.lifted():
+                self.progress((index + min(1.0, share)) / points)
+
+        return moved
 
     def _mark(self, point: Mapping[str, float], problem: str, detail: str) -> None:
         """Every variant of a point that could not be measured."""

@@ -27,6 +27,7 @@ __all__ = ["Statement", "Subject", "subject"]
 LOOP, BODY, VALUE = "_tfbench_loop", "_tfbench_body", "_tfbench_value"
 TIMES, TURN, FIRST = "_tfbench_times", "_tfbench_turn", "_tfbench_first_"
 CALL, FETCH = "_tfbench_call", "_tfbench_fetch"
+SETUP = "<tfbench setup>"
 _counter = itertools.count()
 
 #: Runs the statement so many times; the last run's outcome, by name.
@@ -64,6 +65,11 @@ class Statement:
         object.__setattr__(self, "tree", tree)
         object.__setattr__(self, "reads", frozenset(_read(table)) | _changed(tree))
         object.__setattr__(self, "assigns", bound)
+
+    def remember(self) -> None:
+        """Let a traceback show its lines, in the place of those of the one before."""
+        lines = self.source.splitlines(keepends=True)
+        linecache.cache[self.filename] = (len(self.source), None, lines, self.filename)
 
     def run(self, space: dict[str, Any]) -> None:
         """Run it once, as it stands, in ``space``."""
@@ -132,6 +138,12 @@ class Subject:
     setup: Statement | None
     namespace: Mapping[str, Any]
 
+    def remember(self) -> None:
+        """Let a traceback show the lines of both."""
+        for part in (self.statement, self.setup):
+            if part is not None:
+                part.remember()
+
     def space(self, more: Mapping[str, Any]) -> dict[str, Any]:
         """A fresh copy of the namespace with ``more`` bound, and the setup run in it."""
         space = {"__builtins__": builtins, **self.namespace, **more}
@@ -147,7 +159,8 @@ def subject(
     if callable(statement):
         namespace = {**namespace, CALL: statement}
         statement = f"{CALL}()"
-    return Subject(Statement(statement), Statement(setup) if setup.strip() else None, namespace)
+    prepare = Statement(setup, SETUP) if setup.strip() else None
+    return Subject(Statement(statement), prepare, namespace)
 
 
 def _in_loop(tree: ast.Module, begin: Sequence[str] = (), end: Sequence[str] = ()) -> ast.Module:

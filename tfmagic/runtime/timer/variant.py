@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,6 +36,8 @@ FLUSHED = 64 * 2**20
 LONG_TRACE = 5.0
 #: Seconds of compiling above which XLA is not asked once more for a listing.
 LONG_COMPILE = 20.0
+#: ``{{function_node …}}`` and ``[Op:Fill] name:`` in a message of TensorFlow's.
+_NOTES = re.compile(r"\{\{.*?\}\} ?| ?\[Op:\w+\]( name:.*)?")
 
 
 def checked_modes(wanted: Sequence[str]) -> tuple[str, ...]:
@@ -102,8 +105,8 @@ class Variant:
 
 
 def one_line(error: BaseException) -> str:
-    """``ValueError: the first line of what it says``."""
-    text = str(error).strip().split("\n")[0][:300]
+    """``ValueError: the first line of what it says``, without TensorFlow's notes for itself."""
+    text = _NOTES.sub("", str(error).strip().split("\n")[0]).strip()[:300]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
