@@ -411,6 +411,36 @@ def test_it_is_noticed_too_where_the_function_ran_before() -> None:
     assert left_out(timing) == (("MatMul", 5, 1),)
 
 
+def test_what_xla_compiles_inside_a_function_is_counted_too() -> None:
+    once = tf.function(lambda x: x @ x, jit_compile=True)
+    twenty = tf.function(lambda x: [x @ x for _ in range(20)][-1], jit_compile=True)
+    assert all(t.ops == () for t in by_mode("once(x)", once=once).values())
+    found = by_mode("twenty(x)", twenty=twenty)
+    assert all(left_out(t) == (("MatMul", 20, 1),) for t in found.values())
+
+
+def test_an_elementwise_op_that_xla_does_once_is_noticed() -> None:
+    assert left_out(by_mode("for _ in range(9): y = tf.tanh(x)")["xla"]) == (("Tanh", 9, 1),)
+    found = by_mode("y = x\nfor _ in range(9): y = tf.exp(tf.tanh(y))")
+    assert all(t.ops == () for t in found.values())
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "tf.exp(tf.tanh(tf.exp(tf.tanh(x))))",
+        "tf.tanh(tf.matmul(x, x) + x[0])",
+        "x ** 2 + tf.sqrt(tf.abs(x)) + (x - 1) ** 3",
+        "tf.math.log(1 + tf.exp(x)) + (tf.exp(2 * x) - 1)",
+        "tf.nn.relu(norm(x, training=True))",
+        "tf.nn.gelu(tf.matmul(x, x) + x[0])",
+    ],
+)
+def test_ops_that_a_graph_merges_or_rewrites_are_no_work_left_out(source: str) -> None:
+    found = by_mode(source, norm=tf.keras.layers.BatchNormalization())
+    assert all(t.problem == "" and left_out(t) == () for t in found.values())
+
+
 def test_every_value_of_the_statement_is_returned() -> None:
     found = by_mode("tf.matmul(x, x)\na = tf.tanh(x)\nb = [tf.exp(x)]\nc = 3")
     assert all(t.ops == () and t.problem == "" for t in found.values())
@@ -493,6 +523,10 @@ def test_an_error_of_tensorflow_is_one_short_line() -> None:
     node = "{{function_node __wrapped__Fill_device_/job:localhost/device:CPU:0}} "
     error = tf.errors.ResourceExhaustedError(None, None, node + "OOM [Op:Fill] name: \nmore")
     assert one_line(error) == "ResourceExhaustedError: OOM"
+    traced = NotImplementedError(
+        "in user code:\n\n    File x\n\n    NotImplementedError: no numpy\n"
+    )
+    assert one_line(traced) == "NotImplementedError: no numpy"
 
 
 def test_no_time_is_told_more_closely_than_a_float_can_be() -> None:

@@ -105,8 +105,14 @@ class Variant:
 
 
 def one_line(error: BaseException) -> str:
-    """``ValueError: the first line of what it says``, without TensorFlow's notes for itself."""
-    text = _NOTES.sub("", str(error).strip().split("\n")[0]).strip()[:300]
+    """``ValueError: the first line of what it says``, without TensorFlow's notes for itself.
+
+    What AutoGraph raises is a traceback that ends in such a line.
+    """
+    lines = str(error).strip().splitlines() or [""]
+    if lines[0] == "in user code:":
+        return _NOTES.sub("", lines[-1]).strip()[:300]
+    text = _NOTES.sub("", lines[0]).strip()[:300]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -207,7 +213,8 @@ def _graph_variant(
             variant.trace, variant.loop = made.trace, made.loop(placed.fresh)
             variant.traced = watched([made.function])
             variant.timed_first()
-        variant.ops = _left_out(made, variant, inside, heard)
+        unseen = inside.compiled and mode != "xla"
+        variant.ops = eager.ops if unseen else _left_out(made, variant, inside, heard)
     except Exception as error:
         variant.failed(error)
     return variant
@@ -217,16 +224,22 @@ def _left_out_inside(
     eager: Variant, subject: Subject, space: dict[str, Any], outcome: Mapping[str, Any]
 ) -> tuple[OpCount, ...]:
     """What functions of the user's leave out, seen in a function around the whole statement:
-    the graph of one that ran before is not told again."""
+    the graph of one that ran before is not told again.  What it compiles by XLA is looked for
+    in the listing of the whole statement, compiled."""
     if (eager.first or 0) > LONG_TRACE:
         return ()
     try:
         with collecting() as inside, eager.place.scope():
             made = compiled(subject.statement, space, outcome, xla=False, scope=eager.place.scope)
             made.loop({})(1)
+        if inside.loops:
+            return ()
+        if not inside.compiled:
+            return missing_work(inside.traced, inside.ran)
+        made = compiled(subject.statement, space, outcome, xla=True, scope=eager.place.scope)
+        return in_hlo(made.listing(), inside.traced)
     except Exception:  # what cannot be traced as a whole is not looked into
         return ()
-    return () if inside.loops else missing_work(inside.traced, inside.ran)
 
 
 def _left_out(made: Compiled, variant: Variant, inside: Any, heard: Any) -> tuple[OpCount, ...]:

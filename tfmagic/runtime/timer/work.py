@@ -28,7 +28,7 @@ _PASSING = frozenset(
     LeakyRelu Elu Square Maximum Minimum Select SelectV2 Equal NotEqual Less Greater LessEqual
     GreaterEqual LogicalAnd LogicalOr LogicalNot Assert Range Split SplitV DynamicStitch
     AssignVariableOp AssignAddVariableOp AssignSubVariableOp Reciprocal Rsqrt Pad ZerosInitializer
-    FloorDiv FloorMod Mod Sum Mean Prod Max Min All Any""".split()  # noqa: SIM905
+    FloorDiv FloorMod Mod Sum Mean Prod Max Min All Any Pow Sqrt SquaredDifference""".split()  # noqa: SIM905
 )
 _LOOPS = re.compile(
     r"(Stateless)?While|Enter|NextIteration|(Stateless)?(If|Case)|Switch|.*Dataset.*"
@@ -39,8 +39,15 @@ _DECORATION = re.compile(r"^_(?:Mkl|Fused|Native|Xla)+|V\d+$")
 _IN_HLO = {
     "MatMul": re.compile(r"= \S+ dot\(|custom_call_target=\"[^\"]*(?:matmul|gemm)", re.IGNORECASE),
     "Conv2D": re.compile(r"= \S+ convolution\(|custom_call_target=\"[^\"]*conv", re.IGNORECASE),
+    "Tanh": re.compile(r"= \S+ tanh\("),
+    "Exp": re.compile(r"= \S+ exponential\("),
+    "Log": re.compile(r"= \S+ log\("),
 }
-_PRODUCTS = {"BatchMatMul": "MatMul", "Einsum": "MatMul", "SparseMatMul": "MatMul"}
+#: Kinds that do another's work, and that a graph may take for it.
+_ALIKE = {
+    **dict.fromkeys(("BatchMatMul", "Einsum", "SparseMatMul"), "MatMul"),
+    **{"Log1p": "Log", "Expm1": "Exp", "BatchNormEx": "FusedBatchNorm"},
+}
 
 
 @dataclass(slots=True)
@@ -104,11 +111,15 @@ def _count(heard: Heard, name: str, inputs: Any, attrs: Any, outputs: Any) -> No
 
 @dataclass(slots=True)
 class Collected:
-    """The ops of a function's graph before and after TensorFlow optimised it."""
+    """The ops of a function's graph before and after TensorFlow optimised it.
+
+    What XLA is to compile is in neither the second nor in a listing of it: ``compiled``.
+    """
 
     traced: Counter[str] = field(default_factory=Counter)
     ran: Counter[str] = field(default_factory=Counter)
     loops: bool = False
+    compiled: bool = False
 
 
 @contextmanager
@@ -121,6 +132,7 @@ def collecting() -> Iterator[Collected]:
         found.traced += counted(before)
         for part in after:
             found.ran += _needed(part)
+            found.compiled |= any(node.attr["_XlaMustCompile"].b for node in part.node)
     found.loops = any(_LOOPS.fullmatch(kind) for kind in found.traced)
 
 
@@ -130,14 +142,22 @@ def _needed(graph: Any) -> Counter[str]:
     todo = [
         n for n in graph.node if n.op in ("_Retval", "_Send", "_HostSend") or _is_stateful(n.op)
     ]
-    reached: dict[str, str] = {}
+    reached: dict[str, Any] = {}
     while todo:
         node = todo.pop()
         if node.name not in reached:
-            reached[node.name] = node.op
+            reached[node.name] = node
             names = (given.lstrip("^").partition(":")[0] for given in node.input)
             todo.extend(nodes[name] for name in names if name in nodes)
-    return Counter(reached.values())
+    return Counter(kind for node in reached.values() for kind in _kinds(node))
+
+
+def _kinds(node: Any) -> Iterator[str]:
+    """The kind of a node's op, and those of the ops that TensorFlow merged into it."""
+    yield node.op
+    for merged in ("op_names", "fused_ops"):
+        if merged in node.attr:
+            yield from (name.decode() for name in node.attr[merged].list.s)
 
 
 def _is_stateful(kind: str) -> bool:
@@ -169,12 +189,12 @@ def _plain(counts: Iterable[tuple[str, int]]) -> Counter[str]:
     plain: Counter[str] = Counter()
     for kind, count in counts:
         name = _DECORATION.sub("", _DECORATION.sub("", kind))
-        plain[_PRODUCTS.get(name, name) if kind not in _PASSING else kind] += count
+        plain[_ALIKE.get(name, name) if kind not in _PASSING else kind] += count
     return plain
 
 
 def in_hlo(listing: str, asked: Mapping[str, int]) -> tuple[OpCount, ...]:
-    """The same from XLA's listing: only products and convolutions keep their names there."""
+    """The same from XLA's listing: few kinds of op keep their names there."""
     wanted = _plain(asked.items())
     ran = {kind: len(pattern.findall(listing)) for kind, pattern in _IN_HLO.items()}
     return missing_work({k: wanted[k] for k in ran if wanted[k]}, ran)
