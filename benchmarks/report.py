@@ -30,7 +30,7 @@ from tfmagic.runtime.timer.machine import processor
 HERE = Path(__file__).parent
 PLOTS = HERE / "plots"
 #: Seconds that one benchmark may take.
-PATIENCE = 1800
+PATIENCE = 2400
 PARTS = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "ipython", "ipywidgets", "jupyterlab")
 
 

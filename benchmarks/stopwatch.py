@@ -24,11 +24,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from benchmarks.rows import note
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 #: Seconds for each variant of a pair: what a point of a sweep is given.
 BUDGET = 0.5
 _NUMBERS = itertools.count()
+QUIET = "as it is"
 
 
 def head(title: str) -> None:
@@ -83,7 +86,7 @@ def other_core_busy() -> Iterator[None]:
 def same(options: argparse.Namespace) -> None:
     """A/A: the same work against itself; a claimed difference is false (aim: at most 5 %)."""
     head("same: A/A pairs that claim a difference (aim: at most 5 %)")
-    _same("as it is", options.pairs)
+    _same(QUIET, options.pairs)
     with other_core_busy():
         _same("one core loaded", options.pairs)
 
@@ -101,6 +104,7 @@ def _same(name: str, pairs: int) -> None:
             f"{claimed / len(said):.1%}, {unclear} unclear; the 99 % interval of the ratio "
             f"holds 1 in {held} of {len(known)}"
         )
+        note(f"A/A, {label}, {name}: claimed", 100 * claimed / len(said), "%", most=5)
 
 
 def paired(a: Callable[[int], Any], b: Callable[[int], Any]) -> Any:
@@ -116,7 +120,7 @@ def power(options: argparse.Namespace) -> None:
     """Known extra work: how often it is found (aim: at least 90 % at +5 % when idle)."""
     head("power: known extra work that is found (aim: at least 90 % at +5 %)")
     for extra in (0.02, 0.05, 0.10):
-        _power("as it is", extra, options.tries)
+        _power(QUIET, extra, options.tries)
     with other_core_busy():
         _power("one core loaded", 0.05, options.tries)
 
@@ -134,6 +138,8 @@ def _power(name: str, extra: float, tries: int) -> None:
             f"  {name:<16} {label:<12} +{extra:<4.0%} {found:>3} of {tries} found = "
             f"{found / tries:.0%}, {unclear} unclear"
         )
+        aim = {"least": 90.0} if extra >= 0.05 and name == QUIET else {}
+        note(f"+{extra:.0%} of {label}, {name}: found", 100 * found / tries, "%", **aim)
 
 
 def coverage(options: argparse.Namespace) -> None:
@@ -161,6 +167,9 @@ def coverage(options: argparse.Namespace) -> None:
             print(
                 f"  {name:<12} {size:>5} blocks: {held} of {counted} = {held / max(1, counted):.0%}"
             )
+            if counted:
+                held_share = 100 * held / counted
+                note(f"{name}, {size} blocks: interval holds", held_share, "%", least=90)
 
 
 def spread(options: argparse.Namespace) -> None:
@@ -186,9 +195,13 @@ def spread(options: argparse.Namespace) -> None:
                 print(f"  {case:<11} {name:<22} not installed")
                 continue
             mean = statistics.mean(figures)
+            aim = {"most": 2.0} if (case, name) == ("small op", "tfbench") else {}
+            spread = 100 * statistics.stdev(figures) / mean
+            note(name, spread, "%", group=f"Spread over {options.runs} runs, {case}", **aim)
+            note(name, wall, "s", group=f"Wall time of one run, {case}")
             print(
                 f"  {case:<11} {name:<22} {1e6 * mean:>10.1f} µs  "
-                f"spread {statistics.stdev(figures) / mean:>6.1%}  wall {wall:>5.2f} s"
+                f"spread {spread:>5.1f}%  wall {wall:>5.2f} s"
             )
 
 
@@ -372,8 +385,13 @@ def _told(name: str, ours: Callable[[], Any], truth: Callable[[Any], float], run
         ratios.append(timing.median / true)
         naive.append(true / timing.naive)
     low, _, high = statistics.quantiles(ratios)
+    off = 100 * abs(statistics.median(ratios) - 1)
+    note(f"queued work, {name}: ours off the truth by", off, "%", most=10)
+    note(
+        f"queued work, {name}: the naive figure too small", statistics.median(naive), "×", least=50
+    )
     print(
-        f"  {name:<16} naive = truth / {statistics.median(naive):.0f}, ours = truth x "
+        f"  {name:<16} naive = truth / {short:.0f}, ours = truth x "
         f"{statistics.median(ratios):.2f} (half of {runs} between {low:.2f} and {high:.2f})"
     )
 

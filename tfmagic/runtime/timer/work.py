@@ -46,7 +46,9 @@ _IN_HLO = {
 #: Kinds that do another's work, and that a graph may take for it.
 _ALIKE = {
     **dict.fromkeys(("BatchMatMul", "Einsum", "SparseMatMul"), "MatMul"),
-    "Log1p": "Log", "Expm1": "Exp", "BatchNormEx": "FusedBatchNorm",
+    "Log1p": "Log",
+    "Expm1": "Exp",
+    "BatchNormEx": "FusedBatchNorm",
 }
 
 
