@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tfmagic import language
+
 
 @pytest.fixture
 def shown(shell: Any, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
@@ -114,20 +116,54 @@ def test_shapes_that_do_not_chain_are_named_and_drawn(shell: Any, shown: Any) ->
     assert "<img" in shown[0]["text/html"]
 
 
-@pytest.mark.parametrize("layers", ["keras.layers.Dense(2)", "keras.layers.Dense(2), keras.layers.Dropout(0.5), keras.layers.Dense(1)"])  # fmt: skip
-def test_another_model_is_refused_by_its_layers(shell: Any, shown: Any, layers: str) -> None:
+def test_a_matrix_under_another_name_is_called_by_it_too(shell: Any, shown: Any) -> None:
     from IPython.core.error import UsageError
 
-    shell.run_cell(f"import keras\nmodel = keras.Sequential([keras.Input((3,)), {layers}])")
-    with pytest.raises(UsageError, match="is made of Dense"):
-        run(shell, "model")
+    shell.run_cell("X, Y = [[2.], [3.]], [1.]\nW_1, mine = [[1., 1.]], [[2., 3., 4.]]")
+    with pytest.raises(UsageError, match=r"rows of W_1\. \(W_2 = mine\)$"):
+        run(shell, "W_1, mine, X, Y")
 
 
-def test_an_activation_it_does_not_know_is_named(shell: Any, shown: Any) -> None:
+DENSE = "keras.layers.Dense"
+OTHERS = {
+    f"keras.Sequential([keras.Input((3,)), {DENSE}(2)])": "Dense",
+    f"keras.Sequential([keras.Input((3,)), {DENSE}(2), {DENSE}(2), {DENSE}(1)])": "Dense, Dense, Dense",
+    f"keras.Sequential([keras.Input((3,)), {DENSE}(2), keras.layers.Dropout(0.5), {DENSE}(1)])": "Dense, Dropout, Dense",
+    "keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()])": "Conv2D, Flatten",
+    f"keras.Sequential([keras.Input((3,)), {DENSE}(2, 'gelu'), {DENSE}(1)])": "gelu",
+    f"{DENSE}(2)": "Dense",
+    "tf.Module()": "Module",
+    "lambda x: x": "function",
+}
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+@pytest.mark.parametrize("made", OTHERS)
+def test_another_model_is_refused_with_an_offer_of_sliders(
+    shell: Any, shown: Any, made: str, lang: str
+) -> None:
     from IPython.core.error import UsageError
 
-    shell.run_cell(
-        "import keras\nmodel = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, 'gelu'), keras.layers.Dense(1)])"
-    )
-    with pytest.raises(UsageError, match="gelu is no activation here"):
+    language.use(lang)
+    shell.run_cell(f"import keras, tensorflow as tf\nmodel = {made}")
+    with pytest.raises(UsageError) as caught:
         run(shell, "model")
+    said = str(caught.value)
+    assert OTHERS[made] in said and "%%tape --tweak" in said
+    assert "\n" not in said and not shown
+
+
+def test_a_model_without_weights_is_asked_to_be_called(shell: Any, shown: Any) -> None:
+    from IPython.core.error import UsageError
+
+    shell.run_cell(f"import keras\nmodel = keras.Sequential([{DENSE}(2), {DENSE}(1)])")
+    with pytest.raises(UsageError, match="no weights yet: call it once"):
+        run(shell, "model")
+    shell.run_cell("out = model(keras.ops.ones((1, 3)))")
+    run(shell, "model")
+    assert shown
+
+
+def test_a_large_network_has_a_short_text(shell: Any, shown: Any) -> None:
+    run(shell, "--sizes 100,90,10 -q -o m")
+    assert len(repr(shell.user_ns["m"])) < 300 and "(90, 100), ‖·‖ =" in repr(shell.user_ns["m"])

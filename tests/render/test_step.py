@@ -162,6 +162,15 @@ def test_shapes_that_do_not_fit_are_drawn() -> None:
     assert "✗" in shapes.words({"X": (3,), "W_1": (2, 2), "W_2": (1, 2)})
 
 
+def test_a_target_that_does_not_fit_is_drawn_behind_the_product() -> None:
+    given = {"X": (2, 1), "W_1": (2, 2), "W_2": (1, 2), "Y": (3,)}
+    assert shapes.words(given).endswith("· X (2, 1) = (1, 1) ✗ Y (3,)")
+    svg, _ = shapes._svg(given, "")
+    assert ">Y</text>" in svg and svg.count("✗") == 1
+    for fits in ((1,), (), (1, 1)):
+        assert "Y" not in shapes.words(given | {"Y": fits}).replace("Ŷ", "")
+
+
 def test_korean_speaks_of_the_same() -> None:
     language.use("ko")
     said = repr(StepView([state()]))

@@ -28,13 +28,15 @@ def layers(model: Any) -> tuple[Any, Any]:
 
     found = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
     kinds = [type(layer).__name__ for layer in found]
-    if not model.built or kinds != ["Dense", "Dense"]:
+    if kinds != ["Dense", "Dense"]:
         made_of = ", ".join(kinds[:8]) + (", …" if len(kinds) > 8 else "")
         raise OptionError("step.not_two_dense", given=model.name, layers=made_of or "—")
+    if not model.built:
+        raise OptionError("step.not_built", given=model.name)
     for layer in found:
         if activation(layer) not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
-            raise OptionError("step.activation", given=activation(layer), known=known)
+            values = {"activation": activation(layer), "known": ", ".join(ACTIVATIONS)}
+            raise OptionError("step.layer_activation", given=model.name, **values)
     return found[0], found[1]
 
 

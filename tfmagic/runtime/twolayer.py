@@ -14,7 +14,7 @@ import numpy as np
 
 from tfmagic.analysis import formulas
 from tfmagic.analysis.hand import Agreement, compare
-from tfmagic.analysis.notation import compact, number
+from tfmagic.analysis.notation import compact, number, shape
 from tfmagic.analysis.stepcode import code
 from tfmagic.errors import OptionError
 from tfmagic.language import say
@@ -395,6 +395,7 @@ class TwoLayer:
 
 
 #: What may get another shape: the samples are not part of the network.
+MOST_WRITTEN = 48  # numbers of a matrix that stand in the text; a larger one is told by its norm
 COLUMNS_FREE = ("X", "Y")
 
 
@@ -457,4 +458,6 @@ def _after(state: StepState, network: Network, passed: Pass) -> StepState:
 
 
 def _text(value: Array) -> str:
+    if value.size > MOST_WRITTEN:
+        return f"{shape(value.shape)}, ‖·‖ = {number(float(np.linalg.norm(value)))}"
     return compact(tuple(map(tuple, value.tolist())) if value.ndim == 2 else tuple(value.tolist()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from IPython.core.error import UsageError
 from IPython.core.magic import line_magic, magics_class, no_var_expand
 
 from tfmagic.errors import OptionError, ShapeError, TfmagicError
@@ -59,7 +60,7 @@ class StepMagics(Family):
             return
         except ShapeError as error:
             self._show_shapes(error)
-            raise usage_error(error) from None
+            raise UsageError(self._told(error, "".join(options.expression))) from None
         except TfmagicError as error:
             raise usage_error(error) from None
         if options.output:
@@ -87,8 +88,11 @@ class StepMagics(Family):
         from tfmagic.runtime.expression import evaluate
 
         parts = expression_names(expression) if expression else ()
-        if parts and is_model(evaluate(parts[0], self.shell.user_ns, "%tfstep")):
+        first = evaluate(parts[0], self.shell.user_ns, "%tfstep") if parts else None
+        if is_model(first):
             names: tuple[str, ...] = ("model", "X", "Y")
+        elif callable(first) or hasattr(first, "trainable_variables"):
+            raise OptionError("step.other_model", given=parts[0], type=type(first).__name__)
         else:
             names = parts if set(parts) <= set(ORDER) else ORDER
         if len(parts) > len(names) or len(set(names)) < len(names):
@@ -111,6 +115,13 @@ class StepMagics(Family):
         from tfmagic.notebook.panels.step_link import Link
 
         return Link(self.shell, stepper, self._expressions(expression)) if expression else None
+
+    def _told(self, error: ShapeError, expression: str) -> str:
+        """The sentence, and of the matrices in it those that the user calls otherwise."""
+        text = str(error)
+        other = [f"{name} = {part[:40]}" for name, part in self._expressions(expression).items()
+                 if part != name and name in text]  # fmt: skip
+        return f"{text} ({', '.join(other)})" if other else text
 
     def _show_shapes(self, error: ShapeError) -> None:
         from tfmagic.render.shapes import picture
