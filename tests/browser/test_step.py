@@ -152,6 +152,8 @@ def test_what_is_no_number_or_no_rate_is_said(run_in_lab: Run) -> None:
     press(page, "play")
     warning.filter(has_text="beyond all bounds").wait_for()
     page.locator('[data-act="play"][aria-pressed="false"]').wait_for()  # it has stopped itself
+    for shown in page.locator("input[data-field]").all():  # no digit is cut off, however large
+        assert shown.evaluate("field => field.scrollWidth <= field.clientWidth")
     page.locator('input[data-act="scrub"]').fill("0")
     part(page, "Loss").filter(has_text="0.32724").wait_for()
 

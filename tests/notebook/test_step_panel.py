@@ -134,6 +134,7 @@ def test_a_run_that_diverges_tells_the_player_to_stop(panels: Any) -> None:
     ask = panels(lr=50.0)
     found = ask.state("run", n=1000)
     assert found["stop"] and "beyond all bounds" in found["warning"]
+    assert found["agrees"] is None  # there is nothing to compare
     assert ask.state("undo")["stop"] is False
 
 

@@ -154,6 +154,12 @@ def test_any_number_can_be_looked_at_at_any_piece(chosen: Any) -> None:
     assert focus(replace(whole, updated=1), chosen).lines[0].text
 
 
+def test_a_number_has_as_many_digits_as_its_box_holds() -> None:
+    for value, room, text in ((0.148243, 7, "0.1482"), (-0.0476789, 7, "-0.0477"), (6.01786e11, 7, "6.02e11"),
+                              (-0.00057642, 7, "-5.8e-4"), (-0.00057642, 10, "-0.0005764"), (2.0, 7, "2")):  # fmt: skip
+        assert neurons._brief(value, room) == text
+
+
 def test_shapes_that_do_not_fit_are_drawn() -> None:
     given = {"X": (2, 1), "W_1": (2, 2), "W_2": (1, 3), "Y": (1,)}
     assert shapes.words(given) == "Ŷ = W_2 (1, 3) ✗ W_1 (2, 2) · X (2, 1)"

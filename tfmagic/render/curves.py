@@ -22,7 +22,7 @@ from tfmagic.render.palette import MARK, QUIET, SANS
 __all__ = ["landscape", "loss_curve"]
 
 LINE = "#2f7fd0"
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 420, 170, 62, 26, 14
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 320, 150, 62, 26, 14
 MOST_POINTS = 400
 _ROUND = 4
 

@@ -28,6 +28,7 @@ __all__ = ["Mark", "filled", "marks", "shown_nodes", "skeleton"]
 Mark = dict[str, Any]
 
 MOST_NODES = 6  # of one layer
+BOX, BOX_ROOM = 1.4, 16  # inches, and the characters that fit into them
 MOST_BOXES = 9  # weights of one layer that have a box each
 POSITIVE, NEGATIVE = ("#dcebfb", "#2b6cb0"), ("#fde4cf", "#c05621")
 NODE, GIVEN, LOSS = ("#eef1f5", "#52606d"), ("#e6eaef", "#718096"), ("#e6dcfc", "#6b46c1")
@@ -81,7 +82,7 @@ def _lines(
     for layer, (head, count) in enumerate((("H_1", sizes[1]), ("Y_hat", sizes[2]))):
         for i in shown_nodes(count) if biases[layer] else ():
             part = place(f"b_{layer + 1}", i)
-            yield _node(part, 2, "box", 1.34, 0.42)
+            yield _node(part, 2, "box", BOX, 0.42)
             yield f'"{part}" -> "{head}[{i}]" [id="{part}>"];'
     yield _node("Loss", 2 + many, "box", 1.0, 0.44 + 0.18 * many)
     for k in shown_nodes(sizes[2]):
@@ -122,7 +123,7 @@ def _weights(name: str, tail: str, head: str, inputs: int, nodes: int) -> Iterat
         for i in upper:
             part, ends = place(name, i, j), (f'"{tail}[{j}]"', f'"{head}[{i}]"')
             if boxes:
-                yield _node(part, 2, "box", 1.34, 0.42)
+                yield _node(part, 2, "box", BOX, 0.42)
                 yield f'{ends[0]} -> "{part}" [id="{part}<", arrowhead=none];'
                 yield f'"{part}" -> {ends[1]} [id="{part}>"];'
             else:
@@ -221,12 +222,22 @@ def _box(part: str, value: Any, slope: Any, told: bool, share: float) -> Iterato
     yield (
         part,
         {
-            "lines": [f"{part} {number(value, 4)}", _slope(slope, told)],
+            "lines": [f"{part} {_brief(value, BOX_ROOM - len(part) - 1)}", _slope(slope, told)],
             "fill": fill,
             "line": GRADIENT if told else line,
             "width": round(0.8 + 2.4 * share, 2) if told else 1.0,
         },
     )
+
+
+def _brief(value: Any, room: int) -> str:
+    """A number in so many characters, with as many digits as they hold."""
+    for digits in (4, 3, 2):
+        text = number(value, digits)
+        if len(text) <= room:
+            return text
+    mantissa, _, exponent = f"{float(value):.1e}".partition("e")
+    return f"{mantissa}e{int(exponent)}" if exponent else mantissa
 
 
 def _slope(value: Any, told: bool, digits: int = 5) -> str:

@@ -75,7 +75,8 @@ def _alike(made: tuple[int, int], target: tuple[int, ...]) -> bool:
 
 def _svg(shapes: Shapes, title: str) -> tuple[str, int]:
     matrices = _matrices(shapes)
-    most = max(max(dims) for _, dims in matrices)
+    wrong = _wrong_target(matrices, shapes)
+    most = max(max(dims) for dims in (*(dims for _, dims in matrices), *(wrong or ())))
     unit = _LARGEST / max(most, 1)
     x, middle, parts = 20.0, 90.0, []
     end = 0.0
@@ -94,7 +95,6 @@ def _svg(shapes: Shapes, title: str) -> tuple[str, int]:
         )
         end = x + wide
         x = end + _GAP
-    wrong = _wrong_target(matrices, shapes)
     if wrong is not None:
         parts += _target_box(x, middle, unit, *wrong)
         end = x + _wide(unit, wrong[1][1])
@@ -107,7 +107,7 @@ def _svg(shapes: Shapes, title: str) -> tuple[str, int]:
 
 
 def _wide(unit: float, side: int) -> float:
-    return max(_SMALLEST, min(unit * side, 2 * _LARGEST))
+    return max(_SMALLEST, unit * side)
 
 
 def _target_box(

@@ -220,7 +220,7 @@ class StepPanel(Panel):
         made = {
             "head": head_line(state),
             "agree": agreement_line(stepper.agreement),
-            "agrees": stepper.agreement.holds,
+            "agrees": stepper.agreement.holds if stepper.agreement.finite else None,
             "marks": marks(state, self.sample, seen.parts, hide=hidden),
             "formula": self._formula(seen, hidden=hidden),
             "values": self._values(),

@@ -1,5 +1,6 @@
 // Numbers that can be moved: a slider and a field for each, which never fall out of step.
 
+const FIELD = 9; // characters that a field shows
 const SPAN = 2; // sliders reach at least from -SPAN to SPAN
 let gesture = 0; // counts drags and key presses: one of them is undone as a whole
 
@@ -31,10 +32,20 @@ function typedNumber(text) {
   return typed !== "" && Number.isFinite(Number(typed)) ? Number(typed) : typed || "NaN";
 }
 
+// As many digits as a field shows, at most six; the whole number is its title.
+function shortNumber(value) {
+  for (const digits of [6, 5, 4]) {
+    const text = String(Number(value.toPrecision(digits)));
+    if (text.length <= FIELD) return text;
+  }
+  return value.toExponential(2).replace("e+", "e");
+}
+
 // A field that one types in, and a slider that one drags, are left alone.
 function showNumber(row, value, always = false) {
   row.value = value;
-  const text = value === null ? "NaN" : String(Number(value.toPrecision(6)));
+  const text = value === null ? "NaN" : shortNumber(value);
+  row.field.title = value === null ? "" : String(value);
   if (always || document.activeElement !== row.field || row.field.value === row.shown) row.field.value = text;
   row.shown = text;
   if (value === null) return;

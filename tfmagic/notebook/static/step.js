@@ -214,7 +214,8 @@ function landscape(ui) {
   const ask = () => ui.send("landscape", box.open ? { first: ui.axes[0].value, second: ui.axes[1].value } : {});
   const box = make("details", { class: "tfm-step-landscape", ontoggle: () => ask() },
     make("summary", {}, ui.words.landscape),
-    make("div", { class: "tfm-step-picker" }, ui.words.over, ui.axes[0], ui.words.and, ui.axes[1]), ui.land);
+    make("div", { class: "tfm-step-picker" }, make("span", { class: "tfm-step-tied" }, ui.words.over, ui.axes[0]),
+      make("span", { class: "tfm-step-tied" }, ui.words.and, ui.axes[1])), ui.land);
   return box;
 }
 
@@ -257,7 +258,7 @@ function paintStep(ui, news) {
 const PAINTERS = {
   head: (ui, text) => (ui.head.textContent = text),
   warning: (ui, text) => { ui.warning.textContent = text; ui.warning.hidden = !text; },
-  agree: (ui, text) => (ui.agree.textContent = `${ui.state.agrees ? "✓" : "✗"} ${text}`),
+  agree: (ui, text) => (ui.agree.textContent = `${{ true: "✓", false: "✗" }[ui.state.agrees] || "–"} ${text}`),
   agrees: (ui, holds) => (ui.agree.dataset.agrees = holds),
   chosen: (ui, chosen) => {
     for (const group of ui.picture.querySelectorAll("[role=button]")) {
@@ -339,24 +340,30 @@ function plainLine(line) {
   return make("p", { class: "tfm-mono" }, make("strong", {}, line.name), ...line.steps.map((step) => make("span", {}, ` = ${step}`)));
 }
 
-// The chain rule: under each fraction what it is made of, and under that its number.
+// The chain rule: under each fraction what it is made of, and under that its number. Several
+// ways to the loss stand in a row each; a sign never parts from what follows it.
 function chainOf(ui, line) {
-  const cells = [];
-  line.terms.forEach((way, k) => {
-    if (k) cells.push(make("span", { class: "tfm-step-sign" }, "+"));
-    way.forEach((factor, i) => {
-      if (i) cells.push(make("span", { class: "tfm-step-sign" }, "·"));
-      cells.push(make("span", { class: `tfm-step-factor${factor.now ? " tfm-step-now" : ""}`, "data-factor": factor.part },
-        make("span", { class: "tfm-step-fraction" }, make("span", {}, `∂${factor.over}`), make("span", {}, `∂${factor.under}`)),
-        make("span", {}, factor.symbol), make("b", {}, factor.value)));
-    });
-  });
-  if (line.more) cells.push(make("span", { class: "tfm-step-sign" }, line.more));
-  const copy = line.latex && make("button", { type: "button", class: "tfm-step-small", "data-act": "latex",
-    "data-latex": line.latex, onclick: async (event) => { if (await copyText(event.target.dataset.latex)) event.target.textContent = ui.words.copied; } }, ui.words.latex);
-  return make("div", { class: "tfm-step-chain", role: "group", "aria-label": `${line.name} = ${line.steps.join(" = ")}` },
-    make("strong", {}, line.name), make("span", { class: "tfm-step-sign" }, "="), ...cells,
-    make("span", { class: "tfm-step-sign" }, "="), make("b", { class: "tfm-step-value" }, line.value), copy || null);
+  const sign = (text) => make("span", { class: "tfm-step-sign" }, text);
+  const rows = line.terms.map((way, k) => make("div", { class: "tfm-step-way" },
+    k ? null : make("strong", {}, line.name),
+    ...way.map((factor, i) => make("span", { class: "tfm-step-tied" }, sign(i ? "·" : k ? "+" : "="), factorOf(factor)))));
+  const value = make("span", { class: "tfm-step-tied" }, line.more ? sign(line.more) : null, sign("="),
+    make("b", { class: "tfm-step-value" }, line.value));
+  if (rows.length > 1) rows.push(make("div", { class: "tfm-step-way" }));
+  rows[rows.length - 1].append(value, copyLatex(ui, line) || "");
+  return make("div", { class: `tfm-step-chain${line.terms.length > 1 ? " tfm-step-ways" : ""}`, role: "group",
+    "aria-label": `${line.name} = ${line.steps.join(" = ")}` }, ...rows);
+}
+
+function factorOf(factor) {
+  return make("span", { class: `tfm-step-factor${factor.now ? " tfm-step-now" : ""}`, "data-factor": factor.part },
+    make("span", { class: "tfm-step-fraction" }, make("span", {}, `∂${factor.over}`), make("span", {}, `∂${factor.under}`)),
+    make("span", {}, factor.symbol), make("b", {}, factor.value));
+}
+
+function copyLatex(ui, line) {
+  return !line.latex ? null : make("button", { type: "button", class: "tfm-step-small", "data-act": "latex", "data-latex": line.latex,
+    onclick: async (event) => { if (await copyText(event.target.dataset.latex)) event.target.textContent = ui.words.copied; } }, ui.words.latex);
 }
 
 function paintNumbers(ui, state) {
