@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import io
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,15 +89,41 @@ def test_nbconvert_makes_a_page_that_needs_nothing_else(
     assert "0단계" in page.locator(".tfmagic-snapshot").first.inner_text()
 
 
-def test_it_can_be_printed_as_pdf(context: Any, executed: Any, tmp_path: Path) -> None:
-    """As ``nbconvert --to webpdf`` does it."""
+#: Says in its complaint where Playwright looks for a browser that it has not downloaded.
+LAUNCH = """from playwright.sync_api import sync_playwright
+with sync_playwright() as playwright:
+    playwright.chromium.launch()"""
+
+
+@pytest.fixture
+def for_playwright(chromium_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The browser of this machine, where Playwright looks for its own."""
+    monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path / "browsers"))
+    done = subprocess.run(
+        [sys.executable, "-c", LAUNCH], capture_output=True, text=True, check=False
+    )
+    wanted = re.search(r"Executable doesn't exist at (.+)", done.stderr)
+    assert wanted, done.stderr
+    place = Path(wanted[1].strip())
+    place.parent.mkdir(parents=True)
+    place.symlink_to(chromium_path)
+
+
+@pytest.mark.usefixtures("for_playwright")
+def test_it_can_be_printed_as_pdf(executed: Any, tmp_path: Path) -> None:
+    """The command itself, with the browser that is there."""
     from pypdf import PdfReader
 
-    html, _ = HTMLExporter().from_notebook_node(executed)
-    (tmp_path / "page.html").write_text(html, encoding="utf-8")
-    page = context.new_page()
-    page.goto((tmp_path / "page.html").as_uri())
-    wait_until_drawn(page, PICTURES)
-    printed = PdfReader(io.BytesIO(page.pdf(print_background=True)))
-    words = "".join(sheet.extract_text() for sheet in printed.pages)
+    nbformat.write(nbformat.from_dict(executed), tmp_path / "n.ipynb")
+    convert = [sys.executable, "-m", "nbconvert", "--to", "webpdf", "--disable-chromium-sandbox"]
+    done = subprocess.run(
+        [*convert, "n.ipynb"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    sheets = PdfReader(tmp_path / "n.pdf").pages
+    words = "".join(sheet.extract_text() for sheet in sheets)
     assert "not_watched" in words and "-0.22652" in words and "noise" in words
+    assert "순전파" in words
+    assert (
+        sum(len(sheet.images) for sheet in sheets) >= 1
+    )  # the heat map; graphs are drawn as lines

@@ -312,6 +312,47 @@ def test_where_nothing_is_held_there_is_a_sentence_and_no_table(
     assert said in shown.data["text/plain"] and "<table" not in shown.data["text/html"]
 
 
+ODD = """
+grown = tf.Variable(1, shape=tf.TensorShape(None))
+pile = tf.TensorArray(tf.float32, 3, element_shape=[2])
+mixed = {"w": tf.constant(1.0), 3: tf.constant(2.0)}
+class Touchy:
+    def __getattr__(self, name):
+        raise RuntimeError(name)
+touchy = Touchy()
+jagged = tf.ragged.constant([[1.0], []])
+thin = tf.sparse.from_dense([[0.0, 1.0]])
+turning = np.array([1j])
+"""
+
+
+def test_odd_values_are_shown_and_hide_no_other(filled: Any) -> None:
+    filled.run_cell(ODD)
+    for _ in range(2):  # the second time with what was kept of the first
+        rows = held(filled)
+        filled.run_cell("0")
+    assert {"grown", "pile", "mixed['w']", "mixed[3]", "jagged", "thin", "W_1"} <= rows.keys()
+    assert rows["pile"].shape == (3, 2) and rows["pile"].dtype == "float32"
+    assert rows["grown"].value.data == 1
+    assert held(filled, "mixed").keys() == {"w", "[3]"}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("jagged", "x.to_tensor()"),
+        ("thin", "tf.sparse.to_dense(x)"),
+        ("touchy", "cannot make a tensor"),
+        ("turning", "complex128"),
+    ],
+)
+def test_why_an_odd_value_is_no_tensor(filled: Any, name: str, said: str) -> None:
+    filled.run_cell(ODD)
+    with capture_output() as out:
+        filled.run_line_magic("tfvars", f"--why {name}")
+    assert said in out.outputs[0].data["text/plain"] and not out.stderr
+
+
 @pytest.mark.parametrize(
     ("expression", "rule", "dtype"),
     [

@@ -207,6 +207,6 @@ class ConversionView:
             lines.append(say("vars.why_refused_product", detail=detail))
         if how.rule in ("tensor", "variable"):
             lines.append(say("vars.why_numpy"))
-        elif how.rule not in ("packed", "refused"):
+        elif how.rule not in ("packed", "refused", "ragged", "sparse"):
             lines.append(say("vars.why_tape"))
         return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -34,6 +35,9 @@ def _tried(value: Any, expression: str, left: tuple[str, ...]) -> Conversion:
     try:
         tensor = tf.convert_to_tensor(value)
     except Exception as error:
+        kind = kind_of(value)
+        if kind in ("ragged", "sparse"):  # no one tensor, and meant to be none
+            return Conversion(expression, _type(value), kind, left=left)
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         return Conversion(expression, _type(value), "refused", error=first, left=left)
     meets, refusal = _product(value, tensor)
@@ -52,7 +56,10 @@ def _tried(value: Any, expression: str, left: tuple[str, ...]) -> Conversion:
 
 def _type(value: Any) -> str:
     name = type(value).__name__
-    dtype = getattr(value, "dtype", None)
+    try:
+        dtype = getattr(value, "dtype", None)
+    except Exception:  # a property of the user's may raise whatever it likes
+        dtype = None
     return name if dtype is None else f"{name} ({getattr(dtype, 'name', dtype)})"
 
 
@@ -120,6 +127,7 @@ def _product(value: Any, tensor: Any) -> tuple[str, str]:
     if (tensor.shape.num_elements() or 0) > TRIED or kind_of(value) == "variable":
         value = tensor[:0] if tensor.shape.rank else tensor
     try:
-        return (tf.constant(1.0) * value).dtype.name, ""
+        with warnings.catch_warnings(action="ignore"):  # numpy's, of an imaginary part that goes
+            return (tf.constant(1.0) * value).dtype.name, ""
     except Exception as error:
         return "", (str(error).strip() or type(error).__name__).splitlines()[0]

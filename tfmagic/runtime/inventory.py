@@ -46,8 +46,8 @@ def inventory(subject: Any, title: str = "", since: Since | None = None) -> Inve
     names = [(title or "value", subject)] if tree else subject.items()
     with unseen():
         for name, value in list(names):
-            if isinstance(name, str):
-                walker.visit(name, value, tree=tree)
+            if isinstance(name, (str, int)):
+                walker.visit(name if isinstance(name, str) else f"[{name}]", value, tree=tree)
     return walker.finish(title, whole=not tree)
 
 
@@ -122,6 +122,8 @@ class _Walker:
         if kind == "dataset":
             return replace(row, note=str(value.element_spec))
         try:
+            if kind == "list":
+                return replace(row, dtype=value.dtype.name, shape=_of_list(value))
             return self._described(row, value, kind)
         except Exception as error:  # a deleted variable, a dead worker: the others are shown
             return replace(row, note=f"{type(error).__name__}: {error}"[:200])
@@ -197,6 +199,13 @@ class _Walker:
 
 def _device(value: Any, inner: Any) -> str:
     return str(getattr(value, "device", "") or getattr(inner, "device", "") or "")
+
+
+def _of_list(array: Any) -> tuple[int | None, ...] | None:
+    """The shape that a ``TensorArray`` has when it is stacked; reading it may use it up."""
+    if array.element_shape.rank is None:
+        return None
+    return (int(array.size()), *array.element_shape)
 
 
 def _symbolic(row: Holding, value: Any) -> Holding:

@@ -38,6 +38,7 @@ def _types() -> Iterator[tuple[str, Any]]:
     yield "ragged", tf.RaggedTensor
     yield "sparse", tf.SparseTensor
     yield "slices", tf.IndexedSlices
+    yield "list", tf.TensorArray
     yield "dataset", tf.data.Dataset
     if keras is not None and hasattr(keras, "KerasTensor"):
         yield "symbolic", keras.KerasTensor

@@ -107,6 +107,8 @@ def size_of(variable: Any) -> tuple[int, int]:
     """Bytes, and elements where it is trained."""
     import tensorflow as tf
 
+    if getattr(variable.shape, "rank", 0) is None:  # not even the number of axes is settled
+        return 0, 0
     shape = tuple(variable.shape)
     if None in shape:
         return 0, 0
