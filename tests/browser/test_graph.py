@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
+from tests.browser import lab as jupyter
 from tfmagic.render.escape import visible
 
 pytestmark = pytest.mark.browser
@@ -77,10 +82,8 @@ def test_a_saved_notebook_shows_the_picture_without_a_kernel(
 ) -> None:
     page = run_in_lab([LOAD, NETWORK, "%tfgraph -i"])
     page.locator(".tfm-panel .tfg-box").first.wait_for()
-    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
-    name = "test_a_saved_notebook_shows_the_picture_without_a_kernel.ipynb"
-    saved = lab.folder / name
-    page.wait_for_timeout(1000)
+    page.evaluate(SAVE)
+    saved = lab.folder / "test_a_saved_notebook_shows_the_picture_without_a_kernel.ipynb"
     assert len(saved.read_text()) < 400_000
     command = [sys.executable, "-m", "nbconvert", "--to", "html", str(saved)]
     subprocess.run(command, check=True, capture_output=True)
@@ -92,6 +95,51 @@ def test_a_saved_notebook_shows_the_picture_without_a_kernel(
     assert picture.evaluate("image => image.naturalWidth") > 150
     assert not still.locator(".tfm-panel .tfg-box").count()
     context.close()
+
+
+# Answers when the notebook is written.
+SAVE = "() => jupyterapp.shell.currentWidget.context.save()"
+
+
+def test_an_executed_notebook_shows_the_picture_without_a_kernel(
+    lab: jupyter.Server, context: Any, tmp_path: Path
+) -> None:
+    """Untrusted and trusted, with the widget's state in the file: all that could revive it."""
+    notebook = jupyter.notebook_of([LOAD, NETWORK, "%tfgraph -i"])
+    NotebookClient(notebook, timeout=300).execute(cwd=str(tmp_path))
+    assert notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"]
+    notebook.metadata.kernelspec = {"name": "gone", "display_name": "Gone"}
+    del notebook.metadata["language_info"]  # by which another kernel would be found
+    nbformat.write(notebook, lab.folder / "executed.ipynb")
+    page = opened_without_kernel(lab, context, "executed.ipynb")
+    assert not page.evaluate(TRUSTED)
+    only_the_picture_is_seen(page)
+    page.evaluate("() => { jupyterapp.commands.execute('notebook:trust'); }")
+    page.locator(".jp-Dialog button.jp-mod-accept").click()
+    page.wait_for_function(TRUSTED)
+    only_the_picture_is_seen(page)
+    page.screenshot(path=tmp_path / "page.png")
+
+
+def opened_without_kernel(lab: jupyter.Server, context: Any, name: str) -> Any:
+    """A notebook whose kernel is nowhere, and no other is chosen."""
+    page = jupyter.opened(lab, context, name)
+    page.set_default_timeout(jupyter.DRAWING * 1000)
+    page.locator(".jp-Dialog-button.jp-mod-reject").click()
+    page.locator(".jp-Dialog").wait_for(state="detached")
+    return page
+
+
+def only_the_picture_is_seen(page: Any) -> None:
+    """The static picture, drawn; of the panel not even a line that tells of its absence."""
+    page.locator(".tfmagic-snapshot img").wait_for()
+    page.wait_for_function("document.querySelector('.tfmagic-snapshot img').naturalWidth > 150")
+    assert not page.locator(".tfm-panel:visible").count()
+    text = page.locator(".jp-Notebook").inner_text().lower()
+    assert "loading widget" not in text and "not found" not in text
+
+
+TRUSTED = "() => [...jupyterapp.shell.currentWidget.content.widgets].every(c => c.model.trusted)"
 
 
 @pytest.fixture(scope="module")
@@ -244,4 +292,74 @@ STILL = """async () => {
     const source = await (await fetch(still.querySelector("img").src)).text();
     const picture = new DOMParser().parseFromString(source, "image/svg+xml").documentElement;
     return [picture, still].map(part => part.textContent.replaceAll("\\u00a0", " "));
+}"""
+
+
+LESSON = """%%tape
+import tensorflow as tf
+X, Y = tf.constant([[2.0], [3.0]]), tf.constant([1.0])
+W_1 = tf.Variable([[0.11, 0.21], [0.12, 0.08]])
+W_2 = tf.Variable([[0.14, 0.15]])
+H_1 = tf.matmul(W_1, X)
+Y_hat = tf.matmul(W_2, H_1)
+Loss = tf.square(Y_hat - Y) / 2"""
+
+
+def test_every_picture_opens_as_a_live_graph_and_closes_again(
+    run_in_lab: Callable[..., Any], lab: jupyter.Server, tmp_path: Path
+) -> None:
+    page = run_in_lab([LOAD, LESSON, "%tfgraph --flat"])
+    knobs = page.get_by_role("button", name="Open as a live graph")
+    pictures = page.locator(".tfmagic-picture img")
+    knobs.nth(1).wait_for()
+    page.screenshot(path=tmp_path / "closed.png")
+    knobs.nth(0).focus()
+    page.keyboard.press("Enter")
+    page.locator(".tfg-box:focus").wait_for()
+    assert not pictures.nth(0).is_visible() and pictures.nth(1).is_visible()
+    assert page.locator(".tfmagic table").first.is_visible()  # the gradients stay
+    page.screenshot(path=tmp_path / "open.png")
+    page.locator(".tfg input").fill("Y_hat")
+    page.locator(".tfg-results button", has_text="Y_hat").first.click()
+    page.locator(".tfg-box[aria-label*='Y_hat']:focus").wait_for()
+    page.evaluate(SAVE)
+    page.get_by_role("button", name="Back to the picture").click()
+    page.locator(".tfg").wait_for(state="detached")
+    assert pictures.nth(0).is_visible() and knobs.count() == 2
+    assert len(json.dumps(saved_cells(lab)[1].outputs)) < 60_000
+    assert "showGraph" not in json.dumps(saved_cells(lab))
+
+
+def saved_cells(lab: jupyter.Server) -> Any:
+    """The cells of the notebook of the test above."""
+    (saved,) = lab.folder.glob("test_every_picture*.ipynb")
+    return nbformat.read(saved, 4).cells
+
+
+def test_a_picture_reopened_without_a_kernel_has_no_dead_button(
+    run_in_lab: Callable[..., Any], lab: jupyter.Server, context: Any, tmp_path: Path
+) -> None:
+    page = run_in_lab([LOAD, LESSON])
+    page.get_by_role("button", name="Open as a live graph").wait_for()
+    page.evaluate(SAVE_WITH_WIDGETS)
+    page.close()
+    (saved,) = lab.folder.glob("test_a_picture_reopened*.ipynb")
+    shutil.copy(saved, lab.folder / "reopened.ipynb")  # the first still has its kernel
+    page = opened_without_kernel(lab, context, "reopened.ipynb")
+    assert page.evaluate(TRUSTED)
+    page.locator(".tfmagic-picture img").wait_for()
+    page.locator(".jp-OutputArea-output", has_text="Loading widget").wait_for(state="hidden")
+    assert page.locator(".jp-OutputArea-child").count() == 2
+    assert not page.locator(".tfm-panel button:visible").count()
+    assert "widget" not in page.locator(".jp-Notebook").inner_text().lower()
+    page.screenshot(path=tmp_path / "page.png")
+
+
+# Saves what a widget would need to come back, and a kernel that is nowhere.
+SAVE_WITH_WIDGETS = """async () => {
+    const app = window.jupyterapp, { context } = app.shell.currentWidget;
+    await app.commands.execute('@jupyter-widgets/jupyterlab-manager:saveWidgetState');
+    context.model.setMetadata('kernelspec', { name: 'gone', display_name: 'Gone' });
+    context.model.deleteMetadata('language_info'); // by which another would be found
+    await context.save();
 }"""

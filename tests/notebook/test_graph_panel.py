@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from IPython.core.error import UsageError
 from IPython.utils.capture import capture_output
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
 
 NETWORK = """%%tape -q
 import tensorflow as tf
@@ -38,7 +41,7 @@ def test_the_first_answer_draws_the_open_folds(panel: Any) -> None:
 
 
 def test_a_fold_is_opened_and_the_snapshot_follows(panel: Any) -> None:
-    loop = next(f for f in panel._scene.sketch.folds.values() if f.kind == "repeat")
+    loop = next(f for f in panel.scene.sketch.folds.values() if f.kind == "repeat")
     box = f"{loop.title} (folded ops)"
     assert box not in panel.snapshot()["text/plain"]
     panel.answer("opened", {"open": ["f0", "no such fold"]})
@@ -55,8 +58,35 @@ def test_questions_about_what_is_not_there_are_errors_in_the_panel(panel: Any) -
     assert "KeyError" in sent[-1]["error"]
 
 
-def test_what_a_panel_adds_to_a_notebook_is_small(panel: Any) -> None:
-    assert len(panel._esm) + len(panel._css) < 60_000
+LESSON = """%%tape -q
+import tensorflow as tf
+X, Y = tf.constant([[2.0], [3.0]]), tf.constant([1.0])
+W_1 = tf.Variable([[0.11, 0.21], [0.12, 0.08]])
+W_2 = tf.Variable([[0.14, 0.15]])
+H_1 = tf.matmul(W_1, X)
+Y_hat = tf.matmul(W_2, H_1)
+Loss = tf.square(Y_hat - Y) / 2"""
+LAYERS = """%%tape -q
+import tensorflow as tf, keras
+x = inputs = keras.Input((8,))
+for _ in range(33):
+    h = keras.layers.Dense(8)(keras.layers.Dense(8, activation="relu")(x))
+    x = keras.layers.Add()([x, h])
+model = keras.Model(inputs, keras.layers.Dense(1)(x))
+Loss = tf.reduce_mean(model(tf.ones((2, 8))))"""
+
+
+@pytest.mark.parametrize("cell", [LESSON, LAYERS], ids=["lesson", "a hundred layers"])
+def test_a_panel_adds_less_than_100_kb_to_the_saved_notebook(cell: str, tmp_path: Path) -> None:
+    """Over the static picture; with all that is kept where the widgets' state is saved."""
+    notebook = new_notebook(
+        cells=[new_code_cell(c) for c in ("%load_ext tfmagic", cell, "%tfgraph", "%tfgraph -i")]
+    )
+    NotebookClient(notebook, timeout=300, kernel_name="python3").execute(cwd=str(tmp_path))
+    state = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]
+    still, live = (len(json.dumps(each.outputs)) for each in notebook.cells[2:])
+    assert "<img" in json.dumps(notebook.cells[3].outputs) and state["state"]
+    assert live + len(json.dumps(state)) - still < 100_000
 
 
 def test_open_serves_what_netron_reads(shell: Any, capsys: Any) -> None:

@@ -20,9 +20,9 @@ from tfmagic.analysis.notation import (
 from tfmagic.analysis.tally import Tallies, Tally
 from tfmagic.analysis.tree import line_span
 from tfmagic.language import say
-from tfmagic.model import Gradient, Node, Op, Recording, TensorInfo, Value
+from tfmagic.model import Gradient, Node, Op, Recording, TensorInfo, Value, Verdict
 
-__all__ = ["MEASURES", "Details", "flops_text", "spent_text", "steps_to_target"]
+__all__ = ["MEASURES", "Details", "flops_text", "spent_text", "steps_to_target", "verdict_text"]
 
 #: What boxes can be coloured by.
 MEASURES = ("device", "time", "flops", "gradient", "dtype", "bytes")
@@ -116,7 +116,7 @@ class Details:
         for asked in self._asked(key):
             yield "gradient", "None" if asked.value is None else _value(asked.value)
             if asked.verdict is not None:
-                yield "verdict", f"{asked.verdict.code}: {asked.verdict.message}".rstrip(": ")
+                yield "verdict", verdict_text(asked.verdict)
 
     def _of_op(self, op: Op) -> Iterator[tuple[str, str]]:
         yield "device", device(op.device)
@@ -159,6 +159,13 @@ class Details:
             if asked.value is not None and asked.value.stats is not None:
                 return asked.value.stats.norm
         return None
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """Its code and its message; the message alone where nothing is wrong."""
+    if verdict.code == "ok" and verdict.message:
+        return verdict.message
+    return f"{verdict.code}: {verdict.message}".rstrip(": ")
 
 
 def flops_text(counted: Total) -> str:

@@ -35,6 +35,12 @@ class TFMagic(Configurable):
         config=True
     )
 
+    live = Bool(
+        True,
+        help="Whether a button under each picture opens it as a live graph, where the frontend "
+        "shows widgets.",
+    ).tag(config=True)
+
     display = Bool(
         False,
         help="Whether a tensor or variable that a cell ends with is shown readably, with a heat "

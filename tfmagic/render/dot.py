@@ -11,7 +11,17 @@ from tfmagic.model import Cluster, Edge, Graph, Node
 from tfmagic.render.escape import visible
 from tfmagic.render.palette import ARROW, BACK, INK, LOOKS, MARK, MONO, PLACES, QUIET, SANS, Look
 
-__all__ = ["columns", "lines", "look_of", "node_lines", "plain", "shown", "source", "text_width"]
+__all__ = [
+    "columns",
+    "directed",
+    "lines",
+    "look_of",
+    "node_lines",
+    "plain",
+    "shown",
+    "source",
+    "text_width",
+]
 
 WIDEST = 60
 MOST_LINES = 12
@@ -27,9 +37,14 @@ def source(graph: Graph, *, direction: str = "auto") -> str:
 
     ``direction`` is ``"LR"``, ``"TB"`` or ``"auto"`` (by the longest way through it).
     """
-    if direction == "auto":
-        direction = "LR" if _length(graph) < _DEEP else "TB"
-    return "\n".join(lines(graph, direction)) + "\n"
+    return "\n".join(lines(graph, directed(graph, direction))) + "\n"
+
+
+def directed(graph: Graph, direction: str) -> str:
+    """``"LR"`` or ``"TB"``, where ``"auto"`` leaves it to the graph."""
+    if direction != "auto":
+        return direction
+    return "LR" if _length(graph) < _DEEP else "TB"
 
 
 def plain(graph: Graph) -> Graph:

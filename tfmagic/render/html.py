@@ -22,6 +22,7 @@ __all__ = [
     "line",
     "notes",
     "page",
+    "picture",
     "report",
     "table",
     "wide",
@@ -149,6 +150,11 @@ def image(svg: str, description: str, width: int) -> Markup:
         'style="max-width:max(100%,{}px);height:auto" src="data:image/svg+xml;base64,{}">'
     ).format(description, width, least, data)
     return wide(description, drawn)
+
+
+def picture(parts: Iterable[Markup]) -> Markup:
+    """The picture of a graph with its legend, which the live graph takes the place of."""
+    return Markup('<div class="tfmagic-picture">{}</div>').format(Markup("\n").join(parts))
 
 
 def code(text: str) -> Markup:

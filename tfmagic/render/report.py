@@ -19,6 +19,7 @@ from tfmagic.language import say
 from tfmagic.model import Graph, Recording
 from tfmagic.render import exchange, files, history, html, page, tables, text
 from tfmagic.render.derivatives import derivatives
+from tfmagic.render.dot import directed
 from tfmagic.render.drawing import Drawing
 from tfmagic.render.escape import visible
 from tfmagic.render.replicas import reductions
@@ -175,7 +176,8 @@ class GraphView:
         """The same graph as a picture whose folds open.  Only a recording has one."""
         if self.recording is None or self.sketch is None:
             raise OptionError("graph.no_folds")
-        return Scene(self.recording, self.sketch, **self._layout)
+        towards = directed(self.graph, self._layout["direction"])  # as the still picture
+        return Scene(self.recording, self.sketch, **{**self._layout, "direction": towards})
 
     def _exchanged(self, recording: Recording) -> dict[str, Callable[[], str | bytes]]:
         return {
@@ -234,8 +236,9 @@ class GraphView:
     def _picture_parts(self) -> Iterator[Markup]:
         drawn = self._drawing.drawn
         if drawn.error is None:
-            yield html.image(drawn.svg, drawn.description, drawn.width)
-            yield html.legend(drawn.legend(), self._legend(drawn.graph))
+            image = html.image(drawn.svg, drawn.description, drawn.width)
+            legend = html.legend(drawn.legend(), self._legend(drawn.graph))
+            yield html.picture((image, legend))
         yield html.notes(self._drawing.notes())
         twin = tables.boxes(drawn.graph)
         opened = drawn.error is not None

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from tfmagic.analysis.details import Details, steps_to_target
+from tfmagic.analysis.details import Details, steps_to_target, verdict_text
 from tfmagic.analysis.graph import Sketch
 from tfmagic.analysis.tree import Fold
 from tfmagic.errors import RenderError
@@ -234,8 +234,7 @@ class Scene:
                     or name in own
                     or name.partition("_")[0] in {f"t{t}" for t in gradient.source_tensors}
                 ):
-                    told = f"{gradient.verdict.code}: {gradient.verdict.message}".rstrip(": ")
-                    return visible(told[:_LONGEST_DETAIL])
+                    return visible(verdict_text(gradient.verdict)[:_LONGEST_DETAIL])
         return ""
 
     # -- layout ---------------------------------------------------------------------------

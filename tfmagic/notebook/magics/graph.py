@@ -20,6 +20,7 @@ from tfmagic.notebook.cells import Session, show_line
 from tfmagic.notebook.magics.base import Family
 from tfmagic.notebook.options import HelpShown, Options, identifier, natural, source_of, usage_error
 from tfmagic.notebook.outside import VIEWERS, Viewers
+from tfmagic.notebook.picture import show_picture
 from tfmagic.notebook.view import show
 
 
@@ -152,7 +153,7 @@ class GraphMagics(Family):
         if options.interactive and not options.quiet:
             self._interact(view)
         elif not options.quiet:
-            show(view.mimebundle)
+            show_picture(self.shell, lambda: view, self.settings.live)
 
     def _interact(self, view: Any) -> None:
         """The live picture; of a function's two the traced one, beneath what ran."""

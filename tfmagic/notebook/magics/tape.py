@@ -19,8 +19,8 @@ from tfmagic.language import say
 from tfmagic.notebook.cells import Session, show_line
 from tfmagic.notebook.magics.base import Family
 from tfmagic.notebook.options import Options, natural
+from tfmagic.notebook.picture import show_picture
 from tfmagic.notebook.tweaking import show_tweak
-from tfmagic.notebook.view import show
 
 if TYPE_CHECKING:
     from tfmagic.model import Recording
@@ -94,7 +94,7 @@ class TapeMagics(Family):
         elif len(tape.log.entries) > session.before and options.tweak is not None:
             self._show_knobs(session)
         elif session.has_news:
-            show(lambda: self._report(options, tape.recording).mimebundle())
+            self._show_report(options, tape.recording)
         elif not session.story:
             show_line(say("cells.no_ops"))
 
@@ -106,7 +106,7 @@ class TapeMagics(Family):
             tweak = self._tweak(options, tape)
         except TfmagicError as error:
             show_line(str(error))
-            show(lambda: self._report(options, tape.recording).mimebundle())
+            self._show_report(options, tape.recording)
             return
         kept = bool(options.name) or session.story
 
@@ -122,6 +122,9 @@ class TapeMagics(Family):
 
         sources = value_of("--tweak", options.tweak, self.shell.user_ns) if options.tweak else None
         return tweak(tape, sources)
+
+    def _show_report(self, options: Any, recording: Recording) -> None:
+        show_picture(self.shell, lambda: self._report(options, recording), self.settings.live)
 
     def _report(self, options: Any, recording: Recording) -> Any:
         from tfmagic.render.report import Report

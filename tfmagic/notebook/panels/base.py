@@ -25,7 +25,7 @@ import contextlib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import anywidget
@@ -37,15 +37,16 @@ from tfmagic.errors import TfmagicError
 from tfmagic.language import current, say
 from tfmagic.notebook.view import Bundle, View
 
-__all__ = ["Panel", "close_all", "script", "style"]
+__all__ = ["Panel", "close_all", "place", "script", "style"]
 
-#: The panels that live, by the cell that shows them: running it again closes its old one.
+#: The panels that live, by name; running their cell again closes them.
 _open: dict[str, Panel] = {}
 
-# Where a widget cannot be restored Jupyter writes a line of its own: it goes, the picture stays.
+# Where a widget cannot be restored Jupyter writes a line of its own ("Loading widget...", and
+# "not found" where a kernel does not know it): it goes, the picture stays.
 _NO_DEAD_LINE = Markup(
     "<style>.jp-OutputArea-child:has(+ .jp-OutputArea-child .tfmagic-snapshot) "
-    ".jupyter-widgets:not(:has(*)) {{ display: none; }}</style>"
+    ":is(.jupyter-widgets, .jp-OutputArea-output):not(:has(*)) {{ display: none; }}</style>"
 ).format()
 
 
@@ -78,6 +79,7 @@ class Panel(anywidget.AnyWidget):
         self._name = f"tfmagic-panel-{uuid4().hex[:12]}"
         self._shown = False
         self._gone = False
+        self._at = Place()
         self.on_msg(self._receive)
 
     def __repr__(self) -> str:
@@ -101,22 +103,25 @@ class Panel(anywidget.AnyWidget):
 
     def show(self) -> None:
         """Show the widget and its snapshot under the cell that runs."""
-        place = _place() or self._name
-        former = _open.pop(place, None)
-        if former is not None:
-            former.close()
-        _open[place] = self
-        display(self)
+        self.settle()
         display(View(self._bundle), display_id=self._name)
         self._shown = True
+
+    def settle(self) -> None:
+        """Show the widget alone, and close those that an earlier run of the cell has left."""
+        self._at = place()
+        for panel in list(_open.values()):
+            if panel._at.cell == self._at.cell != "" and panel._at.run != self._at.run:
+                panel.close()
+        _open[self._name] = self
+        display(self)
 
     def close(self) -> None:
         """End the widget: its snapshot shows the last state, and everything is freed."""
         if self._gone:
             return
         self._gone = True
-        for place in [place for place, panel in _open.items() if panel is self]:
-            del _open[place]
+        _open.pop(self._name, None)
         self.on_msg(self._receive, remove=True)
         self._renew()
         with contextlib.suppress(Exception):  # closing goes on whatever a subclass does
@@ -187,9 +192,17 @@ def close_all() -> None:
         panel.close()
 
 
-def _place() -> str:
-    """The cell that runs, as its frontend names it; empty where it does not."""
+class Place(NamedTuple):
+    """The cell that runs, as its frontend names it, and this run of it; empty where unknown."""
+
+    cell: str = ""
+    run: str = ""
+
+
+def place() -> Place:
+    """Where what is shown now will stand."""
     shell: Any = get_ipython()
     with contextlib.suppress(AttributeError, LookupError, TypeError):
-        return str(shell.get_parent()["metadata"]["cellId"])
-    return ""
+        parent = shell.get_parent()
+        return Place(str(parent["metadata"]["cellId"]), str(parent["header"]["msg_id"]))
+    return Place()

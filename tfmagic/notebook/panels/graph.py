@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from tfmagic.language import say
@@ -10,6 +11,7 @@ from tfmagic.notebook.panels import base
 from tfmagic.notebook.view import Bundle
 from tfmagic.render import page
 from tfmagic.render.report import GraphView
+from tfmagic.render.scene import Scene
 
 __all__ = ["GraphPanel"]
 
@@ -27,13 +29,23 @@ class GraphPanel(base.Panel):
     def __init__(self, view: GraphView) -> None:
         super().__init__()
         self.title = view.title or say("scene.title")
-        self._view = view
-        self._scene = view.scene()
+        self._view: GraphView | None = view
         self._opened: tuple[str, ...] | None = None
+
+    @cached_property
+    def scene(self) -> Scene:
+        """The graph with its folds, made when it is first asked for."""
+        assert self._view is not None
+        return self._view.scene()
+
+    def show(self) -> None:
+        """Show the graph, if it is one with folds."""
+        _ = self.scene
+        super().show()
 
     def answer(self, kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
         """What ``static/graph.js`` asks; see there."""
-        scene = self._scene
+        scene = self.scene
         if kind == "level":
             name = str(content["fold"])
             return {"levels": {name: scene.level(name)}}
@@ -51,8 +63,10 @@ class GraphPanel(base.Panel):
 
     def snapshot(self) -> Bundle:
         """The picture with the same folds open, and its table."""
+        assert self._view is not None
         return self._view.with_open(self._opened).mimebundle()
 
     def free(self) -> None:
         """Let the recording go; the snapshot has been shown."""
-        self._scene = None  # type: ignore[assignment]
+        self._view = None
+        self.__dict__.pop("scene", None)

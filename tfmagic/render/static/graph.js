@@ -11,6 +11,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const MARGIN = 12; // around what is inside an open fold
 const HEAD = 22; // for its name
+const EDGE = 10; // around the whole
 const LINE = 13.2; // from one line of a box to the next
 const MODES = ["kind", "device", "time", "flops", "gradient", "dtype", "bytes"];
 const GROUPS = ["#dcebfb", "#fdebc0", "#dff3e6", "#e6dcfc", "#fbe0ec", "#d7f0f2", "#f1e4d3", "#e6eaef"];
@@ -442,16 +443,17 @@ function showGraph(root, ask, first) {
 
   function fit() {
     const { width, height } = viewport.getBoundingClientRect();
-    view.k = Math.min(1, width / size.w, height / size.h) || 1;
-    view.x = Math.max(0, (width - size.w * view.k) / 2);
-    view.y = Math.max(0, (height - size.h * view.k) / 2);
+    const k = Math.min(1, (width - 2 * EDGE) / size.w, (height - 2 * EDGE) / size.h);
+    view.k = k > 0 ? k : 1;
+    view.x = Math.max(EDGE, (width - size.w * view.k) / 2);
+    view.y = Math.max(EDGE, (height - size.h * view.k) / 2);
     move();
   }
 
   function start() {
     const width = viewport.clientWidth || 800;
-    const k = Math.max(0.45, Math.min(1, width / size.w));
-    viewport.style.height = `${Math.round(Math.min(560, Math.max(200, size.h * k + 16)))}px`;
+    const k = Math.max(0.45, Math.min(1, (width - 2 * EDGE) / size.w));
+    viewport.style.height = `${Math.round(Math.min(560, Math.max(200, size.h * k + 2 * EDGE + 2)))}px`;
     fit();
     if (view.k < 0.45) { view = { x: Math.max(8, (width - size.w * 0.6) / 2), y: 4, k: 0.6 }; move(); }
   }
