@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from tfmagic.model.verdict import margin_of
 
-__all__ = ["Code", "Edits", "code_of", "dotted", "names_in", "stored"]
+__all__ = ["Code", "Edits", "code_of", "dotted", "must_be_whole", "names_in", "stored"]
 
 _N = TypeVar("_N", bound=ast.AST)
 _ATOMS = (
@@ -200,6 +200,19 @@ def stored(node: ast.AST) -> set[str]:
     if isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
         found.add(node.name)
     return found
+
+
+def must_be_whole(code: Code, node: ast.Call) -> bool:
+    """Whether the number is used as a place or as a count: no other has its work to do."""
+    wanted: set[ast.AST] = set()
+    for at in code.of(ast.expr):
+        if isinstance(at, ast.Subscript):
+            wanted.update(ast.walk(at.slice))
+        elif isinstance(at, ast.Call) and dotted(at.func) == "range":
+            wanted.update(part for argument in at.args for part in ast.walk(argument))
+    statement = code.statement(node.lineno)
+    names = stored(statement) if isinstance(statement, ast.Assign) else set()
+    return node in wanted or any(isinstance(n, ast.Name) and n.id in names for n in wanted)
 
 
 class Edits:

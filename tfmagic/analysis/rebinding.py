@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from tfmagic.analysis.code import Code, code_of, dotted
+from tfmagic.analysis.code import Code, code_of, dotted, names_in, stored
 from tfmagic.analysis.ways import Finding, Source
 from tfmagic.model import Gradient, GradientCall, Line, Op, Recording
 
@@ -32,7 +32,11 @@ def rebound(
         for target, value in assigned(statement):
             if not same_place(code, target, gradient.source):
                 continue
-            itself = isinstance(statement, ast.AugAssign) or _mentions(code, value, target)
+            itself = (
+                isinstance(statement, ast.AugAssign)
+                or _mentions(code, value, target)
+                or _mentions_item(code, statement, value, target)
+            )
             if itself and _had_variable(recording, op, line, code, statement, gradient):
                 return Finding("rebound", op=op.index, line=frame.line)
     named = {v.name for v in recording.variables}
@@ -94,6 +98,17 @@ def _mentions(code: Code, value: ast.expr, target: ast.expr) -> bool:
         dotted(node) == wanted
         for node in ast.walk(value)
         if isinstance(node, (ast.Name, ast.Attribute))
+    )
+
+
+def _mentions_item(code: Code, statement: ast.stmt, value: ast.expr, target: ast.expr) -> bool:
+    """``params[k] = p - lr * g`` in ``for k, (p, g) in enumerate(zip(params, grads))``."""
+    if not isinstance(target, ast.Subscript):
+        return False
+    return any(
+        _mentions(code, loop.iter, target) and stored(loop.target) & names_in(value)
+        for loop in code.of(ast.For)
+        if loop.lineno <= statement.lineno <= (loop.end_lineno or loop.lineno)
     )
 
 

@@ -250,7 +250,8 @@ def _drop_names(
 
 
 def ask_another_target(scene: Scene) -> Repair | None:
-    """The gradient of a value that does depend on the source."""
+    """The gradient of a value that does depend on the source, beside that of the target where
+    other sources have one."""
     target = scene.target()
     recording = scene.recording
     if target is None or scene.asked is None:
@@ -270,7 +271,9 @@ def ask_another_target(scene: Scene) -> Repair | None:
     if not fitting:
         return take_out(scene)
     edits = Edits(code)
-    edits.replace(target, fitting[-1])
+    others = any(g.value is not None for g in scene.call.gradients)
+    both = others and not isinstance(target, (ast.List, ast.Tuple))
+    edits.replace(target, f"[{code.one_line(target)}, {fitting[-1]}]" if both else fitting[-1])
     return scene.repair(cell, edits)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterator
 
-from tfmagic.analysis.code import Code, Edits, dotted, names_in, stored
+from tfmagic.analysis.code import Code, Edits, dotted, must_be_whole, names_in, stored
 from tfmagic.analysis.repair.rewrite import called, grouped, keyword, rewrite
 from tfmagic.analysis.repair.scene import Repair, Scene
 from tfmagic.analysis.taint import is_numpy
@@ -120,6 +120,8 @@ class _Rule:
             found = self._method(node, node.func, text)
             if found is not None:
                 return found
+        if name == "int" and must_be_whole(self._code, node):
+            return None
         if name in ("float", "int", "complex") and len(node.args) == 1:
             return f"{tf}.cast({text(node.args[0])}, {tf}.float32)"
         if called(self._code, node, ["Variable"]) and node.args:

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 
-from tfmagic.analysis.code import Code, Edits, code_of, dotted
+from tfmagic.analysis.code import Code, Edits, code_of, dotted, stored
 from tfmagic.analysis.repair.rewrite import Rule, called, grouped, keyword, rewrite
 from tfmagic.analysis.repair.scene import Repair, Scene
 
@@ -110,7 +110,7 @@ def smooth_choice(scene: Scene) -> Repair | None:
     """Whole numbers, truth values and places replaced by something with a slope."""
     if scene.op is None:
         return None
-    found = _on_the_way(scene)
+    found = _on_the_way(scene) or _compared_later(scene)
     if found is not None:
         return found
     code = _code(scene)
@@ -281,12 +281,46 @@ def _soft_hit(scene: Scene, code: Code, node: ast.expr, text: Text) -> str | Non
     elif (call := called(code, node, ["equal"])) is not None:
         pair = list(call.args[:2])
     for one, other in (pair, pair[::-1]) if len(pair) == 2 else ():
-        chosen = called(code, one, _ARGMAX)
+        chosen = _chosen(scene, code, one)
         if chosen is not None and chosen.args and scene.mentions(chosen):
             tf = code.tensorflow
             return (
                 f"{tf}.gather({tf}.nn.softmax({text(chosen.args[0])}), {text(other)}, batch_dims=1)"
             )
+    return None
+
+
+def _chosen(scene: Scene, code: Code, node: ast.expr) -> ast.Call | None:
+    """The argmax that ``node`` is, under a cast or under the name that the guilty line gave it."""
+    cast = called(code, node, ["cast"])
+    if cast is not None and cast.args:
+        return _chosen(scene, code, cast.args[0])
+    if isinstance(node, ast.Name):
+        for _, _, statement in scene.guilty():
+            if isinstance(statement, ast.Assign) and node.id in stored(statement):
+                return _chosen(scene, code, statement.value)
+        return None
+    return called(code, node, _ARGMAX)
+
+
+def _compared_later(scene: Scene) -> Repair | None:
+    """``c = argmax(A)`` and ``c == labels`` on another line: the argmax may stay."""
+    if scene.op is None or scene.op.type != "ArgMax":
+        return None
+    made = set(scene.op.outputs)
+    for op in scene.ways.ancestors(scene.call):
+        if op.type == "Cast" and made & set(op.inputs):
+            made.update(op.outputs)
+        if op.type not in ("Equal", "NotEqual") or not made & set(op.inputs):
+            continue
+        for cell, code, statement in scene.statements(op):
+
+            def rule(node: ast.expr, text: Text, code: Code = code) -> str | None:
+                return _soft_hit(scene, code, node, text)
+
+            edits = Edits(code)
+            if rewrite(edits, statement, rule):
+                return scene.repair(cell, edits)
     return None
 
 
@@ -558,9 +592,10 @@ def _squares(scene: Scene) -> Repair | None:
                 call = called(code, node, ["reduce_sum", "reduce_mean"])
                 if call is None or not call.args or _is_itself(code, call.args[0]):
                     return None
-                words = [f"{code.tensorflow}.square({text(call.args[0])})"]
-                words += [text(a) for a in call.args[1:]]
-                words += [f"{k.arg}={text(k.value)}" for k in call.keywords]
+                # the sums inside stay as they are: one square is enough
+                words = [f"{code.tensorflow}.square({code.text(call.args[0])})"]
+                words += [code.text(a) for a in call.args[1:]]
+                words += [f"{k.arg}={code.text(k.value)}" for k in call.keywords]
                 return f"{code.one_line(call.func)}({', '.join(words)})"
 
             edits = Edits(code)

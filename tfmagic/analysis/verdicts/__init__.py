@@ -104,7 +104,7 @@ class _Judge:
         line = self._line_of(finding)
         values = {
             "source": gradient.source,
-            "target": gradient.target,
+            "target": gradient.target or "[]",
             "line": line.number if line else 0,
             "text": line.text if line else "",
             "op": self._recording.ops[finding.op].title if finding.op is not None else "",

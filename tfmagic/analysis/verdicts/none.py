@@ -11,7 +11,7 @@ import ast
 import re
 from collections.abc import Iterable
 
-from tfmagic.analysis.code import code_of, dotted, names_in, stored
+from tfmagic.analysis.code import code_of, dotted, must_be_whole, names_in, stored
 from tfmagic.analysis.custom import custom_line
 from tfmagic.analysis.rebinding import rebound
 from tfmagic.analysis.taint import leaving, roots
@@ -25,11 +25,12 @@ from tfmagic.analysis.ways import (
     Source,
     Ways,
 )
-from tfmagic.model import Gradient, GradientCall, Line, Op, TracedFunction
+from tfmagic.model import Exit, Gradient, GradientCall, Line, Op, TracedFunction
 
 __all__ = ["NoneRules"]
 
 _MOVING = re.compile(r"moving_(mean|variance)|seed_generator|iterations?$|learning_rate$")
+_DATASET = re.compile("Dataset|Iterator")
 _PYTHON = {"PyFunc", "PyFuncStateless"}
 _SHAPES = {"Shape", "ShapeN", "Size", "Rank", "OnesLike", "ZerosLike"}
 
@@ -81,12 +82,12 @@ class NoneRules:
         if targets & reach.free:
             return self._unheard(call, gradient, source)
         whole = [op for op in reach.stops if not self._ways.passes(op)]
-        stops = [op for op in whole if op.type not in _SHAPES] or whole or list(reach.stops)
+        others = [op for op in (*whole, *reach.stops) if op.type not in _SHAPES]
+        stops = others or whole or list(reach.stops)
         if stops and targets & reach.any:
             stop = stops[0]
-            return Finding(
-                self._why_blocked(stop), op=stop.index, way=self._ways.to(gradient, stop.outputs)
-            )
+            way = self._ways.to(gradient, stop.outputs)
+            return Finding(self._why_blocked(stop), op=stop.index, way=way, words=_kept_in(stop))
         return self._apart(call, gradient, source)
 
     # -- a way there is, but not on this tape ---------------------------------------
@@ -224,7 +225,8 @@ class NoneRules:
             return self._older(call, source)
         stored = [op for op in reach.stops if STATE.fullmatch(op.type)]
         if stored and set(call.target_tensors) & reach.any:
-            return Finding("state", op=stored[0].index, way=(stored[0].index,))
+            way, words = (stored[0].index,), _kept_in(stored[0])
+            return Finding("state", op=stored[0].index, way=way, words=words)
         frozen = self._frozen(call, gradient)
         if frozen is not None:
             return frozen
@@ -344,14 +346,25 @@ class NoneRules:
         for exit_ in recording.exits:
             heard_here = exit_.tensor in reach.any and exit_.op <= until
             if heard_here and (exit_.how != "bool" or (bools and self._decided(call, exit_.line))):
-                way = self._ways.to(gradient, [exit_.tensor])
-                return Finding("left_tensorflow", line=exit_.line, way=way)
+                way, words = self._ways.to(gradient, [exit_.tensor]), self._left_as(exit_)
+                return Finding("left_tensorflow", line=exit_.line, way=way, words=words)
         tensors = [recording.tensors[t] for t in reach.any]
         names = roots(gradient) | {t.name for t in tensors if t.name.isidentifier()}
         made = {recording.ops[t.op].line for t in tensors if t.op is not None}
         lines = {line for line in made if line is not None}
         found: Line | None = next(leaving(recording, call, names, lines), None)
         return None if found is None else Finding("left_tensorflow", line=found, way=())
+
+    def _left_as(self, exit_: Exit) -> str:
+        """The sentence for a value that left as a place or a count, which have no slope."""
+        line = self._recording.lines[exit_.line]
+        code = code_of(self._recording.cells[line.cell].source)
+        statement = code.statement(line.number) if exit_.how in ("int", "numpy") else None
+        whole = statement is not None and any(
+            isinstance(node, ast.Call) and dotted(node.func) == "int" and must_be_whole(code, node)
+            for node in ast.walk(statement)
+        )
+        return "left_as_place" if whole else ""
 
     def _end_of(self, call: GradientCall) -> int:
         """How many ops had run when the call was made."""
@@ -379,6 +392,11 @@ class NoneRules:
             return True
         readers = (code.statement(p.number) for p in places if p.cell == at.cell)
         return any(made & names_in(reader) for reader in readers if reader is not None)
+
+
+def _kept_in(op: Op) -> str:
+    """The sentence for a value that goes into a dataset, which is no variable."""
+    return "state_dataset" if _DATASET.search(op.type) and STATE.fullmatch(op.type) else ""
 
 
 def _last_name(expression: str) -> str:

@@ -29,8 +29,11 @@ def warning(ways: Ways, call: GradientCall, gradient: Gradient, stats: Stats) ->
         return Finding("ok")
     shrunk = grown = 0
     before = start = 0.0
+    moving, own = ways.reach(gradient, ways.ancestors(call)).any, ways.own(gradient)
     for op in reversed(ways.way(call, gradient)):
-        there = largest(ways.gradients(op.inputs))
+        passed = [t for t in op.inputs if t in moving]
+        # what stays at a weight on the way says nothing of what went on
+        there = largest(ways.gradients([t for t in passed if t not in own] or passed))
         if not there:
             continue
         if before:
