@@ -21,6 +21,7 @@ from tfmagic.errors import DeviceError, OptionError, RenderError
 from tfmagic.model.bench import Bench, SelfTest, Timing
 from tfmagic.model.serial import from_json
 from tfmagic.render.bench import BenchResult, SelfTestView
+from tfmagic.render.bench_plot import as_text
 from tfmagic.runtime.timer.memory import will_fit
 from tfmagic.runtime.timer.schedule import Course, Plan, take_turns
 from tfmagic.runtime.timer.selftest import selftest
@@ -694,6 +695,39 @@ def test_what_the_self_test_could_not_resolve_is_not_claimed() -> None:
     assert differences(Bench("s", timings=tuple(timings)))[1].verdict == "slower"
     unsure = Bench("s", timings=tuple(timings), selftest=SelfTest(within=0.1))
     assert differences(unsure)[1].verdict == "same"
+
+
+# --- interrupts and text -----------------------------------------------------------------
+
+
+def test_an_interrupted_first_run_is_told_in_two_lines() -> None:
+    def stops() -> None:
+        raise KeyboardInterrupt
+
+    result = quick(stops)
+    assert repr(result).split("\n") == [
+        "stops(): nothing was measured", "Interrupted in its first run."
+    ]  # fmt: skip
+    assert "<table" not in result.mimebundle()["text/html"]
+
+
+def test_an_interrupt_of_the_only_point_is_told_once() -> None:
+    left = iter(range(30))
+
+    def stops() -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+
+    result = quick(stops, budget=1.0, loops=1)
+    assert result.timings[0].times and repr(result).count("Interrupted") == 1
+
+
+def test_a_terminal_shows_the_blocks_as_strips() -> None:
+    times = (1e-5,) * 6 + (2e-5,) * 3 + (4e-5,)
+    timing = Timing("CPU:0", rounds=tuple(range(10)), times=times, median=1e-5)
+    lines = as_text(Bench("s", timings=(timing,)), width=20).split("\n")
+    assert lines[0].startswith("CPU:0 eager │█") and lines[0].rstrip()[-1] == "▄"
+    assert lines[-1].split() == ["10.0", "µs", "20.0", "µs"]
 
 
 # --- ops by themselves, names that are kept ----------------------------------------------

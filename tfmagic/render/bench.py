@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 from tfmagic.analysis.bench import (
     against_earlier,
     contended,
@@ -27,7 +29,6 @@ from tfmagic.render.escape import clipped, visible
 from tfmagic.render.tables import Column, Row, Table
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
     from matplotlib.figure import Figure
 
 __all__ = ["BenchResult", "SelfTestView"]
@@ -78,13 +79,13 @@ class BenchResult:
 
     def __repr__(self) -> str:
         drawn = as_text(self.bench) if self.shows_plot else ""
-        tables = [self.table(), *self._op_tables()]
+        tables = [*self._tables()]
         return text.render(self._head(), tables, filter(None, [drawn, *self._notes()]))
 
     def mimebundle(self) -> dict[str, str]:
         """The table and the picture as ``text/plain`` and ``text/html``."""
-        parts = [html.head(self._head()), html.table(self.table()), *self._picture()]
-        parts += [html.table(table) for table in self._op_tables()]
+        times, *others = [html.table(table) for table in self._tables()] or [Markup()]
+        parts = [html.head(self._head()), times, *self._picture(), *others]
         parts.append(html.notes(self._notes()))
         return {"text/plain": repr(self), "text/html": html.report(parts)}
 
@@ -140,6 +141,8 @@ class BenchResult:
         if len(self.timings) == 1 and found:
             time = timed(found[0].median, self.digits)
             return say("bench.head_one", statement=statement, time=time, name=found[0].name)
+        if not self.timings:
+            return say("bench.head_none", statement=statement)
         return say("bench.head", statement=statement, n=len(self.timings))
 
     def _picture(self) -> Iterator[Markup]:
@@ -217,6 +220,10 @@ class BenchResult:
             ),
         ]
         return [(column, cell) for column, cell, wanted in columns if wanted]
+
+    def _tables(self) -> list[Table]:
+        """The table of times, where there is one, and those of the ops."""
+        return [self.table(), *self._op_tables()] if self.timings else []
 
     def _op_tables(self) -> list[Table]:
         return [_ops(timing, self.digits) for timing in self.timings if timing.op_times]

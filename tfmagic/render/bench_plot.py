@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tfmagic.analysis.notation import number
+from tfmagic.analysis.notation import number, timed
 from tfmagic.analysis.sweep import Crossover, Curve, crossovers, curves
 from tfmagic.language import say
 from tfmagic.model.bench import Bench
@@ -25,6 +26,8 @@ COLOURS = ("#2b6cb0", "#b7791f", "#2f855a", "#b83280", "#4a5568", "#c53030")
 MARKS = ("o", "s", "^", "D", "v", "P")
 #: Fonts with Hangul on Linux, Windows and the Mac.
 HANGUL = ("Noto Sans CJK KR", "Noto Sans CJK JP", "NanumGothic", "Malgun Gothic", "AppleGothic")
+#: Columns of a strip of text, from none to most.
+STRIP = " ▁▂▃▄▅▆▇█"
 #: Most blocks of one variant that are drawn as dots.
 DOTS = 1500
 
@@ -139,11 +142,14 @@ def crossing_words(crossing: Crossover, value: str) -> str:
 
 
 def as_text(bench: Bench, width: int = 60, height: int = 12) -> str:
-    """The sweep drawn with letters, for a terminal: both axes are logarithmic."""
+    """The sweep drawn with letters, or the blocks as strips, for a terminal; with logarithmic
+    axes."""
     drawn = [curve for curve in curves(bench) if len(curve.values) > 1]
+    if not drawn:
+        return _strips(bench, width)
     xs = [value for curve in drawn for value in curve.values]
     ys = [timing.median for curve in drawn for timing in curve.timings if timing.median]
-    if not drawn or min(xs) <= 0 or min(ys) <= 0:
+    if min(xs) <= 0 or min(ys) <= 0:
         return ""
     grid = [[" "] * width for _ in range(height)]
     for letter, curve in zip("abcdefghijklmnop", drawn, strict=False):
@@ -151,7 +157,7 @@ def as_text(bench: Bench, width: int = 60, height: int = 12) -> str:
             column = _place(value, min(xs), max(xs), width)
             row = height - 1 - _place(timing.median or min(ys), min(ys), max(ys), height)
             grid[row][column] = letter if grid[row][column] == " " else "*"
-    edge = [f"{number(y, 3)} s" for y in (max(ys), min(ys))]
+    edge = [timed(y, 3) for y in (max(ys), min(ys))]
     margin = max(map(len, edge))
     lines = []
     for row, cells in enumerate(grid):
@@ -165,6 +171,26 @@ def as_text(bench: Bench, width: int = 60, height: int = 12) -> str:
         for letter, curve in zip("abcdefghijklmnop", drawn, strict=False)
     )
     return "\n".join([*lines, ", ".join(keys)])
+
+
+def _strips(bench: Bench, width: int) -> str:
+    """A strip for each variant: the higher a column, the more of its blocks took that time."""
+    timings = [timing for timing in bench.timings if len(timing.times) > 1]
+    ordered = sorted(time for timing in timings for time in timing.times)
+    if not ordered or ordered[0] <= 0:
+        return ""
+    lowest, highest = ordered[0], ordered[int(0.98 * (len(ordered) - 1))]
+    names = [visible(timing.name) for timing in timings]
+    margin, lines = max(map(len, names)), []
+    for name, timing in zip(names, timings, strict=True):
+        inside = [time for time in timing.times if time <= highest]
+        counts = Counter(_place(time, lowest, highest, width) for time in inside)
+        most = max(counts.values(), default=1)
+        cells = "".join(STRIP[-(-8 * counts[column] // most)] for column in range(width))
+        lines.append(f"{name:>{margin}} │{cells.rstrip()}")
+    ends = timed(lowest, 3), timed(highest, 3)
+    axis = " " * (margin + 2) + ends[0].ljust(width - len(ends[1])) + ends[1]
+    return "\n".join([*lines, " " * margin + " └" + "─" * width, axis])
 
 
 def _place(value: float, lowest: float, highest: float, size: int) -> int:

@@ -139,10 +139,18 @@ class _Measurement:
             except KeyboardInterrupt:
                 done = False
             if not done:
-                self.remarks.append(Remark.of("interrupted", n=index, points=len(points)))
+                self._interrupted(index)
                 break
         if self.silence.characters:
             self.remarks.append(Remark.of("printed", n=self.silence.characters))
+
+    def _interrupted(self, index: int) -> None:
+        """Say what is missing; where there is one point, its timing says it."""
+        points = len(self.request.points)
+        if not self.timings:
+            self.remarks.append(Remark.of("interrupted_first"))
+        elif points > 1:
+            self.remarks.append(Remark.of("interrupted", n=index, points=points))
 
     def _reached(self, index: int, point: Mapping[str, float]) -> bool:
         """Measure one point, or mark it; False once it was interrupted."""
