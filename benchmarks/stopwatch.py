@@ -385,11 +385,10 @@ def _told(name: str, ours: Callable[[], Any], truth: Callable[[Any], float], run
         ratios.append(timing.median / true)
         naive.append(true / timing.naive)
     low, _, high = statistics.quantiles(ratios)
+    short = statistics.median(naive)
     off = 100 * abs(statistics.median(ratios) - 1)
     note(f"queued work, {name}: ours off the truth by", off, "%", most=10)
-    note(
-        f"queued work, {name}: the naive figure too small", statistics.median(naive), "×", least=50
-    )
+    note(f"queued work, {name}: the naive figure too small", short, "×", least=50)
     print(
         f"  {name:<16} naive = truth / {short:.0f}, ours = truth x "
         f"{statistics.median(ratios):.2f} (half of {runs} between {low:.2f} and {high:.2f})"

@@ -178,15 +178,11 @@ def bench(
     from tfmagic.runtime.timer import Plan, Request, measure, subject
 
     request = Request(
-        subject(statement, setup, namespace or {}),
-        title=title or (statement if isinstance(statement, str) else _name(statement)),
-        setup=setup,
+        subject(statement, setup, namespace or {}, title),
         devices=tuple(devices),
         modes=tuple(modes),
-        plan=Plan(
-            budget=(0.5 if sweep else 2.0) if budget is None else budget, loops=loops, repeat=repeat
-        ),
-        points=tuple(points(list((sweep or {}).items()))),
+        plan=Plan.given(budget, loops, repeat, swept=bool(sweep)),
+        points=tuple(points(sweep or {})),
         transfer=transfer,
         cold=cold,
         by_op=ops,
@@ -237,10 +233,6 @@ def _earlier(given: Any) -> Bench:
     if not isinstance(found, BenchResult):
         raise OptionError("bench.vs_what", given=str(given)[:80])
     return found.bench
-
-
-def _name(function: Any) -> str:
-    return f"{getattr(function, '__name__', type(function).__name__)}()"
 
 
 def devices(plot: bool = False) -> DevicesView:

@@ -28,7 +28,7 @@ def test_values(given: str, values: tuple[float, ...]) -> None:
 
 
 def test_whole_numbers_stay_whole() -> None:
-    assert all(type(v) is int for v in next(points([("n", (64.0,))])).values())
+    assert all(type(v) is int for v in next(points({"n": (64.0,)})).values())
 
 
 @pytest.mark.parametrize(

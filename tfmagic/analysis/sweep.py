@@ -60,11 +60,10 @@ def _plain(value: float) -> float:
     return int(value) if float(value).is_integer() and abs(value) < 2**53 else float(value)
 
 
-def points(sweeps: Sequence[tuple[str, Sequence[float]]]) -> Iterator[dict[str, float]]:
+def points(sweeps: Mapping[str, Sequence[float]]) -> Iterator[dict[str, float]]:
     """Every combination of the values, the last variable changing fastest."""
-    names = [name for name, _ in sweeps]
-    for values in itertools.product(*(values for _, values in sweeps)):
-        yield dict(zip(names, map(_plain, values), strict=True))
+    for values in itertools.product(*sweeps.values()):
+        yield dict(zip(sweeps, map(_plain, values), strict=True))
 
 
 def swept(bench: Bench) -> tuple[str, ...]:

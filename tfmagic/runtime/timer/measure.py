@@ -40,8 +40,6 @@ class Request:
     """
 
     subject: Subject
-    title: str = ""
-    setup: str = ""
     devices: tuple[str, ...] = ()
     modes: tuple[str, ...] = ()
     plan: Plan = field(default_factory=Plan)
@@ -86,8 +84,8 @@ def measure(
     if changed:
         taken.remarks.append(_changed(changed))
     return Bench(
-        request.title or request.subject.statement.source,
-        setup=request.setup,
+        request.subject.title,
+        setup=request.subject.setup.source if request.subject.setup else "",
         timings=tuple(taken.timings),
         machine=machine(chosen),
         when=datetime.now(UTC).isoformat(timespec="seconds"),

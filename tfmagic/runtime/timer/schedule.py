@@ -24,6 +24,8 @@ __all__ = ["Course", "Plan", "Spoilers", "judge", "take_turns"]
 
 Clock = Callable[[], float]
 
+#: Seconds for a variant, and at each of the many points of a sweep.
+BUDGET, POINT_BUDGET = 2.0, 0.5
 #: Independent blocks that an interval must be worth before it can end a measurement.
 ENOUGH = 25
 
@@ -49,13 +51,22 @@ class Plan:
     the interval is narrow earlier.
     """
 
-    budget: float = 2.0
+    budget: float = BUDGET
     precision: float = 0.01
     block: float = 5e-4
     loops: int | None = None
     repeat: int | None = None
     least: float = 0.2
     warm_up: float = 0.1
+
+    @classmethod
+    def given(
+        cls, budget: float | None, loops: int | None, repeat: int | None, *, swept: bool
+    ) -> Plan:
+        """As the user asks; without a ``budget`` the usual one, less where points are ``swept``."""
+        if budget is None:
+            budget = POINT_BUDGET if swept else BUDGET
+        return cls(budget=budget, loops=loops, repeat=repeat)
 
     @property
     def asked(self) -> bool:

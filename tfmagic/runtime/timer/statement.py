@@ -132,11 +132,12 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is timed: a statement, its setup, and the namespace that they see."""
+    """What is timed: a statement, its setup, the namespace that they see, and how it is called."""
 
     statement: Statement
     setup: Statement | None
     namespace: Mapping[str, Any]
+    title: str = ""
 
     def remember(self) -> None:
         """Let a traceback show the lines of both."""
@@ -153,14 +154,15 @@ class Subject:
 
 
 def subject(
-    statement: str | Callable[[], Any], setup: str, namespace: Mapping[str, Any]
+    statement: str | Callable[[], Any], setup: str, namespace: Mapping[str, Any], title: str = ""
 ) -> Subject:
     """What is timed, from source code or from a function without arguments."""
     if callable(statement):
+        title = title or f"{getattr(statement, '__name__', type(statement).__name__)}()"
         namespace = {**namespace, CALL: statement}
         statement = f"{CALL}()"
     prepare = Statement(setup, SETUP) if setup.strip() else None
-    return Subject(Statement(statement), prepare, namespace)
+    return Subject(Statement(statement), prepare, namespace, title or statement)
 
 
 def _in_loop(tree: ast.Module, begin: Sequence[str] = (), end: Sequence[str] = ()) -> ast.Module:
