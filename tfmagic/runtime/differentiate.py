@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from tfmagic.analysis.ways import FLOATS
 from tfmagic.runtime import private
 from tfmagic.runtime.log import Entry, Log, handle_of
 from tfmagic.runtime.repeat import require_repeatable, require_same
@@ -47,10 +48,16 @@ def tape_for(log: Log, target: Any, sources: Any, *, persistent: bool = False) -
     with tape:
         for _, source in leaves(sources):
             tensor = _tensor_of(source)
-            if hasattr(tensor, "dtype"):
+            if _can_change(tensor):
                 tape.watch(tensor)
         write(log, [_flat(t) for _, t in leaves(target)])
     return tape
+
+
+def _can_change(tensor: Any) -> bool:
+    """Whether a tape can watch it: TensorFlow prints a warning for a whole number."""
+    dtype = getattr(getattr(tensor, "dtype", None), "name", "")
+    return dtype.startswith((*FLOATS, "resource", "variant"))
 
 
 def require_differentiable(log: Log, target: Any, *, asked: bool) -> None:
@@ -116,7 +123,7 @@ def _run_again(function: Any, inputs: Sequence[Any], first: Sequence[Any]) -> Ca
         import tensorflow as tf
 
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            for tensor in inputs:
+            for tensor in filter(_can_change, inputs):
                 tape.watch(tensor)
             outputs = function._call_flat(list(inputs[:own]), captured)
         flat = [_flat(t) for t in tf.nest.flatten(outputs, expand_composites=True)]

@@ -206,3 +206,9 @@ print(reciprocal_root(tf.constant(4.0)))
 reciprocal_root(tf.constant(0.0))
 # %%
 tf.debugging.disable_check_numerics()
+# %%
+table = tf.Variable(tf.ones([5, 2]))
+@tf.function
+def picked(rows, which):
+    return tf.reduce_sum(tf.gather(rows, which) ** 2)
+total = picked(table, tf.constant([0, 3]))

@@ -9,12 +9,19 @@ from tfmagic.analysis.code import Code, Edits, dotted, names_in
 from tfmagic.analysis.repair.rewrite import Rule, called, grouped
 from tfmagic.analysis.repair.scene import Repair, Scene
 from tfmagic.analysis.repair.slopes import names_of
+from tfmagic.analysis.ways import FLOATS
 
 __all__ = ["away_from_the_edge", "inner_where", "only_finite", "within_range"]
 
 Text = Callable[[ast.expr], str]
 _TINY = {"float16": "1e-4", "bfloat16": "1e-12", "float32": "1e-12", "float64": "1e-24"}
 _LARGEST_EXPONENT = {"float16": "10.0", "bfloat16": "80.0", "float32": "80.0", "float64": "700.0"}
+_WIDER = {
+    "float16": "float32",
+    "bfloat16": "float32",
+    "float32": "float64",
+    "complex64": "complex128",
+}
 _BELOW_ONE = {"float16": "0.999", "bfloat16": "0.99", "float64": "1.0 - 1e-12"}
 
 
@@ -117,7 +124,9 @@ def within_range(scene: Scene) -> Repair | None:
     if scene.op is None or scene.line is None:
         return None
     code = _home(scene)
-    return scene.by_rule(_stable_rule(scene, code)) or scene.by_rule(_wider_rule(scene, code))
+    wide = _wider_dtype(scene)
+    stable = scene.by_rule(_stable_rule(scene, code))
+    return stable or (scene.by_rule(_wider_rule(scene, code, wide)) if wide else None)
 
 
 def _stable_rule(scene: Scene, code: Code) -> Rule:
@@ -151,10 +160,17 @@ def _log_of_exp(code: Code, inner: ast.expr, text: Text, tf: str) -> str | None:
     return None
 
 
-def _wider_rule(scene: Scene, code: Code) -> Rule:
+def _wider_dtype(scene: Scene) -> str:
+    """A dtype with more room than that of the guilty op, or nothing where there is none."""
+    assert scene.op is not None
+    tensors = (scene.recording.tensors[t] for t in (*scene.op.inputs, *scene.op.outputs))
+    known = next((t.dtype for t in tensors if t.dtype.startswith(FLOATS)), "float32")
+    return _WIDER.get(known, "")
+
+
+def _wider_rule(scene: Scene, code: Code, wide: str) -> Rule:
     """What carries the source, in a dtype with more room."""
     tf = code.tensorflow
-    wide = "float32" if _dtype(scene) in ("float16", "bfloat16") else "float64"
 
     def rule(node: ast.expr, text: Text) -> str | None:
         if isinstance(node, ast.Name) and node.id in scene.carriers and _is_value(code, node):
