@@ -89,6 +89,19 @@ def test_nbconvert_makes_a_page_that_needs_nothing_else(
     assert "0단계" in page.locator(".tfmagic-snapshot").first.inner_text()
 
 
+def test_on_a_sheet_of_paper_nothing_is_cut(context: Any, executed: Any, tmp_path: Path) -> None:
+    html, _ = HTMLExporter().from_notebook_node(executed)
+    (tmp_path / "page.html").write_text(html, encoding="utf-8")
+    page = context.new_page()
+    page.set_viewport_size({"width": 816, "height": 1056})
+    page.emulate_media(media="print")
+    page.goto((tmp_path / "page.html").as_uri())
+    wait_until_drawn(page, PICTURES)
+    cut = "all => all.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)"
+    assert page.locator(".tfmagic-wide").count() > 5
+    assert not page.locator(".tfmagic-wide").evaluate_all(cut)
+
+
 #: Says in its complaint where Playwright looks for a browser that it has not downloaded.
 LAUNCH = """from playwright.sync_api import sync_playwright
 with sync_playwright() as playwright:
