@@ -22,6 +22,7 @@ from tfmagic.model.bench import Bench, SelfTest, Timing
 from tfmagic.model.serial import from_json
 from tfmagic.render.bench import BenchResult, SelfTestView
 from tfmagic.render.bench_plot import as_text
+from tfmagic.runtime.timer import measure
 from tfmagic.runtime.timer.memory import will_fit
 from tfmagic.runtime.timer.schedule import Course, Plan, take_turns
 from tfmagic.runtime.timer.selftest import selftest
@@ -720,6 +721,19 @@ def test_an_interrupt_of_the_only_point_is_told_once() -> None:
 
     result = quick(stops, budget=1.0, loops=1)
     assert result.timings[0].times and repr(result).count("Interrupted") == 1
+
+
+@pytest.mark.parametrize("figure", ["_naive", "peak_memory", "op_times"])
+def test_an_interrupt_of_the_lesser_figures_ends_it_too(
+    figure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stops(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(measure.__globals__, figure, stops)
+    result = quick("n + 1", sweep={"n": [1, 2, 3]}, ops=True)
+    assert [dict(t.point)["n"] for t in result.timings] == [1] and result.timings[0].median
+    assert result.bench.remarks[-1].code == "interrupted"
 
 
 def test_a_terminal_shows_the_blocks_as_strips() -> None:

@@ -188,19 +188,25 @@ class _Measurement:
                 )
             for variant in live:
                 _notice_tracing(variant, traced[id(variant)])
-                if not interrupted and not request.cold:
-                    variant.naive, variant.naive_loops = _naive(
-                        variant, self.wall, request.plan.budget
-                    )
-                    variant.latency = _latency(variant, self.clock)
-                    variant.memory = peak_memory(variant.place, variant.run)
-            if request.by_op and not interrupted:
-                for variant in live:
-                    if variant.mode == "eager":
-                        variant.op_times = op_times(variant, request.plan.budget, self.clock)
+            interrupted = interrupted or self._besides(live)
         where = tuple((name, float(value)) for name, value in point.items())
         self.timings += [_timing(variant, where) for variant in variants]
         return not interrupted
+
+    def _besides(self, live: Sequence[Variant]) -> bool:
+        """Take the other figures of each variant; True if interrupted."""
+        request, budget = self.request, self.request.plan.budget
+        try:
+            for variant in [] if request.cold else live:
+                variant.naive, variant.naive_loops = _naive(variant, self.wall, budget)
+                variant.latency = _latency(variant, self.clock)
+                variant.memory = peak_memory(variant.place, variant.run)
+            for variant in live if request.by_op else []:
+                if variant.mode == "eager":
+                    variant.op_times = op_times(variant, budget, self.clock)
+        except KeyboardInterrupt:
+            return True
+        return False
 
     def _share(self, index: int) -> Callable[[float], None]:
         points = len(self.request.points)
@@ -242,7 +248,7 @@ def _naive(variant: Variant, wall: Clock, budget: float) -> tuple[float | None, 
             seconds = wall() - start
             if variant.wait is not None:
                 variant.wait(held)
-    except (Exception, KeyboardInterrupt):  # the blocks that follow will meet it again
+    except Exception:  # the blocks that follow will meet it again
         return None, 0
     return seconds / loops, loops
 
@@ -252,7 +258,7 @@ def _latency(variant: Variant, clock: Clock) -> float | None:
     if variant.wait is None or variant.course.error is not None:
         return None
     times: list[float] = []
-    with variant.place.scope(), contextlib.suppress(Exception, KeyboardInterrupt):
+    with variant.place.scope(), contextlib.suppress(Exception):
         limit = clock() + 0.1 * max(0.5, variant.course.spent)
         while len(times) < 30 and (not times or clock() < limit):
             start = clock()

@@ -29,7 +29,7 @@ def peak_memory(place: Place, run: Callable[[int], Any]) -> int | None:
     if place.remote:
         return None
     experimental = tf.config.experimental
-    with contextlib.suppress(Exception, KeyboardInterrupt), place.scope():
+    with contextlib.suppress(Exception), place.scope():
         experimental.reset_memory_stats(place.name)
         before = experimental.get_memory_info(place.name)["current"]
         held = run(1)

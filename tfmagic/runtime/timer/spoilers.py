@@ -47,9 +47,9 @@ class Watch:
         self._close()
 
     def _close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-        self._file = None
+        file, self._file = self._file, None  # an interrupt must not have it closed twice
+        if file is not None:
+            os.close(file)
 
     def begin(self) -> None:
         """A block begins."""

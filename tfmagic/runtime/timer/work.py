@@ -16,6 +16,7 @@ from typing import Any
 from tfmagic.analysis.flops import operations
 from tfmagic.model.bench import OpCount
 from tfmagic.runtime import private
+from tfmagic.runtime.threads import interrupts_put_off
 
 __all__ = ["Collected", "Heard", "collecting", "counted", "hearing", "in_hlo", "missing_work"]
 
@@ -71,7 +72,10 @@ class Heard:
 
 @contextmanager
 def hearing() -> Iterator[Heard]:
-    """Hear every eager op of this thread while the block runs."""
+    """Hear every eager op of this thread while the block runs.
+
+    An interrupt comes after TensorFlow is done with the op that is being heard.
+    """
     heard = Heard()
 
     def note(
@@ -87,11 +91,12 @@ def hearing() -> Iterator[Heard]:
             shapes = tuple(tuple(getattr(t, "shape", ())) for t in inputs)
             heard.shapes.setdefault(name, set()).add(shapes)
 
-    private.add_callback(note)
-    try:
-        yield heard
-    finally:
-        private.remove_callback(note)
+    with interrupts_put_off(frozenset({note.__code__})):
+        private.add_callback(note)
+        try:
+            yield heard
+        finally:
+            private.remove_callback(note)
 
 
 def _count(heard: Heard, name: str, inputs: Any, attrs: Any, outputs: Any) -> None:
