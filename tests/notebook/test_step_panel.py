@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -147,6 +148,27 @@ def test_a_large_network_has_a_picker_and_short_answers(panels: Any) -> None:
     assert found["values"]["W_1"] == {"at": [70, 80], "value": 0.5}
     assert len(json.dumps(found)) < 60_000
     assert ask.state("sample", sample=99)["sample"] == 2
+
+
+def test_a_landscape_that_takes_long_is_coarse_while_one_drags(panels: Any) -> None:
+    ask = panels(sizes="90,100,10", batch=3)
+    axes = {"first": "W_1[0,0]", "second": "W_2[0,0]"}
+    ask("landscape", **axes)
+    moved = ask.state("set", **{"W_1[0,1]": 0.5, "gesture": "1"})
+    rest = ask.state("rest")
+    assert moved["unfinished"] and rest["unfinished"] is False
+    assert width_of(moved["landscape"]) < width_of(rest["landscape"])
+    small = panels()
+    first = small.state("landscape", **axes)
+    moved = small.state("set", **{"W_1[0,1]": 0.5, "gesture": "1"})
+    assert width_of(moved["landscape"]) == width_of(first["landscape"])
+    assert "unfinished" not in moved  # and so the page does not ask for more
+
+
+def width_of(picture: str) -> int:
+    """Of the PNG in an SVG, in points of the grid."""
+    data = base64.b64decode(picture.partition("base64,")[2].partition('"')[0])
+    return int.from_bytes(data[16:20], "big")
 
 
 def test_all_that_a_panel_adds_to_a_notebook_is_small(panels: Any) -> None:

@@ -11,9 +11,10 @@ from tfmagic.analysis.formulas import place
 from tfmagic.analysis.hand import value
 from tfmagic.model.step import Array, Network, StepState
 
-__all__ = ["Landscape", "landscape"]
+__all__ = ["COARSE", "GRID", "Landscape", "is_slow", "landscape"]
 
-GRID = 41
+GRID, COARSE = 41, 13
+SLOW = 4_000_000  # numbers that a grid goes through: more of them take longer than a move may
 _BUDGET = 2_000_000  # numbers at a time, so that a large network takes no large memory
 
 Chosen = tuple[str, tuple[int, int]]
@@ -55,6 +56,15 @@ def landscape(
     return Landscape(names, (spans[0], spans[1]), losses, tuple(good), here)
 
 
+def is_slow(network: Network) -> bool:
+    """Whether the whole grid takes too long to be drawn at each move of a slider."""
+    return _size(network) * GRID**2 > SLOW
+
+
+def _size(network: Network) -> int:
+    return network.W_1.size + network.W_2.size + sum(network.sizes) * network.samples
+
+
 def _at(network: Network, chosen: Chosen) -> float:
     return float(getattr(network, chosen[0])[chosen[1]])
 
@@ -68,8 +78,7 @@ def _span(values: list[float]) -> tuple[float, float]:
 def _losses(network: Network, chosen: tuple[Chosen, Chosen], xs: Array, ys: Array) -> Array:
     """Row by row, as many at a time as the budget allows."""
     points = np.stack(np.meshgrid(xs, ys), -1).reshape(-1, 2)
-    size = network.W_1.size + network.W_2.size + sum(network.sizes) * network.samples
-    each = max(1, _BUDGET // size)
+    each = max(1, _BUDGET // _size(network))
     found = [_batch(network, chosen, points[i : i + each]) for i in range(0, len(points), each)]
     return np.concatenate(found).reshape(len(ys), len(xs))
 

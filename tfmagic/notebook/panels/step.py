@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tfmagic.analysis import formulas
-from tfmagic.analysis.landscape import landscape
+from tfmagic.analysis.landscape import COARSE, GRID, is_slow, landscape
 from tfmagic.analysis.notation import number
 from tfmagic.analysis.predict import feedback
 from tfmagic.analysis.stepping import Focus, diagram_part, focus
@@ -57,6 +57,7 @@ class StepPanel(Panel):
         self.told = ""
         self.told_right = False
         self.axes: tuple[str, str] | None = None
+        self._dragging = False
         self._shape: Any = None
         self._changes = Changes("marks")
         self._actions: dict[str, Callable[[Mapping[str, Any]], None]] = {
@@ -73,6 +74,7 @@ class StepPanel(Panel):
             "predict": self._predict,
             "guess": self._guess,
             "landscape": self._pick_axes,
+            "rest": lambda c: None,
         }
         if link is not None:
             link.changed = self._from_outside
@@ -86,8 +88,9 @@ class StepPanel(Panel):
             return self._state() | {"code": self.stepper.as_code()}
         action = self._actions.get(kind)
         if action is not None:
-            if kind not in ("choose", "guess"):
+            if kind not in ("choose", "guess", "rest"):
                 self.told = ""
+            self._dragging = bool(content.get("gesture"))
             action(content)
             if self.link is not None:
                 self.link.write()
@@ -232,6 +235,7 @@ class StepPanel(Panel):
             "at": state.step,
             "curve": loss_curve([s.step for s in history], [s.loss for s in history], stepper.at),
             "landscape": self._landscape(),
+            "unfinished": self._coarse,
             "can_undo": not stepper.undone,
             "predicting": self.predicting,
             "question": self._question(),
@@ -331,11 +335,18 @@ class StepPanel(Panel):
             "latex": "" if hidden else line.latex,
         }
 
+    @property
+    def _coarse(self) -> bool:
+        """Whether a slider moves over a landscape that takes long: it is refined after that."""
+        return self._dragging and self.axes is not None and is_slow(self.stepper.state.network)
+
     def _landscape(self) -> str:
         if self.axes is None:
             return ""
         first, second = (self._place(part) for part in self.axes)
-        return landscape_picture(landscape(self.stepper.history, self.stepper.at, first, second))
+        grid = COARSE if self._coarse else GRID
+        stepper = self.stepper
+        return landscape_picture(landscape(stepper.history, stepper.at, first, second, grid))
 
     def _warning(self) -> str:
         """What a rate that cannot learn does, said before one wonders."""
