@@ -7,8 +7,12 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
+from tfmagic import __version__
+from tfmagic.errors import OptionError
 from tfmagic.language import say
+from tfmagic.notebook.options import Sentences
 
 
 def doctor(_: argparse.Namespace) -> int:
@@ -54,16 +58,38 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {"doctor": doctor, "w
 OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {"worker": worker_options}
 
 
+class Command(Sentences):
+    """The options of ``tfmagic``, or of one of its sub-commands."""
+
+    def __init__(self, prog: str, **others: Any) -> None:
+        super().__init__(prog, **others)
+        self.add_argument("-h", "--help", action="help", help=say("help.help"))
+
+
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the sub-command that the words name, ``doctor`` where there is none."""
-    parser = argparse.ArgumentParser(prog="tfmagic", description=say("doctor.help"))
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name in COMMANDS:
-        command = commands.add_parser(name, help=say(f"doctor.help_{name}"))
-        if name in OPTIONS:
-            OPTIONS[name](command)
-    options = parser.parse_args(words)
+    """Run the sub-command that the words name, ``doctor`` where there is none; 2 where the
+    words do not fit."""
+    parser = Command("tfmagic", description=say("doctor.help"))
+    parser.add_argument(
+        "--version", action="version", version=f"tfmagic {__version__}", help=say("doctor.version")
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Command)
+    inner = {name: commands.add_parser(name, help=_literally(name)) for name in COMMANDS}
+    for name, add in OPTIONS.items():
+        add(inner[name])
+    try:
+        options, unknown = parser.parse_known_args(words)
+        if unknown:
+            inner.get(options.command, parser).refuse(unknown[0])
+    except OptionError as error:
+        print(error, file=sys.stderr)
+        return 2
     return COMMANDS[options.command or "doctor"](options)
+
+
+def _literally(name: str) -> str:
+    """The help of a sub-command, with every percent sign as it is."""
+    return say(f"doctor.help_{name}").replace("%", "%%")
 
 
 if __name__ == "__main__":

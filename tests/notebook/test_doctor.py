@@ -68,3 +68,30 @@ def test_without_tensorflow_every_magic_says_how_to_get_it() -> None:
         [sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0 and done.stdout.endswith("said\n"), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["docter"], "docter: possible are doctor, worker. Did you mean doctor?"),
+        (["doctor", "--bad"], "tfmagic doctor has no option --bad. See tfmagic doctor --help."),
+        (["doctor", "now"], "no place for 'now'"),
+        (["worker", "--prot", "3"], "Did you mean --port?"),
+        (["worker", "--port"], "--port needs a value: --port PORT"),
+        (["worker", "--port", "x"], "--port x: a whole number is needed."),
+    ],
+)
+def test_a_wrong_word_is_one_line_and_an_exit_code(words: Any, said: str, capsys: Any) -> None:
+    assert main(words) == 2
+    told = capsys.readouterr()
+    assert said in told.err and told.err.count("\n") == 1 and not told.out
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+@pytest.mark.parametrize("words", [["--help"], ["doctor", "-h"], ["worker", "--help"]])
+def test_help_is_shown(words: Any, language: str, capsys: Any) -> None:
+    use(language)
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0
+    assert ("이 도움말" if language == "ko" else "show this text") in capsys.readouterr().out

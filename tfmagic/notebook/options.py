@@ -29,34 +29,18 @@ class HelpShown(Exception):
     """``--help`` was given and answered: there is nothing more to do."""
 
 
-class Options(argparse.ArgumentParser):
-    """The options of one magic; their help stands in the catalogue under ``help.…``."""
+class Sentences(argparse.ArgumentParser):
+    """A parser that refuses with :class:`OptionError`: one line, in the user's language."""
 
-    def __init__(self, magic: str) -> None:
-        super().__init__(prog=magic, add_help=False, allow_abbrev=False)
-        self.magic = magic
-        self.add_argument("-h", "--help", action="store_true", help="help.help")
+    def __init__(self, prog: str, **others: Any) -> None:
+        super().__init__(prog=prog, add_help=False, allow_abbrev=False, **others)
 
     def error(self, message: str) -> NoReturn:
-        raise OptionError("options.error", magic=self.magic, detail=message)
+        raise OptionError("options.error", magic=self.prog, detail=message)
 
     def names(self) -> list[str]:
         """Every option as one types it."""
         return [name for action in self._actions for name in action.option_strings]
-
-    def parse(self, line: str) -> argparse.Namespace:
-        """The options in ``line``; :class:`OptionError` for any that does not fit."""
-        try:
-            words = arg_split(line, posix=False)
-        except ValueError:
-            raise OptionError("options.unclosed", magic=self.magic, given=line.strip()) from None
-        parsed, unknown = self.parse_known_args([_Word.of(word) for word in words])
-        if parsed.help:
-            print(self.format_help().rstrip())
-            raise HelpShown
-        if unknown:
-            self._refuse(unknown[0])
-        return parsed
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
         try:
@@ -87,21 +71,45 @@ class Options(argparse.ArgumentParser):
                 "options.needs_value",
                 option=_called(action),
                 value=_argument(action),
-                magic=self.magic,
+                magic=self.prog,
             ) from None
 
-    def _refuse(self, given: str) -> NoReturn:
+    def refuse(self, given: str) -> NoReturn:
+        """Say of a word that nothing took what is most like it."""
         word = given.partition("=")[0]
         if not word.startswith("-"):
-            raise OptionError("options.too_many", magic=self.magic, given=given)
+            raise OptionError("options.too_many", magic=self.prog, given=given)
         bare = {name.lstrip("-"): name for name in self.names()}
         close = difflib.get_close_matches(word.lstrip("-"), bare, 1, _NEAR)
         raise OptionError(
             "options.unknown" if close else "options.unknown_far",
-            magic=self.magic,
+            magic=self.prog,
             given=given,
             near=bare[close[0]] if close else "",
         )
+
+
+class Options(Sentences):
+    """The options of one magic; their help stands in the catalogue under ``help.…``."""
+
+    def __init__(self, magic: str) -> None:
+        super().__init__(magic)
+        self.magic = magic
+        self.add_argument("-h", "--help", action="store_true", help="help.help")
+
+    def parse(self, line: str) -> argparse.Namespace:
+        """The options in ``line``; :class:`OptionError` for any that does not fit."""
+        try:
+            words = arg_split(line, posix=False)
+        except ValueError:
+            raise OptionError("options.unclosed", magic=self.magic, given=line.strip()) from None
+        parsed, unknown = self.parse_known_args([_Word.of(word) for word in words])
+        if parsed.help:
+            print(self.format_help().rstrip())
+            raise HelpShown
+        if unknown:
+            self.refuse(unknown[0])
+        return parsed
 
     def format_help(self) -> str:
         """Usage and options, in the user's language."""
