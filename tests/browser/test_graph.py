@@ -363,3 +363,44 @@ SAVE_WITH_WIDGETS = """async () => {
     context.model.deleteMetadata('language_info'); // by which another would be found
     await context.save();
 }"""
+
+
+def test_a_graph_too_large_to_be_read_whole_begins_readable(
+    recording: Any, open_page: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    import tfmagic
+
+    page = open_page(tfmagic.graph(recording, "net").save(tmp_path / "net.html"))
+    page.wait_for_function(SCALED)
+    title = page.locator(".tfg-box text").first
+    assert title.evaluate("text => text.getScreenCTM().a") >= 0.7
+    assert page.evaluate(IN_VIEW) > 3
+
+
+def test_an_arrow_touches_the_fold_that_has_grown(
+    recording: Any, open_page: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    import tfmagic
+
+    page = open_page(tfmagic.graph(recording, "net").save(tmp_path / "net.html"))
+    page.locator(".tfg-frame").first.wait_for()
+    assert max(page.evaluate(GAPS)) < 5
+
+
+# Once the first view has been chosen.
+SCALED = (
+    "() => !document.querySelector('.tfg-svg > g').getAttribute('transform').includes('scale(1)')"
+)
+# How many boxes lie wholly within the view.
+IN_VIEW = """() => {
+    const view = document.querySelector(".tfg-view").getBoundingClientRect();
+    return [...document.querySelectorAll(".tfg-box")].map((box) => box.getBoundingClientRect()).filter(
+        (box) => box.left >= view.left && box.right <= view.right && box.top >= view.top && box.bottom <= view.bottom).length;
+}"""
+# From each open fold, on the plane, how far off the nearest tip of an arrow above it ends.
+GAPS = """() => [...document.querySelectorAll(".tfg-frame")].map((frame) => {
+    const [x, y, w] = ["x", "y", "width"].map((name) => Number(frame.getAttribute(name)));
+    const arrows = frame.parentNode.parentNode.querySelectorAll(":scope > .tfg-edge polygon");
+    const tips = [...arrows].map((tip) => tip.getAttribute("points").split(/[ ,]/).map(Number));
+    return Math.min(...tips.filter(([tx, ty]) => x <= tx && tx <= x + w && ty < y + 5).map(([, ty]) => Math.abs(y - ty)));
+}).filter(Number.isFinite)"""

@@ -11,6 +11,8 @@
 const SVG = "http://www.w3.org/2000/svg";
 const MARGIN = 12; // around what is inside an open fold
 const HEAD = 22; // for its name
+const LEAST = 0.7; // below this scale the text in the boxes is too small
+const READABLE = 0.8; // where a part is shown instead of the whole
 const EDGE = 10; // around the whole
 const LINE = 13.2; // from one line of a box to the next
 const MODES = ["kind", "device", "time", "flops", "gradient", "dtype", "bytes"];
@@ -55,6 +57,11 @@ function stretch(intervals) {
     const share = (value - edges[i - 1]) / (edges[i] - edges[i - 1] || 1);
     return value + added[i - 1] + share * (added[i] - added[i - 1]);
   };
+}
+
+function formatNumber(value) {
+  if (value && Math.abs(value) < 1e-3) return value.toExponential(1);
+  return Number(value.toPrecision(3)).toLocaleString();
 }
 
 function formatSeconds(value) {
@@ -144,8 +151,13 @@ function showGraph(root, ask, first) {
 
   // An end of an arrow stays where it touched its box; the points between go with the plane.
   function route(points, tail, head, tailAt, headAt, { fx, fy }) {
+    // What lies beyond the box's side stays as far from it, however large the box has grown.
+    const along = (off, was, is) => {
+      const beyond = Math.max(0, Math.abs(off) - was / 2);
+      return (off - Math.sign(off) * beyond) * (is / was) + Math.sign(off) * beyond;
+    };
     const touch = (x, y, node, at) => [
-      at.x + (x - node.at[0]) * (at.w / node.at[2]), at.y + (y - node.at[1]) * (at.h / node.at[3]),
+      at.x + along(x - node.at[0], node.at[2], at.w), at.y + along(y - node.at[1], node.at[3], at.h),
     ];
     const moved = [];
     for (let i = 0; i < points.length; i += 2) moved.push([fx(points[i]), fy(points[i + 1])]);
@@ -332,7 +344,7 @@ function showGraph(root, ask, first) {
       const values = new Set(drawn.map((node) => node.by[mode]).filter((value) => value !== undefined));
       for (const value of values) legend.append(key(groups.get(value) || "#fff", "#8a94a0", value));
     } else {
-      const written = { time: formatSeconds, bytes: formatBytes }[mode] || ((v) => Number(v.toPrecision(3)).toLocaleString());
+      const written = { time: formatSeconds, bytes: formatBytes }[mode] || formatNumber;
       const [from, to] = scale().map((rgb) => `rgb(${rgb})`);
       const bar = key(`linear-gradient(90deg, ${from}, ${to})`, "#8a94a0", `${written(ranges[mode][0])} … ${written(ranges[mode][1])}`);
       legend.append(words[mode], " ", bar, " ", key("#ffffff", "#8a94a0", words.unknown));
@@ -452,10 +464,16 @@ function showGraph(root, ask, first) {
 
   function start() {
     const width = viewport.clientWidth || 800;
-    const k = Math.max(0.45, Math.min(1, (width - 2 * EDGE) / size.w));
+    const k = Math.max(LEAST, Math.min(1, (width - 2 * EDGE) / size.w));
     viewport.style.height = `${Math.round(Math.min(560, Math.max(200, size.h * k + 2 * EDGE + 2)))}px`;
     fit();
-    if (view.k < 0.45) { view = { x: Math.max(8, (width - size.w * 0.6) / 2), y: 4, k: 0.6 }; move(); }
+    if (view.k >= LEAST) return;
+    // Too large to be read whole: its beginning, where most boxes are.
+    const seen = [...boxes.values()].filter((box) => !box.node.fold && box.y * READABLE < viewport.clientHeight);
+    const middle = seen.length ? seen.reduce((sum, box) => sum + box.x, 0) / seen.length : size.w / 2;
+    const spare = width - size.w * READABLE;
+    view = { x: spare > 0 ? spare / 2 : Math.min(EDGE, width / 2 - middle * READABLE), y: EDGE, k: READABLE };
+    move();
   }
 
   function zoom(factor, x = viewport.clientWidth / 2, y = viewport.clientHeight / 2) {
@@ -467,7 +485,7 @@ function showGraph(root, ask, first) {
   }
 
   function centre(box) {
-    view.k = Math.max(view.k, 0.7);
+    view.k = Math.max(view.k, READABLE);
     view.x = viewport.clientWidth / 2 - box.x * view.k;
     view.y = viewport.clientHeight / 2 - box.y * view.k;
     move();
