@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +86,24 @@ def cells(topic: str, language: str) -> dict[str, tuple[str, str]]:
     nbformat.validate(notebook)
     assert not any(c.get("outputs") or c.get("execution_count") for c in notebook.cells)
     return {c.id: (c.cell_type, c.source) for c in notebook.cells}
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+def test_every_example_of_a_readme_runs_in_a_fresh_shell(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", EXAMPLES, str(ROOT / name)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "loss.svg").exists()
+
+
+EXAMPLES = """
+import re, sys
+from pathlib import Path
+from IPython.core.interactiveshell import InteractiveShell
+
+shell = InteractiveShell.instance()
+cells = re.findall(r"```python\\n(.*?)```", Path(sys.argv[1]).read_text("utf-8"), re.S)
+assert len(cells) == 3
+for cell in cells:
+    assert shell.run_cell(cell).success, cell
+"""
