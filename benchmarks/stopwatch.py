@@ -320,8 +320,6 @@ def worker(statement: str, space: dict[str, Any], runs: int) -> None:
     """The same on a worker of this machine."""
     import socket
 
-    import tensorflow as tf
-
     import tfmagic
 
     with socket.socket() as free:
@@ -336,7 +334,7 @@ def worker(statement: str, space: dict[str, Any], runs: int) -> None:
                 break
         time.sleep(0.2)
     try:
-        tf.config.experimental_connect_to_host(f"grpc://127.0.0.1:{port}", job_name="worker")
+        tfmagic.connect(f"grpc://127.0.0.1:{port}")
         remote = "/job:worker/replica:0/task:0/device:CPU:0"
 
         def ours() -> Any:
@@ -344,6 +342,7 @@ def worker(statement: str, space: dict[str, Any], runs: int) -> None:
             return timed.timings[0]
 
         _told("loopback worker", ours, lambda t: waited(remote, space["x"], t.loops), runs)
+        tfmagic.disconnect()  # else TensorFlow waits for the worker at the next function
     finally:
         process.terminate()
         process.join()
@@ -405,7 +404,9 @@ def dropped(options: argparse.Namespace) -> None:
     x = tf.random.normal([400, 400])
     unused = tf.function(lambda x: [tf.matmul(x, x) for _ in range(20)] and x)
     last = tf.function(lambda x: [tf.matmul(x, x) for _ in range(20)][-1])
+    inside = tf.function(lambda x: [tf.matmul(x, x) for _ in range(20)][-1], jit_compile=True)
     cases = {
+        "compiled by XLA inside": "inside(x)",
         "none is read": "unused(x)",
         "one is read": "last(x)",
         "in a loop, unread": "for _ in range(20): tf.matmul(x, x)",
@@ -413,7 +414,14 @@ def dropped(options: argparse.Namespace) -> None:
         "captured constant": "tf.matmul(small, small)",
         "chain (all needed)": "y = x\nfor _ in range(20): y = tf.matmul(y, x)",
     }
-    space = {"tf": tf, "x": x, "unused": unused, "last": last, "small": tf.ones([8, 8])}
+    space = {
+        "tf": tf,
+        "x": x,
+        "unused": unused,
+        "last": last,
+        "inside": inside,
+        "small": tf.ones([8, 8]),
+    }
     for name, statement in cases.items():
         result = tfmagic.bench(
             statement, namespace=space, modes=["eager", "function", "xla"], budget=0.2
