@@ -47,7 +47,7 @@ def test_notebook_7_shows_all_in_the_language_of_the_metadata(
     content = jupyter.notebook_of(cells, tfmagic={"lang": "ko"})
     nbformat.write(content, notebook_7.folder / "n.ipynb")
     page = jupyter.run(jupyter.opened(notebook_7, context, "n.ipynb", dark=True))
-    page.locator(".tfm-panel").wait_for()
+    page.locator(".tfm-step-head").wait_for()
     page.screenshot(path=tmp_path / "page.png")
     wait_until_drawn(page, 1)
     assert "순전파 연산" in page.locator(".tfmagic-head").first.inner_text()
