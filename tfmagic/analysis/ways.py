@@ -11,6 +11,7 @@ from tfmagic.model import Gradient, GradientCall, Line, Op, Recording, Stats, Te
 FLOATS = ("float", "bfloat", "complex", "half", "double")
 STATE = re.compile(
     r"Assign\w*VariableOp|Resource(?:Apply|Sparse|Scatter|StridedSliceAssign)\w*|\w*Iterator\w*|\w+Dataset\w*"
+    r"|Queue(?:Enqueue|Dequeue)\w*"
 )
 _NO_SLOPE = {"Round", "Floor", "Ceil", "Rint", "FloorDiv", "FloorMod", "OnesLike", "ZerosLike"}
 STOPS = {"StopGradient", "PreventGradient"}

@@ -395,8 +395,12 @@ class NoneRules:
 
 
 def _kept_in(op: Op) -> str:
-    """The sentence for a value that goes into a dataset, which is no variable."""
-    return "state_dataset" if _DATASET.search(op.type) and STATE.fullmatch(op.type) else ""
+    """The sentence for a value that goes into a dataset or queue, which is no variable."""
+    if not STATE.fullmatch(op.type):
+        return ""
+    if op.type.startswith("Queue"):
+        return "state_queue"
+    return "state_dataset" if _DATASET.search(op.type) else ""
 
 
 def _last_name(expression: str) -> str:
