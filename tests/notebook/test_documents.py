@@ -25,7 +25,7 @@ TOPICS = sorted({path.name.split(".")[0] for path in NOTEBOOKS})
 SHOWN: dict[str, dict[str, str]] = {
     "none_hunt": {"loop": "left_tensorflow", "mended": "ok", "second": "rebound", "vars": "W"},
     "keras_cnn": {"graph": "conv", "vars": "model.conv.kernel", "step": "ok", "moved": "‖Δ‖"},
-    "transformer_block": {"tree": "block.attend.query.kernel", "gradients": "vanishing"},
+    "transformer_block": {"tree": "block.attend.query.kernel", "gradients": "block.attend.key_dense.bias"},
     "custom_gradient": {"naive": "overflow", "mended": "✓", "wrong": "✗ 0.5"},
     "devices_and_a_worker": {
         "here": "CPU:1", "missing": "CPU:0, CPU:1", "remote": "worker:0/CPU:0", "why": "tf.device",
