@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -24,8 +26,23 @@ __all__ = [
 SAMPLE, RUNS = 1_024, 16
 #: Longest text that is kept of one string element.
 LONGEST = 200
-#: Figures that overflow are no matter of the user's: neither warned of nor raised for.
-_UNHEARD = np.errstate(all="ignore")
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _unheard(function: _F) -> _F:
+    """Figures that overflow are no matter of the user's: neither warned of nor raised for.
+
+    Each call has a scope of its own: before numpy 2 one that is entered again inside itself
+    forgets what was set around it.
+    """
+
+    @functools.wraps(function)
+    def quietly(*args: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return function(*args)
+
+    return cast(_F, quietly)
 
 
 def sample(flat: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -44,7 +61,7 @@ def of_sample(taken: np.ndarray[Any, Any], count: int, norm: float | None = None
     return Value(stats=replace(found, norm=norm))
 
 
-@_UNHEARD
+@_unheard
 def as_real(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if array.dtype.kind == "c":
         array = np.abs(array)
@@ -53,7 +70,7 @@ def as_real(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return array
 
 
-@_UNHEARD
+@_unheard
 def figures(flat: np.ndarray[Any, Any], count: int) -> Stats:
     """Figures of real numbers; a squared norm that is finite proves that all of them are."""
     nan = inf = 0
@@ -79,7 +96,7 @@ def figures(flat: np.ndarray[Any, Any], count: int) -> Stats:
     )
 
 
-@_UNHEARD
+@_unheard
 def squared_norm(flat: np.ndarray[Any, Any]) -> float:
     """In double precision where the array is small, else as fast as it goes."""
     if flat.dtype.kind != "f" or flat.dtype.itemsize < 4 or flat.size <= SAMPLE:
