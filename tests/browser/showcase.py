@@ -11,6 +11,15 @@ noise = tf.random.stateless_normal([200, 50], seed=(1, 2))
 broken = tf.constant([1.0, float("nan")])
 model = tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(2, name="hidden")])"""
 
+#: The lesson's forward pass, from the first import on.
+LESSON = """import tensorflow as tf
+X, Y = tf.constant([[2.0], [3.0]]), tf.constant([1.0])
+W_1 = tf.Variable([[0.11, 0.21], [0.12, 0.08]])
+W_2 = tf.Variable([[0.14, 0.15]])
+H_1 = tf.matmul(W_1, X)
+Y_hat = tf.matmul(W_2, H_1)
+Loss = tf.square(Y_hat - Y) / 2"""
+
 #: Reports: a snapshot is all there is of them.
 REPORTS = {
     "tape": """%%tape

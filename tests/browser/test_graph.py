@@ -15,6 +15,7 @@ import pytest
 from nbclient import NotebookClient
 
 from tests.browser import lab as jupyter
+from tests.browser import showcase
 from tfmagic.render.escape import visible
 
 pytestmark = pytest.mark.browser
@@ -295,14 +296,7 @@ STILL = """async () => {
 }"""
 
 
-LESSON = """%%tape
-import tensorflow as tf
-X, Y = tf.constant([[2.0], [3.0]]), tf.constant([1.0])
-W_1 = tf.Variable([[0.11, 0.21], [0.12, 0.08]])
-W_2 = tf.Variable([[0.14, 0.15]])
-H_1 = tf.matmul(W_1, X)
-Y_hat = tf.matmul(W_2, H_1)
-Loss = tf.square(Y_hat - Y) / 2"""
+LESSON = "%%tape\n" + showcase.LESSON
 
 
 def test_every_picture_opens_as_a_live_graph_and_closes_again(

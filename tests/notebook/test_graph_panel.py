@@ -12,6 +12,8 @@ from IPython.utils.capture import capture_output
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
+from tests.browser import showcase
+
 NETWORK = """%%tape -q
 import tensorflow as tf
 W = tf.Variable([[0.5, 0.1], [0.2, 0.3]])
@@ -58,14 +60,7 @@ def test_questions_about_what_is_not_there_are_errors_in_the_panel(panel: Any) -
     assert "KeyError" in sent[-1]["error"]
 
 
-LESSON = """%%tape -q
-import tensorflow as tf
-X, Y = tf.constant([[2.0], [3.0]]), tf.constant([1.0])
-W_1 = tf.Variable([[0.11, 0.21], [0.12, 0.08]])
-W_2 = tf.Variable([[0.14, 0.15]])
-H_1 = tf.matmul(W_1, X)
-Y_hat = tf.matmul(W_2, H_1)
-Loss = tf.square(Y_hat - Y) / 2"""
+LESSON = "%%tape -q\n" + showcase.LESSON
 LAYERS = """%%tape -q
 import tensorflow as tf, keras
 x = inputs = keras.Input((8,))

@@ -100,20 +100,17 @@ class _Heard:
         return batch_reduce
 
     def all_reduce(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """From inside a replica; told only where it did not go one of the other ways.
-
-        Keras's optimizers call it without any strategy too: nothing is reduced there.
-        """
+        """From inside a replica; told only where it did not go one of the other ways."""
 
         @functools.wraps(original)
         def all_reduce(context: Any, how: Any, value: Any, *args: Any, **named: Any) -> Any:
             import tensorflow as tf
 
-            if context.num_replicas_in_sync == 1:  # an optimizer asks even without a strategy
+            if context.num_replicas_in_sync == 1:  # Keras's optimizers ask without a strategy too
                 return original(context, how, value, *args, **named)
             before = self.count
             result = original(context, how, value, *args, **named)
-            if self.count == before and context.num_replicas_in_sync > 1:
+            if self.count == before:
                 flat = zip(tf.nest.flatten(value), tf.nest.flatten(result), strict=False)
                 for part, whole in flat:
                     self._tell(how, part, whole)

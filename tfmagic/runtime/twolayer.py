@@ -395,8 +395,8 @@ class TwoLayer:
 
 
 #: What may get another shape: the samples are not part of the network.
-MOST_WRITTEN = 48  # numbers of a matrix that stand in the text; a larger one is told by its norm
 COLUMNS_FREE = ("X", "Y")
+MOST_WRITTEN = 48  # numbers of a matrix that stand in the text; a larger one is told by its norm
 
 
 def _run(variables: Mapping[str, Any], activation: tuple[str, str], x: Any, y: Any) -> Any:
