@@ -5,12 +5,15 @@ before it.  One that fails or takes longer than its share is said to; the rest g
 
     python -m benchmarks.report [--quick] [--only NAME ...]
 
-``--quick`` runs fewer rounds: for a look, not for a claim.
+``--quick`` runs fewer rounds: for a look, not for a claim.  ``--only`` runs these anew and
+leaves the others on the page as they were found, with their date: ``benchmarks/found.json``
+holds what the page is written from.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import subprocess
@@ -18,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -28,6 +31,7 @@ from tfmagic.render.files import save
 from tfmagic.runtime.timer.machine import processor
 
 HERE = Path(__file__).parent
+FOUND = HERE / "found.json"
 PLOTS = HERE / "plots"
 #: Seconds that one benchmark may take.
 PATIENCE = 2400
@@ -71,6 +75,18 @@ BENCHMARKS = (
 )
 
 
+@dataclass(frozen=True)
+class Section:
+    """One benchmark as it ran: the command, when, on what, what it printed, its figures."""
+
+    name: str
+    command: str
+    when: str
+    machine: list[str]
+    printed: str
+    rows: list[Row]
+
+
 def machine() -> Iterator[str]:
     """The machine and the releases, a line each."""
     yield f"- {os.cpu_count()} cores, {processor()}, {platform.system()} {platform.machine()}"
@@ -83,33 +99,75 @@ def machine() -> Iterator[str]:
     yield f"- Python {platform.python_version()}, " + ", ".join(found)
 
 
-def run(benchmark: Benchmark, quick: bool, rows: Path) -> str:
-    """One section: the command, the load before it, and what it printed; its figures are
-    appended to ``rows``."""
+def run(benchmark: Benchmark, quick: bool) -> Section:
+    """What one benchmark printed and noted, with the load before it."""
     words = benchmark.quick if quick else ()
     command = ["-m", f"benchmarks.{benchmark.name}", *words]
     load, start = os.getloadavg()[0], time.monotonic()
-    try:
-        done = subprocess.run(
-            [sys.executable, *command],
-            cwd=HERE.parent,
-            env={**os.environ, FILE: str(rows)},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
+    with tempfile.TemporaryDirectory() as folder:
+        rows = Path(folder) / "rows"
+        try:
+            done = subprocess.run(
+                [sys.executable, *command],
+                cwd=HERE.parent,
+                env={**os.environ, FILE: str(rows)},
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+            printed = done.stdout.strip()
+            if done.returncode:
+                printed += f"\nended with exit code {done.returncode}: {_last_line(done.stderr)}"
+        except subprocess.TimeoutExpired:
+            printed = f"stopped after {PATIENCE} s"
+        minutes = (time.monotonic() - start) / 60
+        return Section(
+            benchmark.name,
+            f"python {' '.join(command)}",
+            f"{time.strftime('%Y-%m-%d %H:%M')}, {minutes:.1f} minutes, load {load:.1f} before it",
+            list(machine()),
+            printed,
+            noted(rows),
         )
-        printed = done.stdout.strip()
-        if done.returncode:
-            printed += f"\nended with exit code {done.returncode}: {_last_line(done.stderr)}"
-    except subprocess.TimeoutExpired:
-        printed = f"stopped after {PATIENCE} s"
-    minutes = (time.monotonic() - start) / 60
+
+
+def told(section: Section, aim: str) -> str:
+    """The part of the page for one benchmark."""
     return (
-        f"## {benchmark.name}\n\nTo reach: {benchmark.reach}\n\n"
-        f"`python {' '.join(command)}`, {minutes:.1f} minutes, load {load:.1f} before it\n\n"
-        f"```text\n{printed}\n```\n"
+        f"## {section.name}\n\nTo reach: {aim}\n\n`{section.command}`, {section.when}\n\n"
+        f"```text\n{section.printed}\n```\n"
     )
+
+
+def kept() -> dict[str, Section]:
+    """What the page was last written from, by the name of the benchmark."""
+    if not FOUND.exists():
+        return {}
+    sections = [
+        Section(**{**each, "rows": [Row(**row) for row in each["rows"]]})
+        for each in json.loads(FOUND.read_text(encoding="utf-8"))
+    ]
+    return {section.name: section for section in sections}
+
+
+def page(sections: Sequence[Section]) -> str:
+    """The whole page.  A benchmark that ran elsewhere than the first says so itself."""
+    rows = [row for section in sections for row in section.rows]
+    first = sections[0].machine
+    parts = [
+        "# Benchmarks\n\nWritten by `make bench`. Each figure is a ratio or a time of the one run "
+        "whose command and date stand above it, on this machine:\n\n" + "\n".join(first) + "\n",
+        table(rows),
+        drawn(rows),
+    ]
+    aims = {benchmark.name: benchmark.reach for benchmark in BENCHMARKS}
+    for section in sections:
+        text = told(section, aims[section.name])
+        if section.machine != first:
+            text += "\nOn another machine:\n\n" + "\n".join(section.machine) + "\n"
+        parts.append(text)
+    return "\n".join(parts)
 
 
 def _last_line(text: str) -> str:
@@ -148,24 +206,16 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
     options = parser.parse_args()
-    sections = []
-    with tempfile.TemporaryDirectory() as folder:
-        rows = Path(folder) / "rows"
-        for benchmark in BENCHMARKS:
-            if benchmark.name in options.only:
-                print(f"== {benchmark.name}", flush=True)
-                sections.append(run(benchmark, options.quick, rows))
-                print(sections[-1], flush=True)
-        found = noted(rows)
-    how = "make bench ARGS=--quick" if options.quick else "make bench"
-    head = (
-        f"# Benchmarks\n\nWritten by `{how}` on {time.strftime('%Y-%m-%d')}; "
-        "each figure is a ratio or a time of this one run, on this machine:\n\n"
-        + "\n".join(machine())
-        + "\n"
-    )
-    parts = [head, table(found), drawn(found), *sections]
-    save(HERE / "README.md", {".md": lambda: "\n".join(parts)})
+    found = kept()
+    for benchmark in BENCHMARKS:
+        if benchmark.name in options.only:
+            print(f"== {benchmark.name}", flush=True)
+            found[benchmark.name] = run(benchmark, options.quick)
+            print(told(found[benchmark.name], benchmark.reach), flush=True)
+            sections = [found[name] for name in names if name in found]
+            data = json.dumps([asdict(section) for section in sections], indent=1)
+            save(FOUND, {".json": lambda data=data: data + "\n"})
+            save(HERE / "README.md", {".md": lambda sections=sections: page(sections)})
 
 
 if __name__ == "__main__":

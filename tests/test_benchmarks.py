@@ -61,3 +61,30 @@ def test_the_same_figures_give_the_same_file(tmp_path: Path) -> None:
     for name in ("one.svg", "two.svg"):
         plots.reach(ROWS, tmp_path / name)
     assert (tmp_path / "one.svg").read_text() == (tmp_path / "two.svg").read_text()
+
+
+def section(name: str, rows: list[Row], machine: str = "- 2 cores") -> report.Section:
+    return report.Section(name, f"python -m benchmarks.{name}", "today", [machine], "told", rows)
+
+
+def test_a_benchmark_run_anew_leaves_the_others_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, place in {"HERE": ".", "PLOTS": "plots", "FOUND": "found.json"}.items():
+        monkeypatch.setattr(report, name, tmp_path / place)
+    turns = {"slider": ROWS[:1], "load_time": ROWS[1:2]}
+    monkeypatch.setattr(report, "run", lambda each, quick: section(each.name, turns[each.name]))
+    for name in turns:
+        monkeypatch.setattr("sys.argv", ["report", "--only", name])
+        report.main()
+    page = (tmp_path / "README.md").read_text()
+    assert page.index("## load_time") < page.index("## slider")
+    assert "| a median | 24.4 ms |" in page and "| found | 0.8 |" in page
+    assert report.kept()["slider"] == section("slider", ROWS[:1])
+
+
+def test_another_machine_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "PLOTS", tmp_path)
+    here, there = section("load_time", ROWS[:1]), section("slider", ROWS[1:2], "- 64 cores")
+    assert report.page([here, there]).count("On another machine:\n\n- 64 cores") == 1
+    assert "On another machine" not in report.page([here, here])
