@@ -232,6 +232,32 @@ def test_reads_and_assigns() -> None:
     assert set(found.assigns) == {"os", "i", "y", "f"}
 
 
+@pytest.mark.parametrize(
+    ("source", "reads", "assigns"),
+    [
+        ("[u * b for row in rows for u in row]", {"b", "rows"}, ()),
+        ("{k: [v for v in vs] for k, vs in p}", {"p"}, ()),
+        ("{s for s in {t for t in q}}", {"q"}, ()),
+        ("[x for x in x]", {"x"}, ()),
+        ("x = [x for x in a]", {"a"}, ("x",)),
+        ("f = lambda: [i * n for i in m]", {"n", "m"}, ("f",)),
+        ("[lambda: h + i for i in m]", {"h", "m"}, ()),
+        ("y = f'{[i for i in a]!r:>{w}}\\n'", {"a", "w"}, ("y",)),
+    ],
+)
+def test_a_comprehensions_names_are_its_own(
+    source: str, reads: set[str], assigns: tuple[str, ...]
+) -> None:
+    found = Statement(source)
+    assert (found.reads, found.assigns) == (reads, assigns)
+
+
+def test_what_a_comprehension_made_is_fetched_without_its_names() -> None:
+    fetched: list[Any] = []
+    loop = Statement("y = [i for i in a]\n[i for i in y]").loop({"a": (1, 2)}, fetch=fetched.append)
+    assert loop(1)["y"] == [1, 2] and fetched == [[[1, 2], [1, 2]]]
+
+
 # --- with TensorFlow ---------------------------------------------------------------------
 
 

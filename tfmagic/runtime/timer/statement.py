@@ -54,7 +54,7 @@ class Statement:
         try:
             tree = ast.parse(self.source, self.filename)
             compile(tree, self.filename, "exec", self.flags, dont_inherit=True)
-            table = symtable.symtable(self.source, self.filename, "exec")
+            table = symtable.symtable(_apart(tree) or self.source, self.filename, "exec")
             self._compiled(_in_loop(tree))
         except (SyntaxError, ValueError) as error:
             detail = getattr(error, "msg", None) or str(error)
@@ -200,6 +200,29 @@ def _with_value(body: list[ast.stmt]) -> list[ast.stmt]:
         else:
             named.append(part)
     return named
+
+
+def _apart(tree: ast.Module) -> str:
+    """The source with its list, set and dict comprehensions as generators, or empty where there
+    are none: since Python 3.12 the names of the others stand among those around them (PEP 709)."""
+    generators = _Generators()
+    apart = generators.visit(copy.deepcopy(tree))
+    return ast.unparse(apart) if generators.found else ""
+
+
+class _Generators(ast.NodeTransformer):
+    found = False
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node, (ast.ListComp, ast.SetComp)):
+            element = node.elt
+        elif isinstance(node, ast.DictComp):
+            element = ast.Tuple([node.key, node.value], ast.Load())
+        else:
+            return node
+        self.found = True
+        return ast.GeneratorExp(element, node.generators)
 
 
 def _read(table: symtable.SymbolTable) -> Iterator[str]:
