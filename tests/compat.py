@@ -1,12 +1,13 @@
 """Every release that we say we work with: an environment for each, and the tests in it.
 
     make compat                       # all rows that this machine has a Python for
-    make compat ARGS='oldest newest'  # some
+    make compat ARGS='oldest newest'  # some; the others stay in the table as they were found
     make compat ARGS='--tests tests/runtime'
 
 The rows are the edges: the oldest and the newest TensorFlow, IPython 8 and 9, ipywidgets
-7.7 and 8, each Python from 3.11 on.  What is found is written to benchmarks/COMPAT.md.
-Environments stand in build/compat and are used again; a row takes minutes the first time.
+7.7 and 8, each Python from 3.11 on; and the releases of TensorFlow between.  What is found is
+written to benchmarks/COMPAT.md.  Environments stand in build/compat, each with the report of
+its last run, and are used again; a row takes minutes the first time.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,8 @@ ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "benchmarks" / "COMPAT.md"
 #: Without browsers and the tests of the repository itself: those hang on no release.
 TESTS = ("tests/model", "tests/analysis", "tests/render", "tests/runtime", "tests/notebook")
+#: What leans on TensorFlow, and what leans on IPython and ipywidgets.
+TENSORFLOW, NOTEBOOK = ("tests/runtime",), ("tests/notebook",)
 TOOLS = (
     "pytest>=8.2",
     "hypothesis>=6.100",
@@ -38,15 +42,29 @@ TOOLS = (
     "pandas",
     "papermill>=2.5",
 )
+COLUMNS = (
+    *("row", "Python", "TensorFlow", "Keras", "IPython", "ipywidgets", "numpy"),
+    *("tests", "found", "on"),
+)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One environment: a name, a Python, and what is pinned in it."""
+    """One environment: a name, a Python, what is pinned in it, and the tests that lean on that."""
 
     name: str
     python: str
     pins: tuple[str, ...]
+    tests: tuple[str, ...] = TESTS
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of a row: the releases that it got, and what the tests said of them."""
+
+    said: str
+    good: bool = True
+    versions: str = ""
 
 
 ROWS = (
@@ -56,13 +74,25 @@ ROWS = (
         ("tensorflow-cpu==2.16.*", "keras==3.3.*", "ipython==8.18.*", "ipywidgets==7.7.*"),
     ),
     Row("newest", "3.13", ("tensorflow-cpu", "keras", "ipython>=9", "ipywidgets>=8")),
-    Row("ipython 8", "3.12", ("tensorflow-cpu", "keras", "ipython==8.*", "ipywidgets>=8")),
-    Row("widgets 7", "3.11", ("tensorflow-cpu", "keras", "ipython>=9", "ipywidgets==7.7.*")),
-    Row("oldest on 3.12", "3.12", ("tensorflow-cpu==2.16.*", "ipython>=9", "ipywidgets>=8")),
-    Row("2.17", "3.12", ("tensorflow-cpu==2.17.*", "ipython==8.*", "ipywidgets>=8")),
-    Row("2.18", "3.11", ("tensorflow-cpu==2.18.*", "ipython>=9", "ipywidgets>=8")),
-    Row("2.19", "3.12", ("tensorflow-cpu==2.19.*", "ipython>=9", "ipywidgets>=8")),
-    Row("2.20", "3.13", ("tensorflow-cpu==2.20.*", "ipython>=9", "ipywidgets>=8")),
+    Row(
+        "ipython 8", "3.12", ("tensorflow-cpu", "keras", "ipython==8.*", "ipywidgets>=8"), NOTEBOOK
+    ),
+    Row(
+        "widgets 7",
+        "3.11",
+        ("tensorflow-cpu", "keras", "ipython>=9", "ipywidgets==7.7.*"),
+        NOTEBOOK,
+    ),
+    Row(
+        "oldest on 3.12",
+        "3.12",
+        ("tensorflow-cpu==2.16.*", "ipython>=9", "ipywidgets>=8"),
+        TENSORFLOW,
+    ),
+    Row("2.17", "3.12", ("tensorflow-cpu==2.17.*", "ipython==8.*", "ipywidgets>=8"), TENSORFLOW),
+    Row("2.18", "3.11", ("tensorflow-cpu==2.18.*", "ipython>=9", "ipywidgets>=8"), TENSORFLOW),
+    Row("2.19", "3.12", ("tensorflow-cpu==2.19.*", "ipython>=9", "ipywidgets>=8"), TENSORFLOW),
+    Row("2.20", "3.13", ("tensorflow-cpu==2.20.*", "ipython>=9", "ipywidgets>=8"), TENSORFLOW),
     Row("python 3.14", "3.14", ("tensorflow-cpu", "keras", "ipython>=9", "ipywidgets>=8")),
 )
 
@@ -71,32 +101,37 @@ def main() -> int:
     """Build, test and write the table; 1 where a row failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", help="names of rows; all of them by default")
-    parser.add_argument("--tests", nargs="+", default=list(TESTS))
+    parser.add_argument("--tests", nargs="+", help="instead of those that the row names")
     options = parser.parse_args()
     known = {row.name: row for row in ROWS}
     if unknown := set(options.rows) - known.keys():
         parser.error(f"no such row: {', '.join(unknown)}. There are: {', '.join(known)}")
     # Begun in the background it would ignore Ctrl-C, and so would the tests, which send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    found = []
+    good = True
     for row in (known[name] for name in options.rows or known):
-        found.append((row, *judge(row, options.tests)))
-        print(" | ".join(found[-1][1:]), flush=True)
-        TABLE.write_text(table(found), encoding="utf-8")
-    return int(any("failed" in result for *_, result in found))
+        tests = options.tests or row.tests
+        found = judge(row, tests)
+        good &= found.good
+        line = table_line(row, tests, found)
+        print(line, flush=True)
+        # read anew each time: another row may have been written meanwhile
+        TABLE.write_text(page({**kept(), row.name: line}), encoding="utf-8")
+    return int(not good)
 
 
-def judge(row: Row, tests: list[str]) -> tuple[str, str]:
-    """The versions that a row got, and what the tests said."""
+def judge(row: Row, tests: Sequence[str]) -> Found:
+    """Make the environment of a row and run the tests in it."""
     python = find_python(row.python)
     if python is None:
-        return "", f"not tried: no Python {row.python} here"
+        return Found(f"not tried: no Python {row.python} here{without_build(row)}")
     print(f"== {row.name}: Python {row.python}, {' '.join(row.pins)}", flush=True)
     home = ROOT / "build" / "compat" / re.sub(r"\W+", "-", row.name)
     problem = build(home, python, row)
     if problem:
-        return "", f"could not be installed: {problem}"
-    return versions(home), run_tests(home, tests)
+        return Found(f"could not be installed: {problem}", good=False)
+    said, good = run_tests(home, tests)
+    return Found(said, good, versions(home))
 
 
 def find_python(version: str) -> str | None:
@@ -107,6 +142,15 @@ def find_python(version: str) -> str | None:
         if each and output([each, "-c", code]).strip() == version:
             return each
     return None
+
+
+def without_build(row: Row) -> str:
+    """That there is no TensorFlow for the Python of a row either, where pip finds none."""
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+    asked = ["--dry-run", "--no-deps", "--target", "build", "--only-binary=:all:"]
+    command = [*pip, *asked, "--python-version", row.python, row.pins[0]]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    return f", and pip finds no {row.pins[0]} for it" if ran.returncode else ""
 
 
 def output(command: list[str]) -> str:
@@ -121,19 +165,10 @@ def build(home: Path, python: str, row: Row) -> str:
     if done.exists() and done.read_text() == wanted:
         return ""
     shutil.rmtree(home, ignore_errors=True)
+    install = [str(home / "bin/python"), "-m", "pip", "-q", "install"]
     for command in (
         [python, "-m", "venv", str(home)],
-        [
-            str(home / "bin/python"),
-            "-m",
-            "pip",
-            "-q",
-            "install",
-            *row.pins,
-            *TOOLS,
-            "-e",
-            str(ROOT),
-        ],
+        [*install, *row.pins, *TOOLS, "-e", str(ROOT)],
     ):
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
         if ran.returncode:
@@ -153,37 +188,75 @@ def versions(home: Path) -> str:
     return output([str(home / "bin/python"), "-c", code]).strip()
 
 
-def run_tests(home: Path, tests: list[str]) -> str:
-    """The counts of one run of the tests, with the names of those that failed."""
-    start = time.monotonic()
+def run_tests(home: Path, tests: Sequence[str]) -> tuple[str, bool]:
+    """What one run of the tests came to, and whether all is well."""
+    start, report = time.monotonic(), home / "report.txt"
     command = [str(home / "bin/python"), "-m", "pytest", "-rfE", "-p", "no:cacheprovider", *tests]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    ran = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    (home / "report.txt").write_text(ran.stdout + ran.stderr)
-    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", ran.stdout, re.M)
-    counts = dict.fromkeys(("passed", "failed", "skipped", "error"), 0)
-    for number, word in re.findall(r"(\d+) (passed|failed|skipped|error)", ran.stdout):
-        counts[word] = int(number)
-    said = ", ".join(f"{n} {word}" for word, n in counts.items() if n) or "failed to begin"
-    names = f" ({', '.join(failed[:5])})" if failed else ""
-    return f"{said}{names} in {time.monotonic() - start:.0f} s"
+    with report.open("wb") as file:
+        ended = subprocess.run(
+            command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False
+        ).returncode
+    said, good = outcome(ended, report.read_text(encoding="utf-8", errors="replace"))
+    return f"{said} in {(time.monotonic() - start) / 60:.0f} min", good
 
 
-def table(found: list[tuple[Row, str, str]]) -> str:
+def outcome(ended: int, report: str) -> tuple[str, bool]:
+    """The counts of a run of pytest with the names of what failed; and what ended it, where it
+    did not come to its own end."""
+    summary = re.findall(r"^=*\s*(\d+ \w+.*) in [\d.]+s\b", report, re.M)
+    counts = re.findall(r"\d+ (?:passed|failed|skipped|errors?)\b", summary[-1]) if summary else []
+    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", report, re.M)
+    said = ", ".join(counts) or "no counts"
+    if failed:
+        named = ", ".join(f"`{name}`" for name in failed[:5]).replace("|", r"\|")
+        said += f" ({named}{', …' if failed[5:] else ''})"
+    if ended in (0, 1) and summary:
+        return said, ended == 0
+    return f"**did not finish** ({_end(ended, report)}): {said}", False
+
+
+def _end(ended: int, report: str) -> str:
+    """What ended a run: pytest's own word for it, the signal, or the exit code."""
+    words: list[str] = re.findall(r"^!+ (.+?) !+$", report, re.M)
+    if words:
+        return words[-1]
+    return signal.Signals(-ended).name if ended < 0 else f"exit code {ended}"
+
+
+def table_line(row: Row, tests: Sequence[str], found: Found) -> str:
+    """The line of one row, with the date of today."""
+    got = found.versions or f"{row.python} | | | | | "
+    which = "all" if tuple(tests) == TESTS else " ".join(tests)
+    which = which if found.versions else ""
+    return f"| {row.name} | {got} | {which} | {found.said} | {today()} |"
+
+
+def today() -> str:
+    """The date that a row carries."""
+    return time.strftime("%Y-%m-%d")
+
+
+def kept() -> dict[str, str]:
+    """The lines of the table as it stands, by the name of the row."""
+    if not TABLE.exists():
+        return {}
+    lines = TABLE.read_text(encoding="utf-8").splitlines()
+    return {line.split(" | ")[0].removeprefix("| "): line for line in lines if line[:2] == "| "}
+
+
+def page(lines: Mapping[str, str]) -> str:
     """The whole file."""
-    head = ("row", "Python", "TensorFlow", "Keras", "IPython", "ipywidgets", "numpy", "tests")
-    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
-    for row, got, result in found:
-        lines.append(f"| {row.name} | {got or f'{row.python} | | | | | '} | {result} |")
+    head = f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}"
+    rows = "\n".join(lines[row.name] for row in ROWS if row.name in lines)
     return f"""# Releases that were tried
 
-Written by `make compat`, which builds an environment for each row and runs
-`{" ".join(TESTS)}` in it.
-{platform.system()} {platform.machine()}, {time.strftime("%Y-%m-%d")}.
+Written by `make compat`, which builds an environment for each row and runs tests in it, on
+{platform.system()} {platform.machine()}. "all" is `{" ".join(TESTS)}`;
+a row between the edges runs those that lean on what it pins.
 
-{chr(10).join(lines)}
+{head}
+{rows}
 """
 
 
