@@ -116,6 +116,7 @@ def _write_entry(log: Log, position: int, entry: Entry, done: set[int]) -> None:
 
 def _run_again(function: Any, inputs: Sequence[Any], first: Sequence[Any]) -> Callable[..., Any]:
     """The backward function of a ``tf.function`` call that ran untaped and gave ``first``."""
+    private.demand("call_flat")
     captured = list(function.captured_inputs)
     own = len(inputs) - len(captured)
 

@@ -61,6 +61,7 @@ def read(
     ``outputs`` are the names of the nodes that matter: what does not lead to them is left
     out.  ``weights`` say which placeholders are variables, by their names.
     """
+    private.demand("op_defs")
     reader = _Reader({f.signature.name: f for f in graph_def.library.function}, weights or {})
     nodes = _needed(list(graph_def.node), outputs) if outputs else list(graph_def.node)
     reader.body(_ordered(nodes), "", {}, strip="")

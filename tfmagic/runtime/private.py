@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfmagic.errors import TensorFlowMissing
+from tfmagic.language import say
 
 try:
     import tensorflow as tf
@@ -29,7 +30,8 @@ OLDEST = (2, 16)
 
 @dataclass(frozen=True, slots=True)
 class PrivateName:
-    """``module`` and ``attribute`` of a private name, and the ``feature`` it serves."""
+    """``module`` and ``attribute`` of a private name, and the ``feature`` it serves: the key of
+    its words in ``feature.toml``.  Without one that is ``needed`` nothing can be recorded."""
 
     module: str
     attribute: str
@@ -39,44 +41,57 @@ class PrivateName:
 
 _FRAMEWORK, _EAGER = "tensorflow.python.framework.", "tensorflow.python.eager."
 _C = "tensorflow.python.pywrap_tfe"
+_OPS = _FRAMEWORK + "ops"
 _RANDOM = "tensorflow.python.ops.stateful_random_ops"
 _SESSION = "tensorflow.python.client.pywrap_tf_session"
+_CONTEXT = _EAGER + "context"
+_FUNCTION = _EAGER + "polymorphic_function.concrete_function"
 
 NAMES = {
     "add_callback": PrivateName(_FRAMEWORK + "op_callbacks", "add_op_callback", "recording", True),
     "remove_callback": PrivateName(
         _FRAMEWORK + "op_callbacks", "remove_op_callback", "recording", True
     ),
-    "context": PrivateName(_EAGER + "context", "context", "recording", True),
-    "gradient_function": PrivateName(_EAGER + "backprop", "_gradient_function", "backward ops"),
-    "register_gradient": PrivateName(_C, "TFE_Py_RegisterGradientFunction", "backward ops"),
-    "record_gradient": PrivateName(_EAGER + "execute", "record_gradient", "later gradients"),
-    "execute": PrivateName(_EAGER + "execute", "execute", "replay"),
-    "record_operation": PrivateName(_EAGER + "record", "record_operation", "custom gradients"),
-    "could_record": PrivateName(_EAGER + "record", "could_possibly_record", "later gradients"),
-    "stop_recording": PrivateName(_EAGER + "record", "stop_recording", "looking unseen"),
-    "tensor_profiler": PrivateName(_C, "TFE_Py_SetEagerTensorProfiler", "other threads"),
-    "eager_tensor": PrivateName(_FRAMEWORK + "ops", "EagerTensor", "recording", True),
-    "view": PrivateName(_FRAMEWORK + "ops", "EagerTensor._numpy_internal", "values without a copy"),
+    "context": PrivateName(_CONTEXT, "context", "recording", True),
+    "eager_tensor": PrivateName(_OPS, "EagerTensor", "recording", True),
+    "tensor_id": PrivateName(_OPS, "EagerTensor._id", "recording", True),
+    "tensor_dtype": PrivateName(_OPS, "EagerTensor._datatype_enum", "recording", True),
+    "tensor_shape": PrivateName(_OPS, "EagerTensor._shape_tuple", "recording", True),
+    "tensor_size": PrivateName(_OPS, "EagerTensor._num_elements", "recording", True),
     "variable": PrivateName(
-        "tensorflow.python.ops.resource_variable_ops", "BaseResourceVariable", "variables", True
+        "tensorflow.python.ops.resource_variable_ops", "BaseResourceVariable", "recording", True
     ),
+    "gradient_function": PrivateName(_EAGER + "backprop", "_gradient_function", "backward"),
+    "register_gradient": PrivateName(_C, "TFE_Py_RegisterGradientFunction", "backward"),
+    "record_gradient": PrivateName(_EAGER + "execute", "record_gradient", "later"),
+    "execute": PrivateName(_EAGER + "execute", "execute", "replay"),
+    "record_operation": PrivateName(_EAGER + "record", "record_operation", "custom"),
+    "could_record": PrivateName(_EAGER + "record", "could_possibly_record", "open_tapes"),
+    "stop_recording": PrivateName(_EAGER + "record", "stop_recording", "unseen"),
+    "call_flat": PrivateName(_FUNCTION, "ConcreteFunction._call_flat", "functions"),
+    "tensor_profiler": PrivateName(_C, "TFE_Py_SetEagerTensorProfiler", "threads"),
+    "view": PrivateName(_OPS, "EagerTensor._numpy_internal", "values"),
     "op_defs": PrivateName(_FRAMEWORK + "op_def_registry", "get", "attributes"),
-    "tensor_methods": PrivateName(_FRAMEWORK + "ops", "_EagerTensorBase", "exits"),
-    "tape_push": PrivateName(_EAGER + "backprop", "GradientTape._push_tape", "tape events"),
-    "tape_pop": PrivateName(_EAGER + "backprop", "GradientTape._pop_tape", "tape events"),
-    "gradient_registry": PrivateName(_FRAMEWORK + "ops", "_gradient_registry", "verdicts"),
-    "called_function": PrivateName(_FRAMEWORK + "ops", "Graph._get_function", "verdicts"),
-    "async_wait": PrivateName(_EAGER + "context", "async_wait", "timing"),
+    "tensor_methods": PrivateName(_OPS, "_EagerTensorBase", "exits"),
+    "tape_push": PrivateName(_EAGER + "backprop", "GradientTape._push_tape", "tapes"),
+    "tape_pop": PrivateName(_EAGER + "backprop", "GradientTape._pop_tape", "tapes"),
+    "gradient_registry": PrivateName(_OPS, "_gradient_registry", "verdicts"),
+    "called_function": PrivateName(_OPS, "Graph._get_function", "verdicts"),
+    "async_wait": PrivateName(_CONTEXT, "async_wait", "timing"),
     "capture_threshold": PrivateName(
         "tensorflow.core.function.capture.capture_container", "_EAGER_CONST_THRESHOLD", "timing"
     ),
-    "generator": PrivateName(_RANDOM, "Generator", "random state"),
-    "list_devices": PrivateName(_C, "TFE_ContextListDevices", "memory limits"),
-    "kernels": PrivateName(
-        _FRAMEWORK + "kernels", "get_registered_kernels_for_op", "reasons of placement"
-    ),
-    "device_sizes": PrivateName(_SESSION, "TF_DeviceListMemoryBytes", "memory limits"),
+    "generator": PrivateName(_RANDOM, "Generator", "random"),
+    "handle": PrivateName(_CONTEXT, "Context._handle", "memory"),
+    "list_devices": PrivateName(_C, "TFE_ContextListDevices", "memory"),
+    "device_count": PrivateName(_SESSION, "TF_DeviceListCount", "memory"),
+    "device_name": PrivateName(_SESSION, "TF_DeviceListName", "memory"),
+    "device_sizes": PrivateName(_SESSION, "TF_DeviceListMemoryBytes", "memory"),
+    "device_end": PrivateName(_SESSION, "TF_DeleteDeviceList", "memory"),
+    "kernels": PrivateName(_FRAMEWORK + "kernels", "get_registered_kernels_for_op", "placement"),
+    "set_device": PrivateName(_CONTEXT, "Context._set_device", "scopes"),
+    "server": PrivateName(_CONTEXT, "Context.get_server_def", "workers"),
+    "new_server": PrivateName(_CONTEXT, "Context.update_server_def", "workers"),
 }
 
 
@@ -99,8 +114,9 @@ def probe() -> dict[str, bool]:
 
 
 def missing_features() -> tuple[str, ...]:
-    """What does not work with this TensorFlow release, each feature once."""
-    return tuple(dict.fromkeys(NAMES[key].feature for key, have in probe().items() if not have))
+    """What does not work with this TensorFlow release, in words, each feature once."""
+    codes = dict.fromkeys(NAMES[key].feature for key, have in probe().items() if not have)
+    return tuple(say(f"feature.{code}") for code in codes)
 
 
 def require() -> None:
@@ -108,9 +124,14 @@ def require() -> None:
     release = tuple(int(part) for part in tf.__version__.split(".")[:2])
     if release < OLDEST:
         raise TensorFlowMissing("tensorflow.too_old", found=tf.__version__, oldest="2.16")
-    lacking = [key for key, name in NAMES.items() if name.needed and _found[key] is None]
+    demand(*(key for key, name in NAMES.items() if name.needed))
+
+
+def demand(*keys: str) -> None:
+    """Raise :class:`TensorFlowMissing` where this TensorFlow lacks one of these names."""
+    lacking = [NAMES[key] for key in keys if _found[key] is None]
     if lacking:
-        names = ", ".join(f"{NAMES[key].module}.{NAMES[key].attribute}" for key in lacking)
+        names = ", ".join(f"{name.module}.{name.attribute}" for name in lacking)
         raise TensorFlowMissing("tensorflow.lacks", found=tf.__version__, names=names)
 
 
@@ -120,7 +141,7 @@ GradientTape: Any = tf.GradientTape
 
 
 #: The tensor's elements as numpy sees them, without a copy where that is possible.
-view: Callable[[Any], Any] = _found["view"] or EagerTensor.numpy
+view: Callable[[Any], Any] = _found["view"] or (EagerTensor and EagerTensor.numpy)
 
 
 def context() -> Any:
@@ -163,14 +184,26 @@ def handed_on(outputs: Any) -> Any:
 def unheard() -> Iterator[None]:
     """What runs in the block no op callback of this thread hears, but those added in it."""
     data = thread_data()
-    execute: Any = importlib.import_module(NAMES["execute"].module)
     heard, data.op_callbacks = data.op_callbacks, []
-    calls_them = execute.execute
+    try:
+        with _calls_of_callbacks_kept():
+            yield
+    finally:
+        data.op_callbacks = heard
+
+
+@contextlib.contextmanager
+def _calls_of_callbacks_kept() -> Iterator[None]:
+    """With the last callback of any thread TensorFlow takes away what calls them all."""
+    if _found["execute"] is None:
+        yield
+        return
+    module: Any = importlib.import_module(NAMES["execute"].module)
+    calls_them = module.execute
     try:
         yield
-    finally:  # with the last callback of any thread TensorFlow takes away what calls them all
-        execute.execute = calls_them
-        data.op_callbacks = heard
+    finally:
+        module.execute = calls_them
 
 
 @contextlib.contextmanager
@@ -206,7 +239,9 @@ def register_gradient_function(function: Callable[..., Any]) -> None:
 
 
 def record_module() -> Any:
-    """The module whose ``record_operation`` custom gradients and functions go through."""
+    """The module whose ``record_operation`` custom gradients and functions go through, or None."""
+    if _found["record_operation"] is None:
+        return None
     return importlib.import_module(NAMES["record_operation"].module)
 
 
@@ -214,15 +249,14 @@ def record_gradient(
     op_type: str, inputs: Sequence[Any], attrs: Any, outputs: Sequence[Any]
 ) -> None:
     """Put an op that ran earlier on the tapes that are open now."""
+    demand("record_gradient")
     _found["record_gradient"](op_type, list(inputs), attrs, list(outputs))
 
 
 def execute(op_type: str, count: int, inputs: Sequence[Any], attrs: Any) -> Sequence[Any]:
     """Run one op now and answer its ``count`` outputs."""
-    run = _found["execute"]
-    if run is None:
-        raise TensorFlowMissing("tensorflow.lacks", found=tf.__version__, names="execute")
-    found: Sequence[Any] = run(op_type, count, list(inputs), attrs, context())
+    demand("execute")
+    found: Sequence[Any] = _found["execute"](op_type, count, list(inputs), attrs, context())
     return found
 
 
@@ -241,6 +275,7 @@ def record_operation(
     op_type: str, outputs: Sequence[Any], inputs: Sequence[Any], backward: Callable[..., Any]
 ) -> None:
     """Put an op with its own backward function on the tapes that are open now."""
+    demand("record_operation")
     _found["record_operation"](op_type, list(outputs), list(inputs), backward)
 
 
@@ -321,8 +356,9 @@ def _attribute(value: Any, kind: str) -> Any:
 
 
 def tape_is_open() -> bool:
-    """Whether a tape of the user's is recording in this thread."""
-    return bool(_found["could_record"] and _found["could_record"]())
+    """Whether a tape of the user's is recording in this thread; True where it is not told."""
+    could_record = _found["could_record"]
+    return could_record is None or bool(could_record())
 
 
 def is_not_differentiable(op_type: str) -> bool:
@@ -351,12 +387,18 @@ def open_scope() -> tuple[str, Any]:
 
 def restore_scope(scope: tuple[str, Any]) -> None:
     """Make :func:`open_scope`'s answer the scope again, whatever was opened since."""
+    demand("set_device")
     context()._set_device(*scope)
+
+
+def _server() -> Any:
+    """What this process is in a cluster of TensorFlow's; None where it is in none."""
+    return context().get_server_def() if _found["server"] is not None else None
 
 
 def local_task() -> str:
     """Job, replica and task of this process, as device names begin."""
-    definition = context().get_server_def()
+    definition = _server()
     if definition is None:
         return "/job:localhost/replica:0/task:0"
     return f"/job:{definition.job_name}/replica:0/task:{definition.task_index}"
@@ -376,11 +418,12 @@ def set_cluster(jobs: Mapping[str, Mapping[int, str]]) -> None:
     """
     ctx = context()
     ctx.ensure_initialized()
-    if ctx.get_server_def() is None:
+    demand("server", "new_server")
+    if _server() is None:
         if jobs:
             tf.config.experimental_connect_to_cluster(tf.train.ClusterSpec(jobs))
         return
-    definition = copy.deepcopy(ctx.get_server_def())
+    definition = copy.deepcopy(_server())
     own = [job for job in definition.cluster.job if job.name == definition.job_name]
     cluster = tf.train.ClusterSpec(jobs).as_cluster_def()
     if definition.job_name not in jobs:
@@ -391,7 +434,7 @@ def set_cluster(jobs: Mapping[str, Mapping[int, str]]) -> None:
 
 def own_port() -> int:
     """The port on which TensorFlow listens in this process, or 0."""
-    definition = context().get_server_def()
+    definition = _server()
     if definition is None:
         return 0
     for job in definition.cluster.job:
@@ -426,17 +469,17 @@ def memory_limits() -> dict[str, int]:
 
     For a CPU the figure is a constant that means nothing.
     """
-    if _found["list_devices"] is None or _found["device_sizes"] is None or not started():
+    lacking = any(_found[key] is None for key, name in NAMES.items() if name.feature == "memory")
+    if lacking or not started():
         return {}
-    session = importlib.import_module(_SESSION)
     held = _found["list_devices"](context()._handle)
     try:
         return {
-            session.TF_DeviceListName(held, i): int(_found["device_sizes"](held, i))
-            for i in range(session.TF_DeviceListCount(held))
+            _found["device_name"](held, i): int(_found["device_sizes"](held, i))
+            for i in range(_found["device_count"](held))
         }
     finally:
-        session.TF_DeleteDeviceList(held)
+        _found["device_end"](held)
 
 
 def gradients_inside(function: Any) -> list[Callable[..., Any]]:
@@ -464,6 +507,12 @@ def _nodes(function: Any) -> Iterator[Any]:
 def op_definition(op_type: str) -> Any:
     """TensorFlow's OpDef of ``op_type``, or None."""
     return _found["op_defs"](op_type) if _found["op_defs"] else None
+
+
+def may_do_more(op_type: str) -> bool:
+    """Whether an op may do more than compute; True where this release does not tell."""
+    definition = op_definition(op_type)
+    return _found["op_defs"] is None or bool(definition is not None and definition.is_stateful)
 
 
 def is_async() -> bool:
@@ -512,7 +561,7 @@ def captures_as_arguments() -> Iterator[None]:
 
 def generator_states() -> list[Any]:
     """The variables behind TensorFlow's and Keras's global random generators."""
-    module = importlib.import_module(NAMES["generator"].module)
+    module = importlib.import_module(NAMES["generator"].module) if _found["generator"] else None
     own = getattr(module, "global_generator", None)
     states = [] if own is None else [own.state]
     keras = sys.modules.get("keras.src.backend.common.global_state")

@@ -156,8 +156,9 @@ class Recorder:
             undo.callback(private.register_gradient_function, original)
             private.register_gradient_function(self._heard_turn(original))
         module = private.record_module()
-        heard = self._heard_custom(module.record_operation)
-        undo.enter_context(private.replaced(module, "record_operation", heard))
+        if module is not None:
+            heard = self._heard_custom(module.record_operation)
+            undo.enter_context(private.replaced(module, "record_operation", heard))
         undo.enter_context(heard_tapes(self._note_tape))
         undo.enter_context(heard_exits(self._note_exit))
         undo.enter_context(heard_reductions(self._note_reduction))

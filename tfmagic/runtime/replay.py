@@ -79,6 +79,7 @@ class Replay:
         follow_state: bool = True,
         wide: bool = False,
     ) -> None:
+        private.demand("op_defs", "execute")
         self._log = log
         self._hold = hold | _SHAPES
         self._follow = follow_state

@@ -40,14 +40,16 @@ def reason(op_type: str) -> str:
         return "python"
     if op_type in _READ_ONLY:
         return ""
-    definition = private.op_definition(op_type)
-    if definition is None or not definition.is_stateful:
+    if not private.may_do_more(op_type):
         return ""
     return "random" if _RANDOM.search(op_type) else "state"
 
 
 def reason_inside(function: Any) -> str:
-    """Why a ``tf.function`` must not run again: the worst of what is inside it."""
+    """Why a ``tf.function`` must not run again: the worst of what is inside it.
+
+    Raises :class:`~tfmagic.errors.TensorFlowMissing` where TensorFlow does not tell."""
+    private.demand("op_defs")
     found = {reason(op_type) for op_type in types_inside(function)}
     return next((r for r in ("python", "random", "state") if r in found), "")
 
