@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator
+from itertools import takewhile
 
-from tfmagic.analysis.code import Code, Edits, dotted, names_in
+from tfmagic.analysis.code import Code, Edits, dotted, names_in, stored
 from tfmagic.analysis.custom import custom_function
 from tfmagic.analysis.rebinding import assigned, same_place
 from tfmagic.analysis.repair.asking import ask_watched
-from tfmagic.analysis.repair.rewrite import called, grouped, rewrite
+from tfmagic.analysis.repair.rewrite import called, grouped, own_expressions, rewrite
 from tfmagic.analysis.repair.scene import Repair, Scene
 
 __all__ = ["as_float", "assign", "inner_tape", "keep_value", "not_zero", "trace_again"]
 
+_SIGNS = {"assign": "", "assign_add": "+", "assign_sub": "-"}
+_READS = ("read_value", "value")
+_APART = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _MAKERS = ("Variable", "constant", "convert_to_tensor")
 _KERAS = ("kernel", "bias", "gamma", "beta", "embeddings", "recurrent_kernel")
 _INDEXED = {"GatherV2", "ResourceGather", "GatherNd", "OneHot", "StridedSlice", "Gather"}
@@ -228,72 +234,150 @@ def _cast_before(scene: Scene) -> Repair | None:
 
 def keep_value(scene: Scene) -> Repair | None:
     """The value itself under the name, where it was stored in a variable."""
+    items = scene.op is not None and scene.op.type == "ResourceStridedSliceAssign"
     for cell, code, statement in scene.guilty():
         edits = Edits(code)
-        if _unstored(code, statement, edits):
-            _others_of(code, statement, edits)
+        if isinstance(statement, ast.For) and _unstacked(code, statement, edits):
+            return scene.repair(cell, edits)
+        name = _unstored(code, statement, items, edits)
+        if name:
+            _as_a_tensor(code, statement, name, items, edits)
             return scene.repair(cell, edits)
     return None
 
 
-def _unstored(code: Code, statement: ast.stmt, edits: Edits) -> bool:
-    if isinstance(statement, ast.For):
-        return _unstacked(code, statement, edits)
+def _unstored(code: Code, statement: ast.stmt, items: bool, edits: Edits) -> str:
+    """The name of a variable that the statement stores a value in, and from now on the value's."""
     if isinstance(statement, ast.Assign):
         maker = called(code, statement.value, ["Variable"])
         if maker is not None and maker.args:
             edits.replace(statement.value, code.one_line(maker.args[0]))
-            return True
-    text = _plain_assignment(code, statement)
-    if text:
-        edits.replace(statement, text)
-    return bool(text)
+            return code.one_line(statement.targets[0])
+    for call in _changes(code, statement):
+        change = _change(code, call, items)
+        if change is None:
+            continue
+        name, value = change
+        whole = _whole(code, call)
+        alone = isinstance(statement, ast.Expr) and whole is statement.value
+        if not alone and not _can_stand_before(code, statement):
+            continue
+        text = _global(code, statement, name, edits) + f"{name} = {value}"
+        if alone:
+            edits.replace(statement, text)
+        else:  # what the call gives is used in its line
+            edits.replace(whole, name)
+            edits.before(statement.lineno, text)
+        return name
+    return ""
 
 
-def _plain_assignment(code: Code, statement: ast.stmt) -> str:
-    """``v = E`` for ``v.assign(E)``; an empty text for anything else."""
-    call = statement.value if isinstance(statement, (ast.Expr, ast.Assign)) else None
-    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute) or not call.args:
-        return ""
-    sign = {"assign": "", "assign_add": "+", "assign_sub": "-"}.get(call.func.attr)
-    if sign is None:
-        return ""
-    target, value = call.func.value, code.one_line(call.args[0])
-    text = code.one_line(target)
+def _can_stand_before(code: Code, statement: ast.stmt) -> bool:
+    """Whether a line before the statement runs just before it."""
+    begins = len(code.indent(statement.lineno)) == statement.col_offset
+    return begins and not hasattr(statement, "body")
+
+
+def _changes(code: Code, statement: ast.stmt) -> Iterator[ast.Call]:
+    """The calls in a statement (not in its body) that change a variable when it runs."""
+    for expression in own_expressions(statement):
+        for node in ast.walk(expression):
+            if not isinstance(node, ast.Call) or not node.args:
+                continue
+            changes = isinstance(node.func, ast.Attribute) and node.func.attr in _SIGNS
+            around = takewhile(lambda outer: outer is not statement, code.around(node))
+            if changes and not any(isinstance(outer, _APART) for outer in around):
+                yield node
+
+
+def _change(code: Code, call: ast.Call, items: bool) -> tuple[str, str] | None:
+    """``v`` and its new value for ``v.assign(E)``, or with ``items`` for ``v[0].assign(E)``."""
+    assert isinstance(call.func, ast.Attribute)
+    sign, target = _SIGNS[call.func.attr], call.func.value
     if isinstance(target, ast.Attribute) and target.attr in _KERAS:
-        return ""  # a Keras layer's own: it cannot be put a tensor in the place of
-    if isinstance(target, ast.Subscript):
+        return None  # a Keras layer's own: it cannot be put a tensor in the place of
+    name, value = code.one_line(target), code.one_line(call.args[0])
+    if items and isinstance(target, ast.Subscript):
         if sign or not isinstance(target.slice, ast.Constant):
-            return ""
-        whole, tf = code.one_line(target.value), code.tensorflow
+            return None
+        name, tf = code.one_line(target.value), code.tensorflow
         at = code.one_line(target.slice)
-        return f"{whole} = {tf}.tensor_scatter_nd_update({whole}, [[{at}]], [{value}])"
-    new = f"{text} {sign} {grouped(value)}" if sign else value
+        return name, f"{tf}.tensor_scatter_nd_update({name}, [[{at}]], [{value}])"
+    value = _plain(value, name)
+    return name, f"{name} {sign} {grouped(value)}" if sign else value
+
+
+def _global(code: Code, statement: ast.stmt, name: str, edits: Edits) -> str:
+    """What has to stand before ``name`` gets a value in a function that has it from outside."""
     inside = code.function(statement)
-    if isinstance(target, ast.Name) and isinstance(inside, ast.FunctionDef):
-        names = {a.arg for a in inside.args.args}
-        if target.id not in names and target.id not in _bound(inside):
-            return f"global {text}\n{code.indent(statement.lineno)}{text} = {new}"
-    return f"{text} = {new}"
+    if not isinstance(inside, ast.FunctionDef) or not name.isidentifier():
+        return ""
+    if name in _bound(inside):
+        return ""
+    closed = any(isinstance(f, ast.FunctionDef) and name in _bound(f) for f in code.around(inside))
+    word = f"{'nonlocal' if closed else 'global'} {name}"
+    if any(n.id == name and n.lineno < statement.lineno for n in code.of(ast.Name, inside)):
+        edits.before(inside.body[0].lineno, word)
+        return ""
+    return f"{word}\n{code.indent(statement.lineno)}"
 
 
 def _bound(function: ast.FunctionDef) -> set[str]:
-    return {
-        n.id for n in ast.walk(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-    }
+    """The names that a function's own lines may give a value."""
+    declared = (n for n in ast.walk(function) if isinstance(n, (ast.Global, ast.Nonlocal)))
+    given = {a.arg for a in function.args.args} | stored(function)
+    return given | {name for node in declared for name in node.names}
 
 
-def _others_of(code: Code, statement: ast.stmt, edits: Edits) -> None:
-    """The other assignments of the same variable in the same block: it is none any more."""
-    text = _plain_assignment(code, statement)
-    name = text.partition(" = ")[0] if text else ""
-    if not name and isinstance(statement, ast.Assign):
-        name = code.one_line(statement.targets[0])
-    for other in code.block(statement):
-        if other is not statement and other.lineno > statement.lineno:
-            new = _plain_assignment(code, other)
-            if new.startswith(f"{name} = "):
-                edits.replace(other, new)
+def _whole(code: Code, call: ast.Call) -> ast.expr:
+    """The call, or ``v.assign(E).read_value()`` of which it is a part."""
+    method = code.parent(call)
+    outer = code.parent(method) if isinstance(method, ast.Attribute) else None
+    reads = isinstance(method, ast.Attribute) and method.attr in _READS
+    return outer if reads and isinstance(outer, ast.Call) else call
+
+
+def _as_a_tensor(code: Code, statement: ast.stmt, name: str, items: bool, edits: Edits) -> None:
+    """The other lines that take ``name`` for a variable: it is none any more."""
+    first = _beginning(code, statement)
+    for other in code.of(ast.stmt):
+        if other is statement or other.lineno < first:
+            continue
+        value = _stored_by(code, other, name, items)
+        if value:
+            here = code.function(other) is code.function(statement)
+            before = "" if here else _global(code, other, name, edits)
+            edits.replace(other, f"{before}{name} = {value}")
+            continue
+        for expression in own_expressions(other):
+            text = code.text(expression)
+            if (plain := _plain(text, name)) != text:
+                edits.replace(expression, plain)
+
+
+def _stored_by(code: Code, statement: ast.stmt, name: str, items: bool) -> str:
+    """The new value of ``name`` where the statement does nothing but store it."""
+    if not isinstance(statement, ast.Expr):
+        return ""
+    for call in _changes(code, statement):
+        change = _change(code, call, items)
+        if change is not None and change[0] == name and _whole(code, call) is statement.value:
+            return change[1]
+    return ""
+
+
+def _beginning(code: Code, statement: ast.stmt) -> int:
+    """The line of the outermost loop or the function around the statement, or its own."""
+    first = statement.lineno
+    for outer in code.around(statement):
+        if isinstance(outer, (ast.For, ast.While, ast.FunctionDef)):
+            first = outer.lineno
+    return first
+
+
+def _plain(text: str, name: str) -> str:
+    """``text`` with ``name`` in place of ``name.read_value()``, which a tensor has not."""
+    return re.sub(rf"(?<![\w.]){re.escape(name)}\.({'|'.join(_READS)})\(\)", name, text)
 
 
 def _unstacked(code: Code, statement: ast.For, edits: Edits) -> bool:
