@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from tfmagic.runtime import private
+from tfmagic.runtime.ear import Ear, ear
 
 #: Method of an eager tensor → how the value left.
 METHODS = {
@@ -35,17 +36,19 @@ Note = Callable[[Any, str, FrameType], None]
 def heard_exits(note: Note) -> Iterator[None]:
     """Inside the block ``note(tensor, how, frame)`` is called before a value leaves."""
     with contextlib.ExitStack() as undo:
+        told = undo.enter_context(ear(note))
         for owner, method in private.exit_methods(METHODS):
             original = getattr(owner, method)
-            heard = _heard(original, METHODS[method], note)
+            heard = _heard(original, METHODS[method], told)
             undo.enter_context(private.replaced(owner, method, heard))
         yield
 
 
-def _heard(original: Callable[..., Any], how: str, note: Note) -> Callable[..., Any]:
+def _heard(original: Callable[..., Any], how: str, whom: Ear[Note]) -> Callable[..., Any]:
     @functools.wraps(original)
     def leave(tensor: Any, *args: Any, **named: Any) -> Any:
-        note(tensor, how, sys._getframe(1))
+        if (note := whom.listener) is not None:
+            note(tensor, how, sys._getframe(1))
         return original(tensor, *args, **named)
 
     return leave

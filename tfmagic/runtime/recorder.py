@@ -23,6 +23,7 @@ from typing import Any
 from tfmagic.model.reduction import replica_name
 from tfmagic.runtime import placing, private
 from tfmagic.runtime.collector import calm
+from tfmagic.runtime.ear import Ear, ear
 from tfmagic.runtime.exits import heard_exits, user_frame
 from tfmagic.runtime.inside import look_inside
 from tfmagic.runtime.interrupt import Carried, by_handler
@@ -150,7 +151,8 @@ class Recorder:
         import tensorflow as tf
 
         undo, tape = self._undo, tf.GradientTape
-        undo.enter_context(private.replaced(tape, "gradient", self._heard_gradient(tape.gradient)))
+        heard = _heard_gradient(tape.gradient, undo.enter_context(ear(self)))
+        undo.enter_context(private.replaced(tape, "gradient", heard))
         original = private.gradient_function()
         if original is not None:
             undo.callback(private.register_gradient_function, original)
@@ -388,31 +390,6 @@ class Recorder:
         heard = self.listening and private.is_heard(self._on_op)
         return heard and private.executing_eagerly()
 
-    def _heard_gradient(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """``GradientTape.gradient`` that notes what it was asked and what it answered."""
-
-        @functools.wraps(original)
-        def gradient(tape: Any, target: Any, sources: Any, *args: Any, **kwargs: Any) -> Any:
-            if not self._mine() or self._call is not None:
-                return original(tape, target, sources, *args, **kwargs)
-            caller = sys._getframe(1)
-            self._name_as_there(caller, target)
-            told = (target, sources)
-            if threading.get_ident() != self._thread:
-                told = local_parts(told)
-            with self.calling("cell", *told, self.place(caller)) as call:
-                call.watches = private.watches_variables(tape)
-                call.events = self._tapes.of(tape)
-                call.weights = args[0] if args else kwargs.get("output_gradients")
-                answer = call.result = original(tape, target, sources, *args, **kwargs)
-            with _CARRIED:
-                look_inside(self.log, call, self.whole)
-            if not self.keep:
-                self._let_go()
-            return answer
-
-        return gradient
-
     def _name_as_there(self, frame: FrameType, target: Any) -> None:
         """A target without a name of the user's is called as in the code that differentiates
         it: Keras's own training step calls it ``loss``."""
@@ -501,6 +478,33 @@ class Recorder:
         for name, value in list(namespace.items()):
             if not name.startswith("_"):
                 self.observe(name, value)
+
+
+def _heard_gradient(original: Callable[..., Any], whom: Ear[Recorder]) -> Callable[..., Any]:
+    """``GradientTape.gradient`` by which a recorder notes what was asked and what was answered."""
+
+    @functools.wraps(original)
+    def gradient(tape: Any, target: Any, sources: Any, *args: Any, **kwargs: Any) -> Any:
+        recorder = whom.listener
+        if recorder is None or not recorder._mine() or recorder._call is not None:
+            return original(tape, target, sources, *args, **kwargs)
+        caller = sys._getframe(1)
+        recorder._name_as_there(caller, target)
+        told = (target, sources)
+        if threading.get_ident() != recorder._thread:
+            told = local_parts(told)
+        with recorder.calling("cell", *told, recorder.place(caller)) as call:
+            call.watches = private.watches_variables(tape)
+            call.events = recorder._tapes.of(tape)
+            call.weights = args[0] if args else kwargs.get("output_gradients")
+            answer = call.result = original(tape, target, sources, *args, **kwargs)
+        with _CARRIED:
+            look_inside(recorder.log, call, recorder.whole)
+        if not recorder.keep:
+            recorder._let_go()
+        return answer
+
+    return gradient
 
 
 #: An interrupt that falls into these would leave half of something behind.

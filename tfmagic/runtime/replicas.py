@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from tfmagic.runtime import private
+from tfmagic.runtime.ear import Ear, ear
 
 __all__ = ["heard_reductions", "local_parts", "parts_of"]
 
@@ -50,9 +51,9 @@ def heard_reductions(note: Note) -> Iterator[None]:
     """``note`` hears, inside the block, of every time that a strategy makes one of many."""
     import tensorflow as tf
 
-    heard = _Heard(note)
     across, replica = tf.distribute.CrossDeviceOps, tf.distribute.ReplicaContext
-    with contextlib.ExitStack() as undo:
+    with ear(note) as told, contextlib.ExitStack() as undo:
+        heard = _Heard(told)
         for owner, name, listening in (
             (across, "reduce", heard.reduce),
             (across, "batch_reduce", heard.batch_reduce),
@@ -65,15 +66,18 @@ def heard_reductions(note: Note) -> Iterator[None]:
 class _Heard:
     """The three ways of TensorFlow to reduce, each telling of what it did."""
 
-    def __init__(self, note: Note) -> None:
-        self._note = note
+    def __init__(self, told: Ear[Note]) -> None:
+        self._told = told
         self.count = 0
 
     def _tell(self, how: Any, value: Any, result: Any) -> None:
+        note = self._told.listener
+        if note is None:
+            return
         with contextlib.suppress(Exception):
             word = str(getattr(how, "value", how)).lower()
             first = parts_of(result)
-            self._note(word, parts_of(value), first[0] if first else None, sys._getframe(2))
+            note(word, parts_of(value), first[0] if first else None, sys._getframe(2))
             self.count += 1
 
     def reduce(self, original: Callable[..., Any]) -> Callable[..., Any]:

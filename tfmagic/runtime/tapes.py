@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from tfmagic.runtime import private
+from tfmagic.runtime.ear import Ear, ear
 from tfmagic.runtime.log import Place, handle_of
 from tfmagic.runtime.structure import leaves
 
@@ -50,24 +51,26 @@ class TapeEvents:
 def heard_tapes(note: Note) -> Iterator[None]:
     """Inside the block ``note(tape, kind, watched, frame)`` is told of every event."""
     with contextlib.ExitStack() as undo:
+        told = undo.enter_context(ear(note))
         for method, kind in private.tape_methods().items():
             original = getattr(private.GradientTape, method)
-            heard = _heard(original, kind, note)
+            heard = _heard(original, kind, told)
             undo.enter_context(private.replaced(private.GradientTape, method, heard))
         yield
 
 
-def _heard(original: Callable[..., Any], kind: str, note: Note) -> Callable[..., Any]:
+def _heard(original: Callable[..., Any], kind: str, whom: Ear[Note]) -> Callable[..., Any]:
     @functools.wraps(original)
     def told(tape: Any, *args: Any, **named: Any) -> Any:
-        note(tape, kind, (*args, *named.values()), sys._getframe(1))
+        if (note := whom.listener) is not None:
+            note(tape, kind, (*args, *named.values()), sys._getframe(1))
         return original(tape, *args, **named)
 
     return told
 
 
 #: Every wrapper's code: an interrupt inside would leave a tape open, or half opened.
-TOLD = _heard(lambda *_: None, "", lambda *_: None).__code__
+TOLD = _heard(lambda *_: None, "", Ear(lambda *_: None)).__code__
 
 
 def keys_in(watched: Any) -> tuple[int, ...]:

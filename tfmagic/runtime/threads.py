@@ -21,6 +21,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from tfmagic.runtime import private
+from tfmagic.runtime.ear import ear
 from tfmagic.runtime.interrupt import interrupt_later
 from tfmagic.runtime.log import Log
 
@@ -56,12 +57,12 @@ def other_threads(log: Log, heard: Callable[[], bool]) -> Iterator[None]:
 
     @functools.wraps(original)
     def start(thread: threading.Thread) -> None:
-        if not _is_of_the_house(thread):
-            private.set_tensor_profiler(counter)
+        if told.listener is not None and not _is_of_the_house(thread):
+            private.set_tensor_profiler(told.listener)
         original(thread)
 
     try:
-        with private.replaced(threading.Thread, "start", start):
+        with ear(counter) as told, private.replaced(threading.Thread, "start", start):
             if not all(map(_is_of_the_house, threading.enumerate())):
                 private.set_tensor_profiler(counter)
             yield
