@@ -14,6 +14,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from tfmagic.analysis.verdicts import judged
+from tfmagic.analysis.ways import FLOATS
 from tfmagic.errors import NoTargetError, OptionError, ReleasedError
 from tfmagic.language import say
 from tfmagic.model import Recording
@@ -34,6 +35,7 @@ from tfmagic.runtime.recorder import BUDGET, Recorder
 from tfmagic.runtime.second import product
 from tfmagic.runtime.state import ASSIGNS
 from tfmagic.runtime.structure import leaves
+from tfmagic.runtime.target import last_float
 
 Namespace = Callable[[], Mapping[str, Any]]
 
@@ -183,13 +185,18 @@ class Tape:
         return Watched(v for v in found if v is not None)
 
     def _likely_sources(self, target: Any) -> list[Any]:
-        """The variables that the target was computed from; where none was, all that were read."""
+        """The variables that the target was computed from; where none was, all that were read.
+
+        A counter or a seed among weights has no gradient that anybody misses: whole numbers
+        are left out where there are floats.
+        """
         log = self.log
         made = ancestors(log, [t._id for _, t in leaves(target) if hasattr(t, "_id")])
         taken = {t._id for position in made for t in log.entries[position].inputs}
         taken |= {r.key for t, r in log.implicit_reads.items() if t in taken}
         watched = list(self.watched_variables)
-        return [v for v in watched if key_of(v) in taken] or watched
+        likely = [v for v in watched if key_of(v) in taken] or watched
+        return [v for v in likely if v.dtype.name.startswith(FLOATS)] or likely
 
     def gradient(
         self,
@@ -279,8 +286,8 @@ class Tape:
 
         Where nothing was wished for and the cell made calls of ``gradient`` itself,
         those stand.  Otherwise the target is the last float value of size 1 that the
-        cell named or ended with (``result``), the sources every trainable variable that
-        was read.  Raises :class:`NoTargetError` where nothing can be found, and
+        cell named or ended with (``result``), metrics aside, the sources every trainable
+        variable that was read.  Raises :class:`NoTargetError` where nothing can be found, and
         :class:`OptionError` where what was wished for is no tensor of this run.
         """
         asked = wish.target is not None or wish.sources is not None
@@ -322,7 +329,10 @@ class Tape:
         if wish.target is not None:
             self._check_target(wish)
             return wish.target
-        found = self._last_float(result, wish.any_size)
+        named = {*self.log.names, key_of(result)}
+        sources = {key_of(s) for _, s in (*leaves(wish.sources), *leaves(wish.extra))}
+        cell = self._recorder.cell
+        found = last_float(self.log, cell, named, sources, any_size=wish.any_size)
         if found is None:
             raise NoTargetError("tape.no_target")
         return found
@@ -337,22 +347,6 @@ class Tape:
                 )
             if key not in made:
                 raise OptionError("tape.target_not_here", given=wish.target_name)
-
-    def _last_float(self, result: Any, any_size: bool) -> Any:
-        """The last float (of size 1) that got a name in this run, or that it ended with."""
-        log = self.log
-        named = set(log.names)
-        if key_of(result) is not None:
-            named.add(int(key_of(result) or 0))
-        for _, entry in reversed(list(log.live())):
-            if entry.call >= 0 or entry.cell != self._recorder.cell:
-                continue
-            for tensor in entry.outputs:
-                if tensor._id not in named or not tensor.dtype.is_floating:
-                    continue
-                if any_size or tensor._num_elements() == 1:
-                    return tensor
-        return None
 
 
 #: The tape that a recording came from, for as long as the tape lives.

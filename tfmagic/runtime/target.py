@@ -1,0 +1,121 @@
+"""Which value a cell most likely meant to differentiate, where it did not say.
+
+That is the last float of size 1 that it named, metrics aside.  What a Keras metric has counted
+comes of its state, and no gradient goes through that; an accuracy beside a loss comes of whole
+numbers.  Nobody means to differentiate either, and it often stands last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from tfmagic.analysis.ways import FLOATS
+from tfmagic.runtime.differentiate import ancestors
+from tfmagic.runtime.log import FUNCTION, Log, VariableRecord
+from tfmagic.runtime.state import ASSIGNS
+
+__all__ = ["last_float"]
+
+#: What went into a tensor: a source, by floats alone; a source that was counted on the way; the
+#: state of a metric; any other variable.
+_MOVED, _COUNTED, _TALLY, _OTHER = 1, 2, 4, 8
+
+
+def last_float(
+    log: Log,
+    cell: int,
+    named: Collection[object],
+    sources: Collection[object],
+    *,
+    any_size: bool = False,
+) -> Any:
+    """The last float (of size 1, or of ``any_size``) among the tensors ``named`` that ``cell``
+    made, or None.
+
+    A metric's result is passed over, and an accuracy where there is a loss beside it; never
+    what one of ``sources`` went into (ids, as ``named``; every trainable variable is one).
+    """
+    went = _Influence(log, cell, sources)
+    found = (c for c in _floats(log, cell, named, any_size) if not went.is_tally(c[1]))
+    last = next(found, None)
+    if last is None:
+        return None
+    if not went.is_counted(last[1]):
+        return last[1]
+    before = set(ancestors(log, [last[1]._id]))
+    beside = (t for position, t in found if position not in before and went.is_moved(t))
+    return next(beside, last[1])
+
+
+def _floats(
+    log: Log, cell: int, named: Collection[object], any_size: bool
+) -> Iterator[tuple[int, Any]]:
+    """The floats in question and the entries that made them, the last one first."""
+    for position, entry in reversed(list(log.live())):
+        if entry.call >= 0 or entry.cell != cell:
+            continue
+        for tensor in entry.outputs:
+            if tensor._id not in named or not tensor.dtype.is_floating:
+                continue
+            if any_size or tensor._num_elements() == 1:
+                yield position, tensor
+
+
+class _Influence:
+    """What went into each tensor of a run, by its id."""
+
+    def __init__(self, log: Log, cell: int, sources: Collection[object]) -> None:
+        self._log = log
+        self._sources = sources
+        self._changed = _changed(log, cell)
+        self._of: dict[int, int] = {}
+        for _, entry in log.live():
+            went = 0
+            for tensor in entry.inputs:
+                went |= self._into(tensor._id)
+            for tensor in entry.outputs if went else ():
+                carries = tensor.dtype.name.startswith((*FLOATS, "variant", "resource"))
+                self._of[tensor._id] = went if carries else _counted(went)
+
+    def _into(self, key: int) -> int:
+        if key in self._sources:
+            return _MOVED
+        record = self._log.variables.get(key) or self._log.implicit_reads.get(key)
+        if record is None:
+            return self._of.get(key, 0)
+        if record.key in self._sources or record.trainable:
+            return _MOVED if record.dtype.startswith(FLOATS) else _COUNTED
+        return _TALLY if self._is_metrics(record) else _OTHER
+
+    def _is_metrics(self, record: VariableRecord) -> bool:
+        """Whether it is state of Keras's that this cell changed: only Keras's own variables
+        bear the name of their owner."""
+        return "/" in record.label and record.key in self._changed
+
+    def is_tally(self, tensor: Any) -> bool:
+        """Whether nothing but the state of metrics went into it."""
+        return self._of.get(tensor._id, 0) == _TALLY
+
+    def is_counted(self, tensor: Any) -> bool:
+        """Whether a source went into it, and always by way of whole numbers."""
+        return self._of.get(tensor._id, 0) & (_MOVED | _COUNTED) == _COUNTED
+
+    def is_moved(self, tensor: Any) -> bool:
+        """Whether a source went into it by floats alone."""
+        return bool(self._of.get(tensor._id, 0) & _MOVED)
+
+
+def _counted(went: int) -> int:
+    return went & ~_MOVED | _COUNTED if went & _MOVED else went
+
+
+def _changed(log: Log, cell: int) -> set[int]:
+    """The handles of the variables that the cell changed, or handed to a ``tf.function``."""
+    found: set[int] = set()
+    for _, entry in log.live():
+        if entry.cell == cell and ASSIGNS.match(entry.type):
+            found.add(entry.inputs[0]._id)
+        elif entry.cell == cell and FUNCTION.match(entry.type):
+            found.update(tensor._id for tensor in entry.inputs)
+    return found
