@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import linecache
 from typing import Any
 
 import pytest
 import tensorflow as tf
 
+import tfmagic
 from tfmagic.runtime import names
 from tfmagic.runtime.names import key_of, walk
 
@@ -70,3 +72,48 @@ def test_not_every_way_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     many = [tf.Variable(float(n)) for n in range(5)]
     assert found({"many": many}, *many) == [f"many[{n}]" for n in range(5)]
     assert len(names._ways) == 2
+
+
+# --- loops ---------------------------------------------------------------------------------
+
+LOOPS = """
+ws = {made}
+with tf.GradientTape() as tape:
+    h = tf.constant(1.0)
+    for w in ws:
+        h = tf.tanh(h * w)
+grads = tape.gradient(h, list(ws))
+for v, g in zip(ws, grads):
+    v.assign_sub(0.1 * g)
+"""
+
+
+def sources(cell: str, space: dict[str, Any]) -> list[str]:
+    """What the sources of the cell's last call are called."""
+    filename = f"<loops {cell}>"
+    linecache.cache[filename] = (len(cell), None, cell.splitlines(keepends=True), filename)
+    tape = tfmagic.Tape(lambda: space)
+    with tape:
+        exec(compile(cell, filename, "exec"), space)
+    return [gradient.source for gradient in tape.recording.gradients[-1].gradients]
+
+
+def test_what_a_loop_left_its_name_on_has_one_of_its_own() -> None:
+    cell = LOOPS.format(made="[tf.Variable(0.5), tf.Variable(0.6), tf.Variable(0.7)]")
+    space: dict[str, Any] = {"tf": tf}
+    assert sources(cell, space) == ["ws[0]", "ws[1]", "ws[2]"]
+    again = cell.partition("\n")[2].partition("\n")[2]
+    assert sources(again, space) == ["ws[0]", "ws[1]", "ws[2]"]
+    without = "with tf.GradientTape() as tape:\n    y = ws[2] * 2.0\ntape.gradient(y, ws[2:])"
+    assert sources(without, space) == ["ws[2]"]
+
+
+def test_the_name_that_a_loop_gives_is_better_than_none() -> None:
+    cell = LOOPS.format(made="lambda: None").replace("in ws", "in [tf.Variable(0.5)]")
+    cell = cell.partition("grads =")[0] + "g = tape.gradient(h, [vars()['w']])"
+    assert sources(cell, {"tf": tf}) == ["w"]
+
+
+def test_a_name_that_is_also_assigned_is_no_loops() -> None:
+    cell = "w = tf.Variable(2.0)\nkept = [w]\nfor w in kept:\n    pass\nwith tf.GradientTape() as t:\n    y = w * w\nt.gradient(y, w)"
+    assert sources(cell, {"tf": tf}) == ["w"]

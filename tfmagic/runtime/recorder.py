@@ -42,7 +42,7 @@ from tfmagic.runtime.log import (
 from tfmagic.runtime.mentions import Mentions
 from tfmagic.runtime.reads import find_handle_owner, match_reads
 from tfmagic.runtime.replicas import heard_reductions, local_parts, parts_of
-from tfmagic.runtime.source import Assignments, UserFiles
+from tfmagic.runtime.source import Assignments, UserFiles, source_of, words_of
 from tfmagic.runtime.tapes import TOLD, Event, TapeEvents, heard_tapes, keys_in
 from tfmagic.runtime.threads import interrupts_put_off, other_threads
 
@@ -472,6 +472,11 @@ class Recorder:
             self.log.custom[tensor._id] = note
             if named:
                 self.log.own_gradients[tensor._id] = note.type
+
+    def words(self) -> frozenset[str]:
+        """The names that the recorded lines speak of; see :func:`words_of`."""
+        mine = (name for name, users in self._files.items() if users)
+        return frozenset().union(*(words_of(source_of(name)) for name in mine))
 
     def names_in(self, namespace: Mapping[str, Any]) -> None:
         """Take names from the top level of a namespace, as they stand now."""

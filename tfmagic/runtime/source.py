@@ -73,6 +73,33 @@ def _assigned(filename: str, source: str) -> dict[int, tuple[str, ...]]:
     return lines
 
 
+@lru_cache(maxsize=256)
+def words_of(source: str) -> frozenset[str]:
+    """The names that a cell speaks of, but for those that only its loops give a value."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return frozenset()
+    every = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    looped: set[str] = set()
+    given: set[str] = set()
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, (ast.For, ast.AsyncFor)):
+            looped |= _stored(node.target)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            given |= _stored(node)
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            todo.extend(n for n in ast.iter_child_nodes(node) if not isinstance(n, ast.expr))
+    return frozenset(every - (looped - given))
+
+
+def _stored(node: ast.AST) -> set[str]:
+    names = (part for part in ast.walk(node) if isinstance(part, ast.Name))
+    return {part.id for part in names if isinstance(part.ctx, ast.Store)}
+
+
 class Assignments(dict[str, dict[int, tuple[str, ...]]]):
     """File name → line number → the names that the statement on that line assigns."""
 

@@ -119,11 +119,26 @@ class Tape:
         self._learn_names()
 
     def _learn_names(self) -> None:
-        namespace, log = self._namespace(), self._recorder.log
-        self._recorder.names_in(namespace)
-        wanted = {key for key in log.variables if key not in log.names}
-        if wanted:
-            log.names.update(walk(namespace, wanted))
+        """Give each tensor and variable a name, in the words of the recorded lines if they
+        speak of it.
+
+        What a loop left its name on (``for v in weights``), be it that of an earlier cell, is
+        called by the way that leads there: ``weights[2]``.
+        """
+        namespace, log = self._namespace(), self.log
+        words = self._recorder.words()
+        others = {k: n for k in log.variables if (n := log.names.get(k, "")).isidentifier()}
+        others = {key: name for key, name in others.items() if name not in words}
+        for key in others:
+            del log.names[key]
+        spoken = {name: namespace[name] for name in words & namespace.keys()}
+        for space in (spoken, {n: v for n, v in namespace.items() if n not in spoken}):
+            self._recorder.names_in(space)
+            wanted = {key for key in log.variables if key not in log.names}
+            if wanted:
+                log.names.update(walk(space, wanted))
+        for key, name in others.items():
+            log.names.setdefault(key, name)
 
     def note(self, sentence: str) -> None:
         """Have the recording say ``sentence`` to whoever reads it."""
