@@ -254,7 +254,7 @@ def ask_another_target(scene: Scene) -> Repair | None:
     other sources have one."""
     target = scene.target()
     recording = scene.recording
-    if target is None or scene.asked is None:
+    if target is None or scene.asked is None or scene.finding.words == "drops_out":
         return take_out(scene)
     reach = scene.ways.reach(scene.gradient, recording.ops)
     own = scene.ways.own(scene.gradient)

@@ -81,14 +81,28 @@ class NoneRules:
         targets = set(call.target_tensors)
         if targets & reach.free:
             return self._unheard(call, gradient, source)
-        whole = [op for op in reach.stops if not self._ways.passes(op)]
-        others = [op for op in (*whole, *reach.stops) if op.type not in _SHAPES]
-        stops = others or whole or list(reach.stops)
+        # that a gradient was computed in the shape of a value is no way of the value's own
+        heard = [op for op in reach.stops if op.kind == "forward" or op.type not in _SHAPES]
+        whole = [op for op in heard if not self._ways.passes(op)]
+        others = [op for op in (*whole, *heard) if op.type not in _SHAPES]
+        stops = others or whole or heard
         if stops and targets & reach.any:
             stop = stops[0]
             way = self._ways.to(gradient, stop.outputs)
             return Finding(self._why_blocked(stop), op=stop.index, way=way, words=_kept_in(stop))
-        return self._apart(call, gradient, source)
+        dropped = self._dropped_out(call, gradient) if deep else None
+        return dropped or self._apart(call, gradient, source)
+
+    def _dropped_out(self, call: GradientCall, gradient: Gradient) -> Finding | None:
+        """A source that the target is not made of any more: it led to what an earlier call
+        differentiated, and the slope that came of it does without, as that of ``w * x + b``
+        by ``x`` does without ``b``."""
+        inner = {op.call for op in self._ways.ancestors(call) if op.kind == "backward"}
+        free = self._ways.reach(gradient, self._recording.ops).free
+        for before in self._recording.gradients:
+            if before.index in inner and free.intersection(before.target_tensors):
+                return Finding("disconnected", line=before.line, words="drops_out", way=())
+        return None
 
     # -- a way there is, but not on this tape ---------------------------------------
 
