@@ -236,7 +236,8 @@ def _safe_rule(scene: Scene, code: Code, condition: str, taken: bool) -> Rule:
             return f"{code.one_line(choice.func)}({', '.join(words)})"
         if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Div, ast.Pow)):
             base = node.right if isinstance(node.op, ast.Div) else node.left
-            if not scene.mentions(base):
+            divided = isinstance(node.op, ast.Div) and scene.mentions(node.left)
+            if not scene.mentions(base) and not (divided and isinstance(base, ast.Name)):
                 return None
             left, right = text(node.left), text(node.right)
             if isinstance(node.op, ast.Div):

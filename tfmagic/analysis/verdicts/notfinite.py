@@ -56,9 +56,18 @@ class NotFiniteRules:
         ways = self._ways
         for op in reversed(way):
             coming, going = ways.gradients(op.outputs), ways.gradients(op.inputs)
-            if all(s.finite for s in coming) and not all(s.finite for s in going):
+            broke = all(s.finite for s in coming) and not all(s.finite for s in going)
+            if broke and self._gave_it(op):
                 return self._named(op, way)
         return None
+
+    def _gave_it(self, op: Op) -> bool:
+        """Whether it was the op's own part of its inputs' gradients: others may have added
+        theirs; True where its part was not seen."""
+        recording, ways = self._ways.recording, self._ways
+        turns = [o for o in recording.backward if o.differentiates == op.index]
+        stats = [s for o in turns for t in o.outputs if (s := ways.stats(t)) is not None]
+        return not stats or not all(s.finite for s in stats)
 
     def _named(self, op: Op, way: Sequence[Op]) -> Finding:
         if self._thrown_away(op, way):
