@@ -11,7 +11,7 @@ from tfmagic.analysis.code import Code, Edits, dotted, names_in, stored
 from tfmagic.analysis.custom import custom_function
 from tfmagic.analysis.rebinding import assigned, same_place
 from tfmagic.analysis.repair.asking import ask_watched
-from tfmagic.analysis.repair.rewrite import called, grouped, own_expressions, rewrite
+from tfmagic.analysis.repair.rewrite import called, grouped, keyword, own_expressions, rewrite
 from tfmagic.analysis.repair.scene import Repair, Scene
 
 __all__ = ["as_float", "assign", "inner_tape", "keep_value", "not_zero", "trace_again"]
@@ -414,7 +414,7 @@ def _random_start(scene: Scene) -> Repair | None:
         if found is not None:
             return _redefined(scene, found, info.shape or (), info.dtype)
         if info.variable is not None and name:
-            return _assigned_before(scene, name)
+            return _initialised(scene, name) or _assigned_before(scene, name, info.variable)
         named = [n for n in _statement_names(scene) if (d := scene.definition(n)) and _zeros(d[2])]
         if named:
             again = scene.definition(named[0])
@@ -458,14 +458,40 @@ def _redefined(
     return scene.repair(cell, edits)
 
 
-def _assigned_before(scene: Scene, name: str) -> Repair | None:
-    if scene.block is None:
+def _initialised(scene: Scene, name: str) -> Repair | None:
+    """Another initializer where a layer was made with one of zeros."""
+    layer, _, weight = name.partition(".")
+    found = scene.definition(layer) if layer.isidentifier() else None
+    if found is None:
+        return None
+    cell, code, statement = found
+    for target, value in assigned(statement):
+        if dotted(target) != layer or not isinstance(value, ast.Call):
+            continue
+        initializer = keyword(value, f"{weight}_initializer")
+        if initializer is not None and "zeros" in ast.dump(initializer).lower():
+            edits = Edits(code)
+            edits.replace(initializer, '"random_normal"')
+            return scene.repair(cell, edits)
+    return None
+
+
+def _assigned_before(scene: Scene, name: str, variable: int) -> Repair | None:
+    if scene.block is None or _made_on_the_tape(scene, variable):
         return None
     cell, code, block = scene.block
     edits = Edits(code)
     line, tf = code.header(block)[0], code.tensorflow
     edits.before(line, f"{name}.assign({tf}.random.normal({name}.shape, stddev=0.1))")
     return scene.repair(cell, edits)
+
+
+def _made_on_the_tape(scene: Scene, variable: int) -> bool:
+    """Whether the variable was made when the tape listened already: a layer's first call."""
+    handles = (t for t in scene.recording.tensors if t.role == "handle" and t.variable == variable)
+    return scene.heard is not None and any(
+        t.op is not None and t.op >= scene.heard.began.op for t in handles
+    )
 
 
 def _without_zero(scene: Scene) -> Repair | None:
