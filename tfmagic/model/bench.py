@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Bench", "Comparison", "Machine", "OpCount", "OpTime", "Remark", "SelfTest", "Timing"]
+__all__ = [
+    "MODES",
+    "Bench",
+    "Comparison",
+    "Machine",
+    "OpCount",
+    "OpTime",
+    "Remark",
+    "SelfTest",
+    "Timing",
+]
+
+#: The ways to run a statement.
+MODES = ("eager", "function", "xla")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +46,8 @@ class OpCount:
 class OpTime:
     """Ops of one type on inputs of the same ``shapes``: ``count`` in a run, seconds for one.
 
-    ``reason`` says why there is no time: ``"random"``, ``"python"``, ``"state"``,
-    ``"failed"`` or ``"many"`` (too many different ops to time them all).
+    ``reason`` says why there is no time: ``"random"``, ``"python"``, ``"state"``, ``"failed"``,
+    ``"interrupted"`` or ``"many"`` (too many different ops to time them all).
     """
 
     type: str
@@ -55,8 +68,9 @@ class Timing:
     round ``rounds[i]``, in which every variant had its turn.  ``spoilt`` are the blocks that
     are left out, with the cause that was seen (``"gc"``, ``"preempted"``).
 
-    ``median`` stands with its 95 % interval ``low`` … ``high``; ``effective`` is the number
-    of independent blocks that the kept ones are worth.  ``stopped`` says why no more were
+    ``median`` stands with its 95 % interval ``low`` … ``high``, which also allows for the drift
+    that a self-test found from run to run; ``effective`` is the number of independent blocks
+    that the kept ones are worth.  ``stopped`` says why no more were
     taken: ``"precise"``, ``"time"``, ``"asked"``, ``"interrupted"`` or ``"raised"``.
 
     ``naive`` is the mean by ``time.time()`` around ``naive_loops`` runs without waiting for
@@ -156,8 +170,10 @@ class SelfTest:
 
     Of ``pairs`` of the same work ``claimed`` were said to differ.  In 95 % of them the two
     differed by less than ``within`` where they took turns, by less than ``between`` where one
-    was measured after the other.  ``found`` are known differences with the share of tries in
-    which they were found; from ``resolvable`` on it is 90 %, or None.
+    was measured after the other.  ``drift`` is what the intervals of single measurements must be
+    widened by, in quadrature, to hold what many have as their median.  ``found`` are known
+    differences with the share of tries in which they were found; from ``resolvable`` on it is
+    90 %, or None.
     """
 
     machine: Machine = Machine()
@@ -166,6 +182,7 @@ class SelfTest:
     claimed: int = 0
     within: float | None = None
     between: float | None = None
+    drift: float | None = None
     found: tuple[tuple[float, float], ...] = ()
     resolvable: float | None = None
 

@@ -8,7 +8,6 @@ and kept; tensors that functions of the user's capture become arguments too.
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,9 +18,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfmagic.runtime import private
+from tfmagic.runtime.interrupt import by_handler
 from tfmagic.runtime.timer.place import fetched
 from tfmagic.runtime.timer.statement import VALUE, Loop, Statement
-from tfmagic.runtime.timer.work import counted
 
 __all__ = ["Compiled", "compiled"]
 
@@ -64,9 +63,9 @@ class Compiled:
 
         return run
 
-    def traced(self) -> Counter[str]:
-        """The ops that were traced."""
-        return counted(self.function.get_concrete_function(*self.arguments).graph.as_graph_def())
+    def graph(self) -> Any:
+        """The graph that was traced."""
+        return self.function.get_concrete_function(*self.arguments).graph.as_graph_def()
 
     def listing(self) -> str:
         """XLA's listing of what it runs."""
@@ -91,8 +90,8 @@ def compiled(
     results = [name for name, value in outcome.items() if _made_of_tensors(value)]
     try:
         return _traced(statement, space, results, _inputs(statement, space), xla, scope)
-    except (tf.errors.InvalidArgumentError, ValueError, TypeError):
-        if not xla:
+    except (tf.errors.InvalidArgumentError, ValueError, TypeError) as error:
+        if not xla or by_handler(error):
             raise
     floats = [name for name in _inputs(statement, space) if not _whole_numbers(space[name])]
     return _traced(statement, space, results, floats, xla, scope)

@@ -13,7 +13,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfmagic.errors import OptionError
-from tfmagic.model.bench import OpCount, OpTime, Remark
+from tfmagic.model.bench import MODES, OpCount, OpTime, Remark
+from tfmagic.runtime.interrupt import by_handler
 from tfmagic.runtime.placing import short
 from tfmagic.runtime.timer.compiled import Compiled, compiled
 from tfmagic.runtime.timer.memory import MEMORY_ERRORS
@@ -21,11 +22,11 @@ from tfmagic.runtime.timer.place import Place, Placed, fetched, inputs_on, waite
 from tfmagic.runtime.timer.schedule import Course
 from tfmagic.runtime.timer.speed import peak
 from tfmagic.runtime.timer.statement import Loop, Subject
-from tfmagic.runtime.timer.work import collecting, hearing, in_hlo, missing_work, watched
+from tfmagic.runtime.timer.undone import LeftOut, in_graph, in_hlo, not_told
+from tfmagic.runtime.timer.work import Collected, Heard, collecting, hearing, watched
 
-__all__ = ["MODES", "How", "Variant", "checked_modes", "prepared"]
+__all__ = ["How", "Variant", "checked_modes", "prepared", "problem_of"]
 
-MODES = ("eager", "function", "xla")
 #: A block lasts at least so many times as long as waiting for the idle device.
 SYNCS_IN_BLOCK = 100
 #: Runs that are listened to, so that what changes from run to run is noticed.
@@ -43,9 +44,9 @@ _NOTES = re.compile(r"\{\{.*?\}\} ?| ?\[Op:\w+\]( name:.*)?")
 def checked_modes(wanted: Sequence[str]) -> tuple[str, ...]:
     """The modes that are asked for; :class:`OptionError` for one that there is not."""
     for given in wanted:
-        if given not in MODES:
+        if given.lower() not in MODES:
             raise OptionError("bench.no_mode", given=given, known=", ".join(MODES))
-    return tuple(dict.fromkeys(wanted)) or MODES[:1]
+    return tuple(dict.fromkeys(given.lower() for given in wanted)) or MODES[:1]
 
 
 @dataclass(slots=True)
@@ -100,8 +101,15 @@ class Variant:
 
     def failed(self, error: BaseException) -> None:
         """It cannot be measured, and why."""
-        self.problem = "memory" if isinstance(error, MEMORY_ERRORS) else "raised"
+        self.problem = problem_of(error)
         self.loop, self.detail = None, one_line(error)
+
+
+def problem_of(error: BaseException) -> str:
+    """The word for what a run raised: ``"memory"``, ``"used_up"`` or ``"raised"``."""
+    if isinstance(error, (StopIteration, tf.errors.OutOfRangeError)):
+        return "used_up"
+    return "memory" if isinstance(error, MEMORY_ERRORS) else "raised"
 
 
 def one_line(error: BaseException) -> str:
@@ -150,7 +158,7 @@ def prepared(subject: Subject, place: Place, how: How) -> list[Variant]:
     with how.silence:
         outcome, heard = _listen(eager)
         if heard.calls_functions:
-            eager.ops = _left_out_inside(eager, subject, space, outcome)
+            eager.ops = _left_out_inside(eager, subject, space, outcome).counts
         for mode in how.modes:
             if mode != "eager":
                 found.append(_graph_variant(eager, mode, subject, space, placed, outcome, heard))
@@ -214,44 +222,54 @@ def _graph_variant(
             variant.traced = watched([made.function])
             variant.timed_first()
         unseen = inside.compiled and mode != "xla"
-        variant.ops = eager.ops if unseen else _left_out(made, variant, inside, heard)
+        left = LeftOut(eager.ops) if unseen else _left_out(made, variant, inside, heard)
+        variant.ops = left.counts
+        variant.remarks += left.remarks()
     except Exception as error:
+        if by_handler(error):
+            raise
         variant.failed(error)
     return variant
 
 
 def _left_out_inside(
     eager: Variant, subject: Subject, space: dict[str, Any], outcome: Mapping[str, Any]
-) -> tuple[OpCount, ...]:
+) -> LeftOut:
     """What functions of the user's leave out, seen in a function around the whole statement:
     the graph of one that ran before is not told again.  What it compiles by XLA is looked for
     in the listing of the whole statement, compiled."""
     if (eager.first or 0) > LONG_TRACE:
-        return ()
+        return LeftOut()
     try:
         with collecting() as inside, eager.place.scope():
             made = compiled(subject.statement, space, outcome, xla=False, scope=eager.place.scope)
             made.loop({})(1)
-        if inside.loops:
-            return ()
         if not inside.compiled:
-            return missing_work(inside.traced, inside.ran)
+            return in_graph(inside.traced, inside)
         made = compiled(subject.statement, space, outcome, xla=True, scope=eager.place.scope)
-        return in_hlo(made.listing(), inside.traced)
-    except Exception:  # what cannot be traced as a whole is not looked into
-        return ()
+        return in_hlo(made.listing(), inside.traced, inside, heard=False)
+    except Exception as error:
+        if by_handler(error):
+            raise
+        return LeftOut()  # what cannot be traced as a whole is not looked into
 
 
-def _left_out(made: Compiled, variant: Variant, inside: Any, heard: Any) -> tuple[OpCount, ...]:
-    """What the graph did less often than the eager run; nothing where loops hide the count."""
-    if inside.loops:
-        return ()
-    asked = inside.traced if heard.calls_functions else heard.counts | inside.traced
+def _left_out(made: Compiled, variant: Variant, inside: Collected, heard: Heard) -> LeftOut:
+    """What the graph did less often than the eager run."""
+    seen = not heard.calls_functions
+    asked = heard.counts | inside.traced if seen else inside.traced
     if variant.mode != "xla":
-        return missing_work(asked, inside.ran)
+        return in_graph(asked, inside)
+    inside = inside.either(made.graph())
+    asked = asked | inside.traced
     if (variant.first or 0) > LONG_COMPILE:
-        return ()
-    return in_hlo(made.listing(), asked | made.traced())
+        return not_told(asked)
+    try:
+        return in_hlo(made.listing(), asked, inside, heard=seen)
+    except Exception as error:  # there are devices of which XLA gives no listing
+        if by_handler(error):
+            raise
+        return not_told(asked)
 
 
 def _first_use(place: Place, wait: Callable[[Any], None] | None) -> tuple[float, float | None]:

@@ -1,56 +1,26 @@
-"""What really ran: ops of the eager run, of the traced graph, and of the optimised one.
-
-A graph is allowed to leave out what nobody reads, and to do once what is asked for twenty
-times.  That is welcome in use, and no answer to "how long do twenty products take?".
-"""
+"""What really ran: ops of the eager run, of the traced graph, and of the optimised one."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from tfmagic.analysis.flops import operations
-from tfmagic.model.bench import OpCount
 from tfmagic.runtime import private
 from tfmagic.runtime.threads import interrupts_put_off
 
-__all__ = ["Collected", "Heard", "collecting", "counted", "hearing", "in_hlo", "missing_work"]
+__all__ = ["FUNCTION", "LOOP", "Collected", "Heard", "collecting", "counted", "hearing", "within"]
 
-#: Ops that cost nothing to speak of, or that a graph merges into their neighbours.
-_PASSING = frozenset(
-    """Const Identity IdentityN NoOp Cast Reshape Shape ShapeN Size Rank ExpandDims Squeeze Pack
-    Unpack StridedSlice Slice ConcatV2 Fill ZerosLike OnesLike ReadVariableOp VarHandleOp
-    ResourceGather _Arg _Retval Placeholder StopGradient PreventGradient BroadcastTo Tile
-    BroadcastGradientArgs Transpose Add AddV2 AddN Sub Mul Neg RealDiv Div BiasAdd Relu Relu6
-    LeakyRelu Elu Square Maximum Minimum Select SelectV2 Equal NotEqual Less Greater LessEqual
-    GreaterEqual LogicalAnd LogicalOr LogicalNot Assert Range Split SplitV DynamicStitch
-    AssignVariableOp AssignAddVariableOp AssignSubVariableOp Reciprocal Rsqrt Pad ZerosInitializer
-    FloorDiv FloorMod Mod Sum Mean Prod Max Min All Any Pow Sqrt SquaredDifference""".split()  # noqa: SIM905
-)
-_LOOPS = re.compile(
-    r"(Stateless)?While|Enter|NextIteration|(Stateless)?(If|Case)|Switch|.*Dataset.*"
-)
-_FUNCTION = re.compile(r"__(?:inference|forward|backward)_|(?:Stateful)?PartitionedCall")
-_DECORATION = re.compile(r"^_(?:Mkl|Fused|Native|Xla)+|V\d+$")
-#: Words of XLA's own listing for the ops that a statement is mostly about.
-_IN_HLO = {
-    "MatMul": re.compile(r"= \S+ dot\(|custom_call_target=\"[^\"]*(?:matmul|gemm)", re.IGNORECASE),
-    "Conv2D": re.compile(r"= \S+ convolution\(|custom_call_target=\"[^\"]*conv", re.IGNORECASE),
-    "Tanh": re.compile(r"= \S+ tanh\("),
-    "Exp": re.compile(r"= \S+ exponential\("),
-    "Log": re.compile(r"= \S+ log\("),
-}
-#: Kinds that do another's work, and that a graph may take for it.
-_ALIKE = {
-    **dict.fromkeys(("BatchMatMul", "Einsum", "SparseMatMul"), "MatMul"),
-    "Log1p": "Log",
-    "Expm1": "Exp",
-    "BatchNormEx": "FusedBatchNorm",
-}
+#: Ops that run what they hold several times, or perhaps.
+LOOP = re.compile(r"(Stateless)?While")
+BRANCH = re.compile(r"(Stateless)?(If|Case)|.*Dataset.*")
+#: These, and what TensorFlow makes of them.
+TURNING = re.compile(f"{LOOP.pattern}|{BRANCH.pattern}|Enter|NextIteration|Switch")
+FUNCTION = re.compile(r"__(?:inference|forward|backward)_|(?:Stateful)?PartitionedCall")
 
 
 @dataclass(slots=True)
@@ -67,7 +37,7 @@ class Heard:
     @property
     def calls_functions(self) -> bool:
         """Whether a ``tf.function`` of the user's ran."""
-        return any(_FUNCTION.match(kind) for kind in self.counts)
+        return any(FUNCTION.match(kind) for kind in self.counts)
 
 
 @contextmanager
@@ -87,7 +57,7 @@ def hearing() -> Iterator[Heard]:
         heard.counts[name] += 1
         heard.devices.update(t.device for t in outputs if isinstance(t, private.EagerTensor))
         _count(heard, name, inputs, attrs, outputs)
-        if _FUNCTION.match(name):
+        if FUNCTION.match(name):
             shapes = tuple(tuple(getattr(t, "shape", ())) for t in inputs)
             heard.shapes.setdefault(name, set()).add(shapes)
 
@@ -103,7 +73,7 @@ def _count(heard: Heard, name: str, inputs: Any, attrs: Any, outputs: Any) -> No
     """Add the op's floating-point operations; whole numbers and text have none."""
     kinds = {t.dtype for t in outputs if isinstance(t, private.EagerTensor)}
     floating = any(kind.is_floating or kind.is_complex for kind in kinds)
-    if not floating and not _FUNCTION.match(name):
+    if not floating and not FUNCTION.match(name):
         return
     given, made = ([tuple(getattr(t, "shape", ())) for t in part] for part in (inputs, outputs))
     settings = dict(zip(attrs[::2], attrs[1::2], strict=False)) if attrs else {}
@@ -120,13 +90,36 @@ def _count(heard: Heard, name: str, inputs: Any, attrs: Any, outputs: Any) -> No
 class Collected:
     """The ops of a function's graph before and after TensorFlow optimised it.
 
-    What XLA is to compile is in neither the second nor in a listing of it: ``compiled``.
+    Of those before, ``turning`` stand in the body of a loop and ``perhaps`` in a branch or in
+    what a data set does.  What XLA is to compile is in neither the second nor in a listing of
+    it: ``compiled``.
     """
 
     traced: Counter[str] = field(default_factory=Counter)
     ran: Counter[str] = field(default_factory=Counter)
-    loops: bool = False
+    turning: Counter[str] = field(default_factory=Counter)
+    perhaps: Counter[str] = field(default_factory=Counter)
     compiled: bool = False
+
+    @property
+    def loops(self) -> bool:
+        """Whether an op that stands here once may run often, or never."""
+        return any(TURNING.fullmatch(kind) for kind in self.traced)
+
+    def note(self, graph: Any) -> None:
+        """Count a graph as it was before."""
+        self.traced += counted(graph)
+        self.turning += within(graph, LOOP)
+        self.perhaps += within(graph, BRANCH)
+
+    def either(self, graph: Any) -> Collected:
+        """It with what a whole graph has of each kind, where that is more."""
+        whole = Collected()
+        whole.note(graph)
+        return Collected(
+            self.traced | whole.traced, self.ran, self.turning | whole.turning,
+            self.perhaps | whole.perhaps, self.compiled,
+        )  # fmt: skip
 
 
 @contextmanager
@@ -136,11 +129,10 @@ def collecting() -> Iterator[Collected]:
     with private.graphs_collected() as graphs:
         yield found
     for before, after in graphs:
-        found.traced += counted(before)
+        found.note(before)
         for part in after:
             found.ran += _needed(part)
             found.compiled |= any(node.attr["_XlaMustCompile"].b for node in part.node)
-    found.loops = any(_LOOPS.fullmatch(kind) for kind in found.traced)
 
 
 def _needed(graph: Any) -> Counter[str]:
@@ -180,31 +172,24 @@ def counted(graph: Any) -> Counter[str]:
     return Counter(nodes)
 
 
-def missing_work(asked: Mapping[str, int], ran: Mapping[str, int]) -> tuple[OpCount, ...]:
-    """The kinds of op that ran less often than asked for, most missing first."""
-    wanted, done = _plain(asked.items()), _plain(ran.items())
-    found = [
-        OpCount(kind, count, done[kind])
-        for kind, count in wanted.items()
-        if count > done[kind] and kind not in _PASSING and not _FUNCTION.match(kind)
-    ]
-    return tuple(sorted(found, key=lambda c: c.ran - c.eager))
+def within(graph: Any, holders: re.Pattern[str]) -> Counter[str]:
+    """The ops that stand in what the ops of certain kinds call, however deep."""
+    functions = {function.signature.name: function for function in graph.library.function}
+    nodes = [*graph.node, *(n for f in functions.values() for n in f.node_def)]
+    todo = [name for n in nodes if holders.fullmatch(n.op) for name in _called(n)]
+    inside: set[str] = set()
+    while todo:
+        name = todo.pop()
+        if name in functions and name not in inside:
+            inside.add(name)
+            todo += [called for n in functions[name].node_def for called in _called(n)]
+    return Counter(n.op for name in inside for n in functions[name].node_def)
 
 
-def _plain(counts: Iterable[tuple[str, int]]) -> Counter[str]:
-    """``_MklFusedMatMul`` and ``BatchMatMulV2`` are products like any other."""
-    plain: Counter[str] = Counter()
-    for kind, count in counts:
-        name = _DECORATION.sub("", _DECORATION.sub("", kind))
-        plain[_ALIKE.get(name, name) if kind not in _PASSING else kind] += count
-    return plain
-
-
-def in_hlo(listing: str, asked: Mapping[str, int]) -> tuple[OpCount, ...]:
-    """The same from XLA's listing: few kinds of op keep their names there."""
-    wanted = _plain(asked.items())
-    ran = {kind: len(pattern.findall(listing)) for kind, pattern in _IN_HLO.items()}
-    return missing_work({k: wanted[k] for k in ran if wanted[k]}, ran)
+def _called(node: Any) -> Iterator[str]:
+    """The functions that a node names."""
+    for value in node.attr.values():
+        yield from (f.name for f in [value.func, *value.list.func] if f.name)
 
 
 def watched(values: Iterable[Any]) -> Callable[[], dict[str, int]]:
