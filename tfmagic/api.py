@@ -222,14 +222,20 @@ def tested(bench: Bench) -> Bench:
         return bench
     if not isinstance(known, SelfTest) or known.machine.differs(bench.machine):
         return bench
-    return replace(bench, selftest=known)
+    from tfmagic.analysis.bench import allowing_for_drift
+
+    return allowing_for_drift(replace(bench, selftest=known))
 
 
 def _earlier(given: Any) -> Bench:
     from tfmagic.render.bench import BenchResult
 
-    no_name = isinstance(given, str) and given.isidentifier() and not Path(given).exists()
-    found = load(given) if isinstance(given, (str, Path)) and not no_name else given
+    try:
+        found = load(given) if isinstance(given, (str, Path)) else given
+    except LoadError as error:
+        known = {"load.no_file": "bench.vs_nothing", "load.version": "bench.vs_version"}
+        key = known.get(error.key, "bench.vs_what")
+        raise OptionError(key, **{**error.values, "given": str(given)[:80]}) from None
     if not isinstance(found, BenchResult):
         raise OptionError("bench.vs_what", given=str(given)[:80])
     return found.bench

@@ -7,9 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfmagic.analysis.bench import compared, naive_remark
-from tfmagic.analysis.statistics import autocorrelation_time, median_interval, paired_ratio
-from tfmagic.model.bench import Timing
+from tfmagic.analysis.bench import allowing_for_drift, compared, mostly_drift, naive_remark
+from tfmagic.analysis.statistics import (
+    autocorrelation_time,
+    beyond,
+    median_interval,
+    paired_ratio,
+    student,
+)
+from tfmagic.model.bench import Bench, SelfTest, Timing
 
 
 def drifting(rng: np.random.Generator, n: int, phi: float) -> np.ndarray:
@@ -27,6 +33,23 @@ def test_the_interval_holds_the_true_median_as_often_as_it_says(phi: float) -> N
     found = [median_interval(drifting(rng, 800, phi)) for _ in range(200)]
     held = [i for i in found if i.low is not None and i.high is not None and i.low <= 1 <= i.high]
     assert 0.90 <= len(held) / 200 <= 0.99
+
+
+def test_a_slow_drift_under_the_noise_is_in_the_interval() -> None:
+    """The noise hides it from a block's neighbours; the parts of the series lie apart."""
+    rng = np.random.default_rng(4)
+    series = [drifting(rng, 800, 0.99) * np.exp(0.2 * rng.normal(size=800)) for _ in range(200)]
+    found = [median_interval(each) for each in series]
+    held = [i for i in found if i.low is not None and i.high is not None and i.low <= 1 <= i.high]
+    assert len(held) >= 0.78 * 200  # by its neighbours alone 137 of them
+
+
+@pytest.mark.parametrize(
+    ("level", "freedom", "reach"),
+    [(0.95, 10, 2.228), (0.99, 10.5, 3.136), (0.99, 22.5, 2.813), (0.95, float("inf"), 1.960)],
+)
+def test_few_parts_reach_further(level: float, freedom: float, reach: float) -> None:
+    assert student(level, freedom) == pytest.approx(reach, rel=2e-3)
 
 
 def test_neighbours_that_resemble_each_other_are_worth_fewer() -> None:
@@ -121,3 +144,36 @@ def test_the_naive_figure_is_explained() -> None:
     remark = naive_remark(queued)
     assert remark and remark.code == "naive_queued" and remark.values == (("times", "100"),)
     assert naive_remark(timing(one, naive=1.05e-3)) is None
+
+
+# --- drift from one measurement to the next ----------------------------------------------
+
+
+def test_what_the_reaches_do_not_explain_is_found() -> None:
+    rng = np.random.default_rng(5)
+    middles = rng.normal(0, 0.03, 400) + rng.normal(0, 0.01, 400)
+    drift = beyond(middles, [1.96 * 0.01] * 400)
+    assert np.mean(np.abs(middles) <= np.hypot(1.96 * 0.01, drift)) == pytest.approx(0.95, abs=0.01)
+    assert beyond(rng.normal(0, 0.01, 400), [0.03] * 400) == 0.0
+
+
+@given(st.floats(0, 0.5), st.floats(0, 0.5), st.floats(0, 0.5))
+def test_a_drift_widens_the_interval_of_what_the_host_computes(
+    below: float, above: float, drift: float
+) -> None:
+    one = Timing("CPU:0", times=(2.0,), median=2.0, low=2 - below, high=2 + above)
+    bench = Bench(
+        "s", timings=(one, Timing("GPU:0", median=2.0, low=1.9, high=2.1), Timing("CPU:1"))
+    )
+    tested = Bench("s", timings=bench.timings, selftest=SelfTest(drift=drift))
+    wide, *others = allowing_for_drift(tested).timings
+    assert wide.low is not None and wide.high is not None
+    assert wide.low <= 2 - max(below, 2 * drift) + 1e-12 and wide.high >= 2 + above
+    assert tuple(others) == bench.timings[1:] and allowing_for_drift(bench) == bench
+
+
+def test_it_is_said_where_the_drift_is_most_of_the_width() -> None:
+    timings = (Timing("CPU:0", median=1.0, low=0.99, high=1.01),)
+    for drift, said in ((0.002, False), (0.05, True)):
+        bench = allowing_for_drift(Bench("s", timings=timings, selftest=SelfTest(drift=drift)))
+        assert mostly_drift(bench) is said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
 from typing import Protocol
 
@@ -13,10 +14,12 @@ from tfmagic.model.bench import Bench, Comparison, Remark, Timing
 
 __all__ = [
     "against_earlier",
+    "allowing_for_drift",
     "compared",
     "contended",
     "differences",
     "kept",
+    "mostly_drift",
     "naive_remark",
     "pays_after",
     "resolved",
@@ -83,6 +86,30 @@ def against_earlier(now: Bench, earlier: Bench) -> tuple[Comparison | None, ...]
         else None
         for timing in now.timings
     )
+
+
+def allowing_for_drift(bench: Bench) -> Bench:
+    """The same, the intervals as wide as it takes where the machine drifts from run to run.
+
+    One run cannot see by how much: a self-test on this machine can.  It measures what the host
+    computes, so it says nothing of other devices.
+    """
+    drift = None if bench.selftest is None else bench.selftest.drift
+    return replace(bench, timings=tuple(_widened(t, drift or 0.0) for t in bench.timings))
+
+
+def _widened(timing: Timing, drift: float) -> Timing:
+    middle, low, high = timing.median, timing.low, timing.high
+    if middle is None or low is None or high is None or not timing.device.startswith("CPU"):
+        return timing
+    below, above = (math.hypot(reach, drift * middle) for reach in (middle - low, high - middle))
+    return replace(timing, low=max(0.0, middle - below), high=middle + above)
+
+
+def mostly_drift(bench: Bench) -> bool:
+    """Whether an interval is much wider than its own run would have it."""
+    drift = (bench.selftest.drift if bench.selftest else None) or 0.0
+    return any(t.spread is not None and 0 < t.spread < 2 * drift for t in bench.timings)
 
 
 def within(bench: Bench) -> float | None:

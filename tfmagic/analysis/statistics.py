@@ -10,6 +10,13 @@ integrated autocorrelation time τ widens the ranks to ``n/2 ± z·√(nτ)/2``.
 pairs of lags as long as the sums are positive (Geyer's initial positive sequence, Statistical
 Science 7, 1992), which holds for no shape of distribution in particular.
 
+That sum ends in the noise before a weak and slow drift is in it.  So τ is found a second way, from
+how far the means of longer parts of the series lie apart (overlapping batch means, Meketon and
+Schmeiser, 1984), for parts of several lengths.  Few parts tell little of their own spread, which
+Student's distribution allows for; the widest of all these reaches counts.  Where τ of the longest
+parts is much larger than that of the shortest, it would be larger still for the whole: the drift
+is slower than the series is long, and τ is carried on at the rate at which it grew.
+
 Two variants that took turns are compared by the ratios within each round: whatever slows the
 machine for longer than a round slows both.
 """
@@ -17,15 +24,28 @@ machine for longer than a round slows both.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 
-__all__ = ["Interval", "autocorrelation_time", "median_interval", "paired_ratio"]
+__all__ = [
+    "Interval",
+    "autocorrelation_time",
+    "beyond",
+    "median_interval",
+    "paired_ratio",
+    "student",
+]
 
 LEVEL = 0.95
+#: How many parts a series is cut into, and the fewest values that make a part.
+PARTS, LEAST_PART = (8, 16, 32), 4
+#: Growth of τ from the shortest parts to the longest that is no accident, and the most by which
+#: it is carried on from there: four times the length from the shortest to the longest, eight
+#: times to the whole.
+GROWTH, CARRIED, MOST_CARRIED = 1.5, math.log(8) / math.log(4), 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +80,11 @@ def median_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     middle = float(np.median(series))
     apart = series - middle
     equal = np.abs(apart) <= 1e-9 * abs(middle)  # what rounding does is no pattern
-    tau = autocorrelation_time(np.where(equal, 0.0, np.sign(apart)))
-    n = series.size
-    # Half a rank more, as in the continuity correction of the binomial distribution.
-    reach = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt(n * tau) / 2 + 0.5
+    signs, n = np.where(equal, 0.0, np.sign(apart)), series.size
+    times = [(autocorrelation_time(signs), math.inf), *_part_times(signs)]
+    tau = max(time for time, _ in times)
+    wide = max(student(level, freedom) * math.sqrt(n * time) for time, freedom in times)
+    reach = wide / 2 + 0.5  # as in the continuity correction of the binomial distribution
     lowest, highest = math.floor(n / 2 - reach), math.ceil(n / 2 + reach) - 1
     if lowest < 0 or highest > n - 1:
         return Interval(middle, None, None, n / tau)
@@ -91,6 +112,48 @@ def autocorrelation_time(series: Sequence[float] | np.ndarray) -> float:
     negative = np.flatnonzero(pairs <= 0)
     last = int(negative[0]) if negative.size else pairs.size
     return float(max(1.0, 2 * pairs[:last].sum() - 1))
+
+
+def _part_times(series: np.ndarray) -> Iterator[tuple[float, float]]:
+    """The autocorrelation time by the means of parts, with its degrees of freedom, for parts of
+    several lengths."""
+    centred = series - series.mean()
+    n, power = centred.size, float(centred @ centred) / centred.size
+    sums = np.concatenate([[0.0], np.cumsum(centred)])
+    found = []
+    for parts in PARTS:
+        size = n // parts
+        if size >= LEAST_PART and power > 0:
+            means = (sums[size:] - sums[:-size]) / size
+            spread = float(means @ means) / means.size * n / (n - size)
+            found.append((max(1.0, size * spread / power), 1.5 * (parts - 1)))
+    yield from found
+    if len(found) == len(PARTS):
+        (longest, freedom), (shortest, _) = found[0], found[-1]
+        growth = max(1.0, longest / shortest / GROWTH) ** CARRIED
+        yield longest * min(MOST_CARRIED, growth), freedom
+
+
+def student(level: float, freedom: float) -> float:
+    """The quantile of Student's distribution that a two-sided interval reaches.
+
+    By the first terms of its expansion around the normal distribution (Abramowitz and Stegun,
+    26.7.5), which from five degrees of freedom on is good to a part in a thousand.
+    """
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
+
+
+def beyond(apart: Sequence[float], reaches: Sequence[float], share: float = LEVEL) -> float:
+    """How much values lie apart that their own reaches do not explain: with so much more, in
+    quadrature, that ``share`` of the reaches hold their values."""
+    squares = np.square(np.asarray(apart, float)) - np.square(np.asarray(reaches, float))
+    return float(np.sqrt(max(0.0, np.quantile(squares, share))))
 
 
 def paired_ratio(a: Sequence[float], b: Sequence[float], level: float = LEVEL) -> Interval | None:

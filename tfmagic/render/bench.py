@@ -12,6 +12,7 @@ from tfmagic.analysis.bench import (
     against_earlier,
     contended,
     differences,
+    mostly_drift,
     naive_remark,
     pays_after,
     speed,
@@ -232,7 +233,7 @@ class BenchResult:
         self, timing: Timing, verdict: Comparison | None, before: Comparison | None
     ) -> Iterator[str]:
         if timing.problem:
-            yield say(f"bench.problem_{timing.problem}", detail=visible(timing.detail))
+            yield say(f"bench.problem_{_problem(timing)}", detail=visible(timing.detail))
         elif timing.low is None:
             yield say("bench.no_interval", n=len(timing.times))
         for unclear in (verdict, before):
@@ -290,11 +291,16 @@ class BenchResult:
             notes.append(say("bench.with_transfer"))
         if self.bench.cold:
             notes.append(say("bench.with_cold"))
+        if tested is not None and tested.drift is not None and mostly_drift(self.bench):
+            drift, when = share(tested.drift), tested.when[:10]
+            notes.append(say("bench.drift_allowed", share=drift, when=when))
         if self.verbose:
             notes += [line for timing in self.timings for line in _method(timing, self.digits)]
             if tested is not None and tested.resolvable is not None:
                 resolvable = share(tested.resolvable)
                 notes.append(say("bench.selftest_cited", share=resolvable, when=tested.when[:10]))
+            if tested is None:
+                notes.append(say("bench.drift_unknown"))
             machine = self.bench.machine
             notes.append(
                 say(
@@ -319,6 +325,12 @@ def _tone(timing: Timing, verdict: Comparison | None) -> str:
     if timing.ops:
         return "warn"
     return _TONES.get(verdict.verdict, "") if verdict else ""
+
+
+def _problem(timing: Timing) -> str:
+    """Why a variant has no times; a graph that never ran is no graph for this statement."""
+    never = timing.problem == "raised" and not timing.times and timing.mode != "eager"
+    return timing.mode if never else timing.problem
 
 
 def _speed(timing: Timing) -> str:
@@ -426,6 +438,8 @@ class SelfTestView:
             notes.append(say("bench.selftest_within", share=share(test.within)))
         if test.between is not None:
             notes.append(say("bench.selftest_between", share=share(test.between)))
+        if test.drift:
+            notes.append(say("bench.selftest_drift", share=share(test.drift)))
         return [*notes, say("bench.selftest_kept")]
 
 

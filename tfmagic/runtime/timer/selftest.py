@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmagic.analysis.bench import compared
+from tfmagic.analysis.statistics import beyond
 from tfmagic.model.bench import SelfTest, Timing
 from tfmagic.runtime.timer.machine import machine
 from tfmagic.runtime.timer.schedule import Clock, Course, Plan, take_turns
@@ -67,6 +68,7 @@ def selftest(
         claimed=sum(v.verdict in ("faster", "slower") for v in verdicts),
         within=float(np.quantile(within, 0.95)) if within else None,
         between=_between(same),
+        drift=_drift(same),
         found=tuple(found),
         resolvable=next((e for i, (e, _) in enumerate(found) if _all_found(found[i:])), None),
     )
@@ -83,6 +85,17 @@ def _between(same: Sequence[Sequence[Timing]]) -> float | None:
         medians = [timing.median for timings in kind for timing in timings if timing.median]
         apart += [abs(math.log(a / b)) for a, b in itertools.combinations(medians, 2)]
     return float(np.quantile(apart, 0.95)) if apart else None
+
+
+def _drift(same: Sequence[Sequence[Timing]]) -> float | None:
+    """By how much measurements lie around their middle beyond what each can know, in 95 %."""
+    apart, reaches = list[float](), list[float]()
+    for kind in (same[0::2], same[1::2]):
+        known = [t for timings in kind for t in timings if t.median and t.spread is not None]
+        middle = float(np.median([t.median for t in known])) if known else math.nan
+        apart += [(t.median or 0.0) / middle - 1 for t in known]
+        reaches += [t.spread or 0.0 for t in known]
+    return beyond(apart, reaches) if apart else None
 
 
 def taken(
