@@ -7,8 +7,8 @@ import functools
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from types import CodeType, TracebackType
+from traceback import walk_tb
+from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 #: Seconds by which an interrupt is put off; what it must wait for takes microseconds.
@@ -45,22 +45,32 @@ class Carried:
 
 
 def by_handler(error: BaseException) -> bool:
-    """Whether a handler of a signal raised it."""
-    codes = set(_handlers())
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code in codes:
+    """Whether a handler of a signal raised it, or what it came of: AutoGraph puts an error of its
+    own in the place of one that is raised while it traces."""
+    codes, seen = handlers(), set[int]()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        if any(frame.f_code in codes for frame, _ in walk_tb(cause.__traceback__)):
             return True
-        trace = trace.tb_next
+        cause = cause.__cause__ or cause.__context__
     return False
 
 
-def _handlers() -> Iterator[CodeType]:
+def runs_one_of(codes: frozenset[CodeType], frame: FrameType | None) -> bool:
+    """Whether ``frame`` is a call of one of these functions, or was called by one."""
+    while frame is not None:
+        if frame.f_code in codes:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def handlers() -> frozenset[CodeType]:
     """The code of every signal handler that is written in Python."""
-    for number in signal.valid_signals():
-        code = getattr(_inner(signal.getsignal(number)), "__code__", None)
-        if code is not None:
-            yield code
+    inner = (_inner(signal.getsignal(number)) for number in signal.valid_signals())
+    codes = (getattr(handler, "__code__", None) for handler in inner)
+    return frozenset(code for code in codes if code is not None)
 
 
 def _inner(handler: Any) -> Any:

@@ -22,7 +22,7 @@ from typing import Any
 
 from tfmagic.runtime import private
 from tfmagic.runtime.ear import ear
-from tfmagic.runtime.interrupt import interrupt_later
+from tfmagic.runtime.interrupt import interrupt_later, runs_one_of
 from tfmagic.runtime.log import Log
 
 #: The packages whose own kinds of threads run nothing of the user's.
@@ -91,7 +91,7 @@ def interrupts_put_off(codes: frozenset[CodeType]) -> Iterator[None]:
         return
 
     def handle(number: int, frame: FrameType | None) -> Any:
-        if _runs_one_of(codes, frame):
+        if runs_one_of(codes, frame):
             interrupt_later()
             return None
         return before(number, frame)
@@ -102,11 +102,3 @@ def interrupts_put_off(codes: frozenset[CodeType]) -> Iterator[None]:
     finally:
         if signal.getsignal(signal.SIGINT) is handle:  # else the cell has set its own
             signal.signal(signal.SIGINT, before)
-
-
-def _runs_one_of(codes: frozenset[CodeType], frame: FrameType | None) -> bool:
-    while frame is not None:
-        if frame.f_code in codes:
-            return True
-        frame = frame.f_back
-    return False

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import io
+import operator
 import os
 import random
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
+from types import CodeType
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfmagic.runtime import private
+from tfmagic.runtime.interrupt import handlers, runs_one_of
 
-__all__ = ["Silence", "random_state", "variables_of", "variables_restored"]
+__all__ = ["Silence", "contents_restored", "random_state", "variables_of", "variables_restored"]
 
 #: Bytes of variables that are copied so that they can be put back.
 MOST_COPIED = 2**30
@@ -69,6 +73,55 @@ def variables_restored(
                 changed.append(names.get(id(variable)) or _name(variable))
                 variable.assign(value)
         changed.extend(f"{names.get(id(v)) or _name(v)}*" for v in left)
+
+
+@contextlib.contextmanager
+def contents_restored(values: Mapping[str, Any], changed: list[str]) -> Iterator[None]:
+    """Arrays, lists, dictionaries and sets hold afterwards what they held before; ``changed``
+    gets the names of those that the block changed.
+
+    What the things in a list are themselves is not looked into, nor more than a gigabyte.
+    """
+    kept, total = dict[str, Any](), 0
+    for name, value in values.items():
+        total += _weight(value)
+        if _weight(value) and total <= MOST_COPIED:
+            kept[name] = copy(value)
+    try:
+        yield
+    finally:
+        for name, before in kept.items():
+            if not _equal(values[name], before):
+                changed.append(name)
+                _put_back(values[name], before)
+
+
+def _weight(value: Any) -> int:
+    """Bytes that a copy of a container takes; 0 for what is none."""
+    if type(value) in (list, dict, set):
+        return 64 + 16 * len(value)
+    numeric = type(value) is np.ndarray and value.dtype.kind in "biufc" and value.flags.writeable
+    return int(value.nbytes) if numeric else 0
+
+
+def _equal(now: Any, before: Any) -> bool:
+    if isinstance(now, np.ndarray):
+        return np.array_equal(now, before, equal_nan=now.dtype.kind in "fc")
+    if isinstance(now, dict):
+        now, before = [*now.keys(), *now.values()], [*before.keys(), *before.values()]
+    elif isinstance(now, set):
+        return set(map(id, now)) == set(map(id, before))
+    return len(now) == len(before) and all(map(operator.is_, now, before))
+
+
+def _put_back(now: Any, before: Any) -> None:
+    if isinstance(now, np.ndarray):
+        now[...] = before
+    elif isinstance(now, list):
+        now[:] = before
+    else:
+        now.clear()
+        now.update(before)
 
 
 def variables_of(values: Iterable[Any]) -> list[Any]:
@@ -132,7 +185,8 @@ class Silence:
     """Takes the place of ``sys.stdout`` and ``sys.stderr`` while a statement runs for the
     thousandth time; in a terminal also of what they write to, for ``tf.print`` goes there.
 
-    It can be entered again inside itself, and as often as one likes.
+    It can be entered again inside itself, and as often as one likes.  What a signal handler of
+    the user's prints is none of the statement's, and is heard.
     """
 
     def __init__(self) -> None:
@@ -140,10 +194,12 @@ class Silence:
         self._depth = 0
         self._streams = (sys.stdout, sys.stderr)
         self._files: list[tuple[int, int]] = []
+        self._handlers: frozenset[CodeType] = frozenset()
 
     def __enter__(self) -> Silence:
         self._depth += 1
         if self._depth == 1:
+            self._handlers = handlers()
             self._mute()
         return self
 
@@ -179,6 +235,9 @@ class Silence:
 
     def write(self, text: str) -> int:
         """Count what is printed, and let it go."""
+        if self._handlers and runs_one_of(self._handlers, sys._getframe(1)):
+            with self.lifted():
+                return sys.stdout.write(text)
         self.characters += len(text)
         return len(text)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import random
 import time
@@ -13,7 +12,14 @@ from typing import Any
 
 from tfmagic.errors import OptionError
 from tfmagic.model.bench import Bench, Remark, Timing
-from tfmagic.runtime.timer.guard import Silence, random_state, variables_of, variables_restored
+from tfmagic.runtime.interrupt import Carried, by_handler
+from tfmagic.runtime.timer.guard import (
+    Silence,
+    contents_restored,
+    random_state,
+    variables_of,
+    variables_restored,
+)
 from tfmagic.runtime.timer.machine import machine
 from tfmagic.runtime.timer.memory import MEMORY_ERRORS, peak_memory, will_fit
 from tfmagic.runtime.timer.ops import op_times
@@ -21,7 +27,14 @@ from tfmagic.runtime.timer.place import Place, resolve
 from tfmagic.runtime.timer.schedule import Clock, Plan, take_turns
 from tfmagic.runtime.timer.spoilers import Watch
 from tfmagic.runtime.timer.statement import Subject
-from tfmagic.runtime.timer.variant import How, Variant, checked_modes, one_line, prepared
+from tfmagic.runtime.timer.variant import (
+    How,
+    Variant,
+    checked_modes,
+    one_line,
+    prepared,
+    problem_of,
+)
 
 __all__ = ["Request", "measure"]
 
@@ -64,14 +77,15 @@ def measure(
     :class:`~tfmagic.errors.DeviceError` for a device that is not there.  What the very first
     run assigned is put into ``keep``.
     """
-    _check(request.plan)
+    _check(request)
     modes = checked_modes(request.modes)
     chosen, start = resolve(request.devices), clock()
     taken = _Measurement(request, chosen, modes, clock, wall, progress, keeps=keep is not None)
     changed: list[str] = []
-    read = {n: request.subject.namespace.get(n) for n in request.subject.statement.reads}
+    read = {n: request.subject.namespace.get(n) for n in sorted(request.subject.statement.reads)}
     names = {id(value): name for name, value in read.items()}
-    with random_state(), variables_restored(variables_of(read.values()), changed, names):
+    variables = variables_restored(variables_of(read.values()), changed, names)
+    with random_state(), variables, contents_restored(read, changed):
         try:
             taken.all_points()
         except Exception:
@@ -97,12 +111,17 @@ def measure(
     )
 
 
-def _check(plan: Plan) -> None:
+def _check(request: Request) -> None:
+    plan, subject = request.plan, request.subject
     if not 0 <= plan.budget < math.inf:
         raise OptionError("bench.budget_negative", given=plan.budget)
     for option, given in (("-n", plan.loops), ("-r", plan.repeat)):
         if given is not None and given < 1:
             raise OptionError("bench.at_least_one", option=option, given=given)
+    read = subject.statement.reads | (subject.setup.reads if subject.setup else frozenset())
+    for name in request.points[0]:
+        if name not in read:
+            raise OptionError("bench.sweep_unused", name=name)
 
 
 def _changed(names: Sequence[str]) -> Remark:
@@ -143,12 +162,14 @@ class _Measurement:
             self.remarks.append(Remark.of("printed", n=self.silence.characters))
 
     def _interrupted(self, index: int) -> None:
-        """Say what is missing; where there is one point, its timing says it."""
+        """Say what is missing; where there is one point, a timing that was cut short says it."""
         points = len(self.request.points)
         if not self.timings:
             self.remarks.append(Remark.of("interrupted_first"))
         elif points > 1:
             self.remarks.append(Remark.of("interrupted", n=index, points=points))
+        elif all(timing.stopped != "interrupted" for timing in self.timings):
+            self.remarks.append(Remark.of("interrupted_late"))
 
     def _reached(self, index: int, point: Mapping[str, float]) -> bool:
         """Measure one point, or mark it; False once it was interrupted."""
@@ -162,7 +183,7 @@ class _Measurement:
                 raise
             self._mark(point, "memory", one_line(error))
         except Exception as error:
-            if not index:
+            if not index or by_handler(error):
                 raise
             self._mark(point, "raised", one_line(error))
         return True
@@ -203,7 +224,9 @@ class _Measurement:
                 variant.memory = peak_memory(variant.place, variant.run)
             for variant in live if request.by_op else []:
                 if variant.mode == "eager":
-                    variant.op_times = op_times(variant, budget, self.clock)
+                    variant.op_times, stopped = op_times(variant, budget, self.clock)
+                    if stopped:
+                        return True
         except KeyboardInterrupt:
             return True
         return False
@@ -248,7 +271,9 @@ def _naive(variant: Variant, wall: Clock, budget: float) -> tuple[float | None, 
             seconds = wall() - start
             if variant.wait is not None:
                 variant.wait(held)
-    except Exception:  # the blocks that follow will meet it again
+    except Exception as error:  # the blocks have met it, or it is an input that is used up
+        if by_handler(error):
+            raise
         return None, 0
     return seconds / loops, loops
 
@@ -258,7 +283,7 @@ def _latency(variant: Variant, clock: Clock) -> float | None:
     if variant.wait is None or variant.course.error is not None:
         return None
     times: list[float] = []
-    with variant.place.scope(), contextlib.suppress(Exception):
+    with Carried(), variant.place.scope():
         limit = clock() + 0.1 * max(0.5, variant.course.spent)
         while len(times) < 30 and (not times or clock() < limit):
             start = clock()
@@ -271,8 +296,7 @@ def _timing(variant: Variant, point: tuple[tuple[str, float], ...]) -> Timing:
     course = variant.course
     found, problem, detail = course.interval, variant.problem, variant.detail
     if course.error is not None:
-        problem = "memory" if isinstance(course.error, MEMORY_ERRORS) else "raised"
-        detail = one_line(course.error)
+        problem, detail = problem_of(course.error), one_line(course.error)
     return Timing(
         variant.place.name,
         variant.mode,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfmagic.model.bench import Timing
+from tfmagic.runtime.interrupt import Carried
 from tfmagic.runtime.timer.place import Place
 
 __all__ = ["MEMORY_ERRORS", "peak_memory", "will_fit"]
@@ -29,7 +29,7 @@ def peak_memory(place: Place, run: Callable[[int], Any]) -> int | None:
     if place.remote:
         return None
     experimental = tf.config.experimental
-    with contextlib.suppress(Exception), place.scope():
+    with Carried(), place.scope():
         experimental.reset_memory_stats(place.name)
         before = experimental.get_memory_info(place.name)["current"]
         held = run(1)

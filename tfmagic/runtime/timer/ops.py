@@ -22,8 +22,9 @@ __all__ = ["op_times"]
 MOST = 60
 
 
-def op_times(variant: Variant, budget: float, clock: Clock) -> tuple[OpTime, ...]:
-    """How long each op of one eager run takes, ops of one type and shape together.
+def op_times(variant: Variant, budget: float, clock: Clock) -> tuple[tuple[OpTime, ...], bool]:
+    """How long each op of one eager run takes, ops of one type and shape together; and whether
+    an interrupt ended it, which leaves the rest without a time.
 
     ``budget`` is in seconds, for all of them.  Ops that cannot run again (a random draw, the
     user's Python, an assignment) are listed with the reason instead of a time.
@@ -39,10 +40,11 @@ def op_times(variant: Variant, budget: float, clock: Clock) -> tuple[OpTime, ...
     courses = [Course(_again(group[0], variant), variant.place.scope) for group in timed]
     plan = Plan(budget=budget / max(1, len(courses)), least=1.0)
     with Watch() as spoilers:
-        take_turns(courses, plan, clock, spoilers, random.Random())
+        interrupted = take_turns(courses, plan, clock, spoilers, random.Random())
     by_group = {id(group): course for group, course in zip(timed, courses, strict=True)}
     found = [_described(group, by_group.get(id(group))) for group in groups]
-    return tuple(sorted(found, key=lambda op: -(op.seconds or 0.0) * op.count))
+    by_time = sorted(found, key=lambda op: -(op.seconds or 0.0) * op.count)
+    return tuple(by_time), interrupted
 
 
 def _kind(entry: Entry) -> tuple[Any, ...]:
@@ -72,6 +74,8 @@ def _described(group: Sequence[Entry], course: Course | None) -> OpTime:
         why = "many"
     elif course is not None and course.error is not None:
         why = "failed"
+    elif found is None and not why:
+        why = "interrupted"
     return OpTime(
         first.type,
         shapes,

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from tfmagic.analysis.bench import kept, resolved
 from tfmagic.analysis.statistics import Interval, median_interval
+from tfmagic.runtime.interrupt import by_handler
 
 __all__ = ["Course", "Plan", "Spoilers", "judge", "take_turns"]
 
@@ -239,5 +240,7 @@ def _guarded(course: Course, live: list[Course], step: Callable[[], None]) -> No
     try:
         step()
     except Exception as error:
+        if by_handler(error):  # an alarm of the user's ends more than this course
+            raise
         course.error, course.stopped = error, "raised"
         live.remove(course)

@@ -28,13 +28,15 @@ class Watch:
     """
 
     def __init__(self) -> None:
-        self._collections = self._seen = 0
+        self._collected: dict[str, Any] = {}
+        # A function of C: what a signal handler raised inside one of Python's would be lost there.
+        self._note = self._collected.__setitem__
         self._lost = self._switches = 0
         self._began = 0.0
         self._file: int | None = None
 
     def __enter__(self) -> Watch:
-        gc.callbacks.append(self._collected)
+        gc.callbacks.append(self._note)
         try:
             self._file = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
             self._waited()
@@ -43,7 +45,7 @@ class Watch:
         return self
 
     def __exit__(self, *error: object) -> None:
-        gc.callbacks.remove(self._collected)
+        gc.callbacks.remove(self._note)
         self._close()
 
     def _close(self) -> None:
@@ -53,7 +55,7 @@ class Watch:
 
     def begin(self) -> None:
         """A block begins."""
-        self._seen = self._collections
+        self._collected.clear()
         self._lost, self._switches = self._waited(), self._forced()
         self._began = time.perf_counter()
 
@@ -65,7 +67,7 @@ class Watch:
             return "preempted"
         if self._file is None and self._forced() != self._switches:
             return "preempted"
-        return "gc" if self._collections != self._seen else ""
+        return "gc" if self._collected else ""
 
     def _waited(self) -> int:
         """Nanoseconds for which this thread was ready and had no core."""
@@ -76,6 +78,3 @@ class Watch:
             return 0
         who = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
         return resource.getrusage(who).ru_nivcsw
-
-    def _collected(self, phase: str, info: dict[str, Any]) -> None:
-        self._collections += phase == "stop"
