@@ -278,9 +278,10 @@ def test_a_function_is_timed() -> None:
 
 
 def test_the_setup_is_run_once_and_bound_nowhere() -> None:
-    space = {"tf": tf, "made": []}
-    quick("made.append(x)", setup="x = tf.ones([2])\nmade.append('once')", namespace=space)
-    assert space["made"].count("once") == 1 and "x" not in space
+    made: list[str] = []
+    space = {"tf": tf, "note": made.append}
+    quick("note(x)", setup="x = tf.ones([2])\nnote('once')", namespace=space)
+    assert sum(isinstance(what, str) for what in made) == 1 and "x" not in space
 
 
 def test_random_state_is_as_if_nothing_had_been_run() -> None:
@@ -314,6 +315,15 @@ def test_variables_get_their_values_back_and_it_is_said() -> None:
     assert [remark.code for remark in result.bench.remarks] == ["variables_restored"]
     named = quick("mine.assign_add(1.0)", namespace={"mine": tf.Variable(1.0)})
     assert "The statement changes mine:" in repr(named)
+
+
+def test_what_is_in_arrays_and_lists_is_put_back_too() -> None:
+    array, seen, names, left = np.zeros(3), {1}, {"a": 1}, np.ones(2)
+    source = "array += 1; seen.add(9); names.clear() if names is left else None; left.sum()"
+    result = quick(source, namespace={"array": array, "seen": seen, "names": names, "left": left})
+    assert array.tolist() == [0, 0, 0] and seen == {1} and left.tolist() == [1, 1]
+    (remark,) = result.bench.remarks
+    assert dict(remark.values)["names"] == "array, seen"
 
 
 def test_what_is_printed_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -352,8 +362,8 @@ def test_the_traceback_shows_the_statement_and_its_setup() -> None:
 def test_an_input_that_is_used_up_leaves_what_was_measured() -> None:
     result = quick("next(lines)", namespace={"lines": iter(range(3000))}, budget=0.5, loops=5)
     (timing,) = result.timings
-    assert timing.problem == "raised" and "StopIteration" in timing.detail
-    assert timing.times and "StopIteration" in repr(result)
+    assert timing.problem == "used_up" and "StopIteration" in timing.detail
+    assert timing.times and "An input was used up" in repr(result)
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:
@@ -536,6 +546,10 @@ def test_shapes_that_change_are_noticed() -> None:
     assert "shapes_vary" in {r.code for r in result.timings[0].remarks}
 
 
+def test_a_mode_may_be_written_in_capitals() -> None:
+    assert [timing.mode for timing in quick("1", modes=["Eager"]).timings] == ["eager"]
+
+
 def test_nobody_knows_another_mode() -> None:
     with pytest.raises(OptionError, match="eager, function, xla"):
         quick("1", modes=["jit"])
@@ -690,7 +704,7 @@ def test_the_self_test_counts_what_it_claims_and_finds() -> None:
     found = selftest(pairs=4, tries=1, budget=0.02)
     assert found.pairs == 4 and 0 <= found.claimed <= 4
     assert [extra for extra, _ in found.found] == sorted(extra for extra, _ in found.found)
-    assert found.within is not None and found.between is not None
+    assert found.within is not None and found.between is not None and found.drift is not None
     assert from_json(found.to_json()) == found
     assert "against itself" in repr(SelfTestView(found))
 
@@ -708,6 +722,18 @@ def test_a_kept_self_test_is_cited_on_the_same_machine_only(own_folder: Any) -> 
     assert quick("1").bench.selftest is None
     path.write_text("{")
     assert quick("1").bench.selftest is None
+
+
+def test_an_interval_allows_for_the_drift_that_the_self_test_found(own_folder: Any) -> None:
+    plain = quick("1")
+    assert "drifts" not in repr(plain) and "--selftest finds out" in repr(quick("1", verbose=True))
+    known = SelfTest(machine=plain.bench.machine, when="2026-01-02T03:04:05", drift=0.5)
+    kept_selftest().parent.mkdir()
+    kept_selftest().write_text(known.to_json())
+    result = quick("1", repeat=50)
+    (timing,) = result.timings
+    assert timing.low <= 0.5 * timing.median and timing.high >= 1.5 * timing.median
+    assert "±50 %, by which this machine drifts" in repr(result)
 
 
 def test_what_the_self_test_could_not_resolve_is_not_claimed() -> None:

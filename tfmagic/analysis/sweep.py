@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import keyword
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,9 +29,12 @@ def parsed(option: str) -> tuple[str, tuple[float, ...]]:
         values = _range(given) if ":" in given else [_number(v) for v in given.split(",")]
     except (ValueError, OverflowError):
         values = []
-    if not name.strip().isidentifier() or not 0 < len(values) <= MOST:
+    name = name.strip()
+    if not name.isidentifier() or keyword.iskeyword(name) or not values:
         raise OptionError("bench.no_sweep", given=option)
-    return name.strip(), tuple(values)
+    if len(values) > MOST:
+        raise OptionError("bench.sweep_many", given=option, most=MOST)
+    return name, tuple(values)
 
 
 def _range(given: str) -> list[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import keyword
 from collections.abc import Iterable
 from typing import Any, NoReturn
 
@@ -174,7 +175,7 @@ def expression_names(expression: str) -> tuple[str, ...]:
 
 def identifier(word: str | None, option: str) -> str | None:
     """``word`` where it can be a variable's name; :class:`OptionError` where it cannot."""
-    if word is not None and not word.isidentifier():
+    if word is not None and (not word.isidentifier() or keyword.iskeyword(word)):
         raise OptionError("options.no_identifier", option=option, given=word)
     return word
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -18,6 +19,7 @@ from IPython.core.magic import (
 
 from tfmagic.errors import OptionError, TfmagicError
 from tfmagic.language import say
+from tfmagic.model.bench import MODES
 from tfmagic.notebook.cells import show_line, without_frames
 from tfmagic.notebook.magics.base import Family
 from tfmagic.notebook.options import HelpShown, Options, identifier, usage_error
@@ -129,14 +131,26 @@ class BenchMagics(Family):
             raise OptionError("bench.no_cpu_time")
         if options.save:
             checked(options.save, BenchResult.FILES)
+        if options.devices and not _listed(options.devices):
+            raise OptionError("bench.no_devices")
+        if options.modes and not _listed(options.modes):
+            raise OptionError("bench.no_modes", known=", ".join(MODES))
         if options.precision < 1:
             raise OptionError("bench.at_least_one", option="-p", given=options.precision)
+
+    def _earlier(self, given: str | None) -> Any:
+        """The result that ``--vs`` names, or the path of its file."""
+        from tfmagic.render.bench import BenchResult
+
+        found = self.shell.user_ns.get(given, given)
+        if found is not None and not isinstance(found, (BenchResult, str, Path)):
+            raise OptionError("bench.vs_what", given=given)
+        return found
 
     def _measured(self, source: str, options: Any, progress: Progress) -> Any:
         from tfmagic.analysis.sweep import parsed
         from tfmagic.api import bench
 
-        earlier = options.vs and self.shell.user_ns.get(options.vs, options.vs)
         made: dict[str, Any] = {}
         with progress:
             result = bench(
@@ -150,7 +164,7 @@ class BenchMagics(Family):
                 cold=options.cold,
                 ops=options.ops,
                 keep=made if options.keep else None,
-                vs=earlier,
+                vs=self._earlier(options.vs),
                 plot=options.plot,
                 loops=options.loops,
                 repeat=options.repeat,
@@ -167,7 +181,7 @@ class BenchMagics(Family):
 
 def _listed(given: list[str] | None) -> list[str]:
     """``-d A,B -d C`` as A, B and C."""
-    return [word for one in given or () for word in one.split(",") if word]
+    return [word.strip() for one in given or () for word in one.split(",") if word.strip()]
 
 
 # --- where the options end and the statement begins -----------------------------------------
