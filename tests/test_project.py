@@ -175,6 +175,13 @@ def test_loading_the_extension_imports_nothing_heavy() -> None:
     assert python(f"import sys; {shell}; assert {loading} is None; print({HEAVY})") == "[]"
 
 
+def test_loading_the_extension_builds_no_model_and_draws_nothing() -> None:
+    shell = "from IPython.core.interactiveshell import InteractiveShell as S; s = S.instance()"
+    rooms = "[m for m in sys.modules if m.startswith(('tfmagic.model', 'tfmagic.render'))]"
+    loading = "s.extension_manager.load_extension('tfmagic')"
+    assert python(f"import sys; {shell}; assert {loading} is None; print({rooms})") == "[]"
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_module_says_what_it_is_for(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfmagic.errors import OptionError
-from tfmagic.model.inventory import Holding, Inventory
+
+if TYPE_CHECKING:  # the orders are named by an option of a magic: loading that builds no model
+    from tfmagic.model.inventory import Holding, Inventory
 
 ORDERS: dict[str, Callable[[Holding], Any]] = {
     "name": lambda held: held.name,
