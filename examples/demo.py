@@ -97,17 +97,17 @@ def _close(found: tuple[float, ...], expected: tuple[float, ...]) -> bool:
     )
 
 
-def to_html(notebook: NotebookNode, language: str) -> str:
-    """The executed notebook as one page that needs neither network nor server."""
+def to_html(notebook: NotebookNode, source: Path) -> str:
+    """The notebook of ``source``, executed, as one page that needs neither network nor server."""
+    name, language, _ = source.name.split(".")
     notebook.metadata.pop("widgets", None)  # without a manager only their snapshots show
     for cell in notebook.cells:
         if cell.id == "tensors":  # here TensorFlow starts, and talks of its processor
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
-    notebook.metadata.title = f"tfmagic: lesson ({language})"
-    exporter = HTMLExporter(
-        raw_template=TEMPLATE, config=Config(HTMLExporter={"language_code": language})
-    )
-    page, _ = exporter.from_notebook_node(notebook)
+    notebook.metadata.title = f"tfmagic: {name} ({language})"
+    settings = {"language_code": language, "embed_images": True}
+    exporter = HTMLExporter(raw_template=TEMPLATE, config=Config(HTMLExporter=settings))
+    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"path": str(source.parent)}})
     return page
 
 
@@ -136,7 +136,7 @@ def main(language: str) -> int:
     except (CellControlSignal, DeadKernelError) as error:
         print(f"{source.name} did not run through: {reason(error)}", file=sys.stderr)
         return 1
-    page.write_text(to_html(notebook, language), encoding="utf-8")
+    page.write_text(to_html(notebook, source), encoding="utf-8")
     found = figures(notebook)
     report(found)
     if wrong := differences(found):

@@ -24,7 +24,7 @@ def main(words: list[str]) -> None:
             name, language, _ = path.name.split(".")
             notebook = execute(path, BUILD / "kernel.log")
             page = BUILD / f"{name}.{language}.html"
-            page.write_text(to_html(notebook, language), encoding="utf-8")
+            page.write_text(to_html(notebook, path), encoding="utf-8")
             print(page.relative_to(ROOT))
 
 

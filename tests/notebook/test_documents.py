@@ -12,6 +12,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from examples.demo import to_html
+
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted(
     path
@@ -86,6 +88,20 @@ def cells(topic: str, language: str) -> dict[str, tuple[str, str]]:
     nbformat.validate(notebook)
     assert not any(c.get("outputs") or c.get("execution_count") for c in notebook.cells)
     return {c.id: (c.cell_type, c.source) for c in notebook.cells}
+
+
+GUIDE = [path for path in NOTEBOOKS if path.parent.name == "guide"]
+
+
+@pytest.mark.parametrize("path", GUIDE, ids=lambda path: path.name)
+def test_a_page_of_the_guide_begins_with_a_picture_and_carries_it(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    named = re.findall(r"!\[[^\]]{20,}\]\((\S+)\)", notebook.cells[0].source)
+    language = path.name.split(".")[1]
+    assert named and all(f".{language}.light.png" in name for name in named)
+    page = to_html(notebook, path)
+    assert page.count("src=\"data:image/png;base64") == len(named)
+    assert "../pictures" not in page and path.name.split(".")[0] in page
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.ko.md"])

@@ -156,8 +156,12 @@ class Loads(HTMLParser):
                 self.found.append(f"{tag} {value}")
 
 
+def as_page(lesson: Any) -> str:
+    return demo.to_html(lesson, EXAMPLES / f"lesson.{lesson.metadata['language_of_lesson']}.ipynb")
+
+
 def test_the_page_fetches_nothing(lesson: Any) -> None:
-    page = demo.to_html(lesson, lesson.metadata["language_of_lesson"])
+    page = as_page(lesson)
     loads = Loads()
     loads.feed(page)
     assert loads.found == []
@@ -165,7 +169,7 @@ def test_the_page_fetches_nothing(lesson: Any) -> None:
 
 
 def test_the_page_still_has_the_pictures(lesson: Any) -> None:
-    page = demo.to_html(lesson, lesson.metadata["language_of_lesson"])
+    page = as_page(lesson)
     pictures = sum("image/svg+xml;base64" in b.get("text/html", "") for b in all_shown(lesson))
     assert pictures >= 7
     assert page.count('src="data:image/svg+xml;base64') >= pictures
