@@ -24,6 +24,7 @@ import timeit
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from benchmarks.rows import note
@@ -69,6 +70,17 @@ def small_op(count: int = 1) -> Callable[[int], Any]:
     return run
 
 
+def started(work: Callable[..., None], *given: Any) -> BaseProcess:
+    """``work`` in a process of its own, found by this module's name: what is ``__main__`` is
+    another module once IPython has been here."""
+    from benchmarks import stopwatch
+
+    target = getattr(stopwatch, work.__name__)
+    process = multiprocessing.get_context("spawn").Process(target=target, args=given, daemon=True)
+    process.start()
+    return process
+
+
 def _burn() -> None:
     while True:
         pass
@@ -77,8 +89,7 @@ def _burn() -> None:
 @contextmanager
 def other_core_busy() -> Iterator[None]:
     """One more process that computes all the time."""
-    worker = multiprocessing.get_context("spawn").Process(target=_burn, daemon=True)
-    worker.start()
+    worker = started(_burn)
     time.sleep(1.0)
     try:
         yield
@@ -356,16 +367,18 @@ def queued(options: argparse.Namespace) -> None:
 
 
 def worker(statement: str, space: dict[str, Any], runs: int) -> None:
-    """The same on a worker of this machine."""
+    """The same on a worker of this machine, and with a product that is eight times the work:
+    what a naive loop sees there is the sending alone, whatever the work."""
     import socket
+
+    import tensorflow as tf
 
     import tfmagic
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(port,), daemon=True)
-    process.start()
+    process = started(_serve, port)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with socket.socket() as probe:
@@ -376,34 +389,39 @@ def worker(statement: str, space: dict[str, Any], runs: int) -> None:
         tfmagic.connect(f"grpc://127.0.0.1:{port}")
         remote = "/job:worker/replica:0/task:0/device:CPU:0"
 
-        def ours() -> Any:
-            timed = tfmagic.bench(statement, namespace=space, devices=[remote], budget=0.5)
-            return timed.timings[0]
+        for size in (1000, 2000):
+            space["x"] = x = tf.random.normal([size, size])
 
-        _told("loopback worker", ours, lambda t: waited(remote, space["x"], t.loops), runs)
+            def ours() -> Any:
+                timed = tfmagic.bench(statement, namespace=space, devices=[remote], budget=0.5)
+                return timed.timings[0]
+
+            _told(f"loopback worker, {size}²", ours, lambda _, x=x: chained(remote, x), runs)
         tfmagic.disconnect()  # else TensorFlow waits for the worker at the next function
     finally:
         process.terminate()
         process.join()
 
 
-def waited(device: str, x: Any, together: int) -> float:
-    """One product after the other, each waited for by reading one number of it.
+def chained(device: str, x: Any) -> float:
+    """Seconds of a product there: twenty more in a chain, where each needs the one before.
 
-    ``together`` of them make a value, as many as in a block of ours: times of a busy machine
-    are skewed, and the median of single ones lies below that of their means.
+    The way there and back, and the wait for the answer, are in both chains and fall out.
     """
     import tensorflow as tf
 
     with tf.device(device):
-        there = tf.identity(x)
-        times = []
-        for _ in range(max(5, 20 // together)):
-            start = time.perf_counter()
-            for _ in range(together):
-                tf.matmul(there, there)[0, 0].numpy()
-            times.append((time.perf_counter() - start) / together)
-    return statistics.median(times)
+        there = tf.identity(x) / x.shape[0] ** 0.5  # so that a chain neither grows nor fades
+
+        def chain(length: int) -> float:
+            start, made = time.perf_counter(), there
+            for _ in range(length):
+                made = tf.matmul(made, there)
+            float(made[0, 0])
+            return time.perf_counter() - start
+
+        chain(2)
+        return statistics.median((chain(25) - chain(5)) / 20 for _ in range(5))
 
 
 def _serve(port: int) -> None:
@@ -428,7 +446,7 @@ def _told(name: str, ours: Callable[[], Any], truth: Callable[[Any], float], run
     note(f"queued work, {name}: ours off the truth by", off, "%", most=10)
     note(f"queued work, {name}: the naive figure too small", short, "×", least=50)
     print(
-        f"  {name:<16} naive = truth / {short:.0f}, ours = truth x "
+        f"  {name:<22} naive = truth / {short:.0f}, ours = truth x "
         f"{statistics.median(ratios):.2f} (half of {runs} between {low:.2f} and {high:.2f})"
     )
 

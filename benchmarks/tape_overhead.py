@@ -2,7 +2,8 @@
 
 Both run in one process, in turns, so that a busy machine slows both.  Each figure is the
 median over the rounds of the ratio "recorded / plain" within a round.  Beside it, on the same
-cells, TensorFlow's own ways to look inside: its debugger and ``enable_check_numerics``.
+cells, TensorFlow's own ways to look inside: its debugger and ``enable_check_numerics``; on a
+forward pass, TorchLens, where it is installed.
 
     python -m benchmarks.tape_overhead [--rounds 15] [--skip-mobilenet]
 """
@@ -15,6 +16,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.metadata import version
+from importlib.util import find_spec
 
 from benchmarks.rows import note
 
@@ -44,6 +47,8 @@ with tf.GradientTape() as tape:
 grads = tape.gradient(loss, model.trainable_variables)
 _ = optimizer.apply_gradients(zip(grads, model.trainable_variables))
 """
+FORWARD = "\nscores = model(images, training=False)\n"
+TORCHLENS = "import torchlens\n_ = torchlens.trace(model, images, backend='tensorflow')"
 SET_UP_STEP = """
 import keras
 keras.utils.set_random_seed(0)
@@ -136,6 +141,7 @@ def main() -> None:
         run(SET_UP_STEP.replace("SIDE", str(side)))
         name = f"MobileNetV2 training step, 8 images of {side}x{side}"
         compare(run, name, STEP, rounds, most=1.10)
+        forward(run, f"MobileNetV2 forward pass, 8 images of {side}x{side}", rounds)
 
 
 def compare(run: Callable[[str], None], name: str, plain: str, rounds: int, most: float) -> None:
@@ -150,6 +156,20 @@ def compare(run: Callable[[str], None], name: str, plain: str, rounds: int, most
             found = ratio(run, plain, timed, max(3, rounds // 3))
             tell(peer, found)
             note(peer, found, "×", group=name)
+
+
+def forward(run: Callable[[str], None], name: str, rounds: int) -> None:
+    """``%%tape -q`` and TorchLens on a forward pass, the one thing that both record."""
+    print(f"{name}:")
+    ours = ratio(run, FORWARD, lambda: seconds(run, "%%tape -q" + FORWARD), rounds)
+    tell("%%tape -q", ours)
+    note("%%tape -q", ours, "×", group=name)
+    if find_spec("torchlens") is None:
+        print("  TorchLens: not installed here")
+        return
+    theirs = ratio(run, FORWARD, lambda: seconds(run, TORCHLENS), max(3, rounds // 3))
+    tell(f"TorchLens {version('torchlens')}", theirs)
+    note("TorchLens", theirs, "×", group=name)
 
 
 def tell(name: str, found: float) -> None:

@@ -100,7 +100,7 @@ def test_a_page_of_the_guide_begins_with_a_picture_and_carries_it(path: Path) ->
     language = path.name.split(".")[1]
     assert named and all(f".{language}.light.png" in name for name in named)
     page = to_html(notebook, path)
-    assert page.count("src=\"data:image/png;base64") == len(named)
+    assert page.count('src="data:image/png;base64') == len(named)
     assert "../pictures" not in page and path.name.split(".")[0] in page
 
 
