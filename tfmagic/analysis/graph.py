@@ -187,7 +187,7 @@ class Sketch:
         """What is inside one fold: its parts, and small boxes for what surrounds it."""
         fold = self.folds[name]
         cut = Cut(fold, frozenset())
-        drawing = self._drawing(cut, 2 if len(cut.boxes) > 1 else 0)
+        drawing = self._drawing(cut, 2)
         if name != self.root.id:
             drawing.around = Around(fold, self._parents, len(self.selection.ops))
         drawing.draw()
