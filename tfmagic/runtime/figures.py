@@ -96,11 +96,16 @@ def figures(flat: np.ndarray[Any, Any], count: int) -> Stats:
     )
 
 
-@_unheard
 def squared_norm(flat: np.ndarray[Any, Any]) -> float:
     """In double precision where the array is small, else as fast as it goes."""
     if flat.dtype.kind != "f" or flat.dtype.itemsize < 4 or flat.size <= SAMPLE:
-        flat = flat.astype(np.float64)
+        return _squared_in_double(flat)
+    return float(np.vdot(flat, flat))  # which, unlike dot, warns of no overflow
+
+
+@_unheard
+def _squared_in_double(flat: np.ndarray[Any, Any]) -> float:
+    flat = flat.astype(np.float64)
     return float(np.dot(flat, flat))
 
 

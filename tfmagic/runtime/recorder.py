@@ -104,6 +104,8 @@ class Recorder:
         self._lines: dict[int | str, tuple[CodeType | None, int]] = {}
         self._call: Call | None = None
         self._last_place: Place = ()
+        self._again: CodeType | None = None
+        self._instruction = 0
         self._undo = contextlib.ExitStack()
         self._thread = 0
         self._scope: Any = None
@@ -141,6 +143,7 @@ class Recorder:
         if self.listening:
             self.seconds += perf_counter() - self._started
             self._lines.clear()
+            self._again = None
             self.log.default = self.log.default or placing.default()
         self._undo.close()
 
@@ -224,28 +227,43 @@ class Recorder:
             self._drop_oldest()
 
     def place(self, frame: FrameType | None) -> Place:
-        """The user's lines that led here, innermost first, and names seen on the way."""
-        files, lines = self._files, self._lines
-        found = []
-        while frame is not None:
-            code = frame.f_code
-            if files[code.co_filename]:
-                line = frame.f_lineno
-                found.append((code, line))
-                cell = code.co_name.startswith(_CELL_FRAMES)
-                # IPython gives every statement of a cell a frame of its own
-                key = code.co_filename if cell else id(frame)
-                last = lines.get(key)
-                if last is None or last[1] != line:
-                    lines[key] = (None if cell else code, line)
-                    self._observe(frame, code, last)
-                if cell or code is self.boundary:
-                    break
+        """The user's lines that led here, innermost first; names seen on the way are noted."""
+        files = self._files
+        while frame is not None and not files[frame.f_code.co_filename]:
             frame = frame.f_back
-        place = tuple(found)
+        if frame is None:
+            place: Place = ()
+        elif frame.f_code is self._again and frame.f_lasti == self._instruction:
+            return self._last_place  # the cell's own frame, where it was at the last op
+        else:
+            place = self._lines_from(frame)
         if place != self._last_place:  # most ops share their line with the one before
             self._last_place = place
         return self._last_place
+
+    def _lines_from(self, frame: FrameType) -> Place:
+        """The user's lines from a frame of the user's on."""
+        files, lines = self._files, self._lines
+        found = []
+        here: FrameType | None = frame
+        while here is not None:
+            code = here.f_code
+            if files[code.co_filename]:
+                line = here.f_lineno
+                found.append((code, line))
+                cell = code.co_name.startswith(_CELL_FRAMES)
+                # IPython gives every statement of a cell a frame of its own
+                key = code.co_filename if cell else id(here)
+                last = lines.get(key)
+                if last is None or last[1] != line:
+                    lines[key] = (None if cell else code, line)
+                    self._observe(here, code, last)
+                if cell or code is self.boundary:
+                    break
+            here = here.f_back
+        self._again = frame.f_code if here is frame else None
+        self._instruction = frame.f_lasti
+        return tuple(found)
 
     def _observe(
         self, frame: FrameType, code: CodeType, last: tuple[CodeType | None, int] | None
@@ -281,17 +299,20 @@ class Recorder:
         """Say of each input that no op made where it came from: a variable, or before."""
         known, log = self._known, self.log
         unknown = [t for t in inputs if t._id not in known]
-        function = op_type[:2] == "__"
+        function, handles = op_type[:2] == "__", 0
         for tensor in unknown:
             if tensor._datatype_enum() == _RESOURCE:
                 owner = find_handle_owner(tensor, caller)
                 self._meet(owner, tensor)
                 if owner is not None:
                     known.add(tensor._id)
+                handles += 1
             else:
                 if not function:  # a variable handed to one is known by the op that reads it
                     known.add(tensor._id)
                 log.held += tensor._num_elements() * _ITEM_SIZE[tensor._datatype_enum()]
+        if handles == len(unknown):
+            return  # a handle is no value that was read
         for tensor, variable in match_reads(inputs, unknown, attrs, caller):
             handle = handle_of(variable)
             if handle is not None:

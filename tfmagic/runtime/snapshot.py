@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -90,29 +91,29 @@ def take(tensor: Any, whole: int, *, exact: bool = False) -> Taken:
     figures of a larger one stand on all elements too.
     """
     name, item, number = _KINDS[tensor._datatype_enum()]
-    shape, device = tensor._shape_tuple(), tensor.device
-    count = tensor._num_elements()
-    if number and count <= whole:
-        # kept without a copy: a variable that is assigned to takes a new buffer
+    count, device = tensor._num_elements(), tensor.device
+    if number and (count <= EXACT or exact or device.startswith(private.local_task())):
+        # a small one is kept without a copy: a variable that is assigned to takes a new buffer
         try:
-            return shape, name, device, count * item, view(tensor)
-        except Exception as error:  # a dead worker: the cell goes on
-            return shape, name, device, count * item, _failed(error)
-    return shape, name, device, count * item, _later(tensor, name, count, whole, exact)
+            array = view(tensor)
+            kept = array if count <= whole else _copied(array, count, exact)
+            return array.shape, name, device, count * item, kept  # numpy's shape costs less
+        except Exception as error:  # a dead worker, a dtype numpy cannot hold: the cell goes on
+            return tensor._shape_tuple(), name, device, count * item, _failed(error)
+    return tensor._shape_tuple(), name, device, count * item, _no_number(tensor, name, count, whole)
 
 
-def _later(tensor: Any, name: str, count: int, whole: int, exact: bool) -> Any:
-    """What is kept of a tensor that is large, or that holds no numbers."""
+def _no_number(tensor: Any, name: str, count: int, whole: int) -> Any:
+    """What is kept of a tensor that holds no numbers, or that is large and elsewhere."""
     if name in ("resource", "variant"):
         return Value(absent=name)
-    if count > EXACT and not exact and not tensor.device.startswith(private.local_task()):
+    if name != "string":
         return Value(absent="remote")  # a trip over the network
+    if count > whole:
+        return Value(absent=name)
     try:
-        array = view(tensor)
-        if name == "string":  # a single string comes as bytes
-            array = np.asarray(array, dtype=object)
-        return array if count <= whole else _copied(array, count, exact)
-    except Exception as error:  # a dead worker, a dtype numpy cannot hold: the cell goes on
+        return np.asarray(view(tensor), dtype=object)  # a single string comes as bytes
+    except Exception as error:
         return _failed(error)
 
 
@@ -122,8 +123,6 @@ def _failed(error: Exception) -> Value:
 
 def _copied(array: Any, count: int, exact: bool) -> Any:
     """The little that is copied out of a large tensor now, as what it will say later."""
-    if array.dtype == object:
-        return Value(absent="string")
     flat = array.reshape(-1)
     if count <= SAMPLE:  # its copy would be as large
         return partial(of_sample, flat, count)
@@ -131,7 +130,7 @@ def _copied(array: Any, count: int, exact: bool) -> Any:
         return Value(stats=figures(as_real(flat), count))
     if count > EXACT:
         return partial(of_sample, sample(flat), count)
-    norm = float(np.sqrt(squared_norm(as_real(flat))))
-    if not np.isfinite(norm):
+    norm = math.sqrt(squared_norm(flat if flat.dtype.kind == "f" else as_real(flat)))
+    if not math.isfinite(norm):
         return Value(stats=figures(as_real(flat), count))
     return partial(of_sample, sample(flat), count, norm)
