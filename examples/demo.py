@@ -105,9 +105,10 @@ def to_html(notebook: NotebookNode, source: Path) -> str:
         if cell.id == "tensors":  # here TensorFlow starts, and talks of its processor
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     notebook.metadata.title = f"tfmagic: {name} ({language})"
-    settings = {"language_code": language, "embed_images": True}
-    exporter = HTMLExporter(raw_template=TEMPLATE, config=Config(HTMLExporter=settings))
-    page, _ = exporter.from_notebook_node(notebook, {"metadata": {"path": str(source.parent)}})
+    exporter = HTMLExporter(
+        raw_template=TEMPLATE, config=Config(HTMLExporter={"language_code": language})
+    )
+    page, _ = exporter.from_notebook_node(notebook)
     return page
 
 

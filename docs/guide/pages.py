@@ -5,8 +5,12 @@ python -m docs.guide.pages [WORD …]     only the notebooks with a WORD in thei
 
 from __future__ import annotations
 
+import base64
+import re
 import sys
 from pathlib import Path
+
+from nbformat import NotebookNode
 
 from examples.demo import execute, to_html
 
@@ -24,8 +28,20 @@ def main(words: list[str]) -> None:
             name, language, _ = path.name.split(".")
             notebook = execute(path, BUILD / "kernel.log")
             page = BUILD / f"{name}.{language}.html"
+            carry_pictures(notebook, path.parent)
             page.write_text(to_html(notebook, path), encoding="utf-8")
             print(page.relative_to(ROOT))
+
+
+def carry_pictures(notebook: NotebookNode, folder: Path) -> None:
+    """Have each text cell carry its pictures, named from ``folder``, as attachments."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            for name in re.findall(r"\]\((\S+\.png)\)", cell.source):
+                path = folder / name
+                data = base64.b64encode(path.read_bytes()).decode("ascii")
+                cell.setdefault("attachments", {})[path.name] = {"image/png": data}
+                cell.source = cell.source.replace(f"]({name})", f"](attachment:{path.name})")
 
 
 if __name__ == "__main__":

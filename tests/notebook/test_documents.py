@@ -12,6 +12,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from docs.guide.pages import carry_pictures
 from examples.demo import to_html
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,6 +100,7 @@ def test_a_page_of_the_guide_begins_with_a_picture_and_carries_it(path: Path) ->
     named = re.findall(r"!\[[^\]]{20,}\]\((\S+)\)", notebook.cells[0].source)
     language = path.name.split(".")[1]
     assert named and all(f".{language}.light.png" in name for name in named)
+    carry_pictures(notebook, path.parent)
     page = to_html(notebook, path)
     assert page.count('src="data:image/png;base64') == len(named)
     assert "../pictures" not in page and path.name.split(".")[0] in page
