@@ -37,7 +37,7 @@ from tfmagic.runtime.linking import Linker
 from tfmagic.runtime.log import FUNCTION, Answer, Call, Entry, Leaf, Log, Place, Reduced, Traced
 from tfmagic.runtime.places import places
 from tfmagic.runtime.snapshot import Snapshot
-from tfmagic.runtime.source import call_arguments, source_of
+from tfmagic.runtime.source import as_typed, call_arguments, source_of
 from tfmagic.runtime.state import ASSIGNS
 from tfmagic.runtime.structure import expression_at
 
@@ -216,9 +216,8 @@ class Finisher:
         if key not in self._lines:
             cell = self._cell(filename)
             text = cell.source.split("\n")[number - 1 : number] if number else []
-            self._lines[key] = Line(
-                len(self._lines), cell.index, number, text[0].strip() if text else ""
-            )
+            told = as_typed(text[0].strip()) if text else ""
+            self._lines[key] = Line(len(self._lines), cell.index, number, told)
         return self._lines[key]
 
     def _cell(self, filename: str) -> Cell:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import linecache
 import os
+import re
 import site
 import sysconfig
 from functools import lru_cache
@@ -50,6 +51,23 @@ def is_user_file(name: str) -> bool:
 def source_of(filename: str) -> str:
     """The whole source of a cell or file, or an empty string."""
     return "".join(linecache.getlines(filename))
+
+
+_MAGIC = re.compile(r"get_ipython\(\)\.(run_line_magic|system|getoutput)\((.*)\)")
+_SIGNS = {"run_line_magic": "%", "system": "!", "getoutput": "!"}
+
+
+def as_typed(line: str) -> str:
+    """A line of a cell with its magic as the user wrote it: IPython keeps what it made of it."""
+    found = _MAGIC.search(line)
+    if found is None:
+        return line
+    try:
+        given = ast.literal_eval(f"({found[2]},)")
+        words = " ".join(part for part in given if part)
+    except (SyntaxError, ValueError, TypeError):
+        return line
+    return line[: found.start()] + _SIGNS[found[1]] + words + line[found.end() :]
 
 
 @lru_cache(maxsize=256)

@@ -228,13 +228,18 @@ function showGraph(root, ask, first) {
     const tip = [[tx, ty], [tx - 8 * ux + 3 * uy, ty - 8 * uy - 3 * ux], [tx - 8 * ux - 3 * uy, ty - 8 * uy + 3 * ux]];
     const group = build("svg:g", { class: `tfg-edge tfg-${edge.k}${red ? " tfg-red" : ""}`, "aria-hidden": "true" },
       build("svg:path", { d: `${path}L${[tx - 6 * ux, ty - 6 * uy]}` }), build("svg:polygon", { points: tip.join(" ") }));
-    if (edge.label) {
-      const middle = points[Math.floor(last / 2)];
-      const label = build("svg:text", { x: middle[0] + 5, y: middle[1] });
-      label.textContent = edge.label;
-      group.append(label);
-    }
+    if (edge.label) group.append(edgeLabel(edge.label, points));
     return group;
+  }
+
+  function edgeLabel(text, points) {
+    const last = points.length - 1;
+    const [[sx, sy], [tx, ty], [mx, my]] = [points[0], points[last], points[Math.floor(last / 2)]];
+    const lies = Math.abs(tx - sx) > 2 * Math.abs(ty - sy);  // over a line that lies, beside one that stands
+    const place = lies ? { x: (sx + tx) / 2, y: (sy + ty) / 2 - 5, "text-anchor": "middle" } : { x: mx + 5, y: my };
+    const label = build("svg:text", place);
+    label.textContent = text;
+    return label;
   }
 
   function outline(shape, x, y, w, h) {
