@@ -253,6 +253,16 @@ def shown(shell: Any, cell: str) -> list[dict[str, str]]:
     return [output.data for output in captured.outputs]
 
 
+def test_an_op_without_a_gradient_in_a_function_is_looked_for_where_it_is_called(
+    shell: Any,
+) -> None:
+    shell.run_cell("import tensorflow as tf\nv = tf.Variable([1.0, 1.0])")
+    shell.run_cell("counted = tf.function(lambda t: tf.unique(t).y)")
+    (bundle,) = shown(shell, "%%tape\nonce = counted(v)\ntotal = tf.reduce_sum(once)")
+    assert "no_gradient_registered" in bundle["text/plain"]
+    assert "(line 1: once = counted(v))" in bundle["text/plain"]
+
+
 def test_a_cell_that_raises_shows_what_ran_before(shell: Any) -> None:
     (bundle,) = shown(shell, "%%tape\nimport tensorflow as tf\nk = tf.ones(2) * 2.0\n1 / 0")
     assert "ZeroDivisionError" in bundle["text/plain"] and "Mul" in bundle["text/plain"]

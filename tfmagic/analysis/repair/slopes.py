@@ -424,7 +424,7 @@ def _on_the_way(scene: Scene) -> Repair | None:
 
 def differentiable(scene: Scene) -> Repair | None:
     """The same value by an op that TensorFlow can differentiate."""
-    if scene.op is None:
+    if scene.op is None or scene.op.function:  # its code stands elsewhere
         return None
     code = _code(scene)
     tf = code.tensorflow

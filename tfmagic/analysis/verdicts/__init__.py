@@ -161,12 +161,14 @@ class _Judge:
         return self._there(call, gradient)
 
     def _unregistered(self, call: GradientCall, gradient: Gradient) -> Finding:
-        """The op that TensorFlow's message names, where it stands on the way."""
+        """The op that TensorFlow's message names, or the call of a ``tf.function`` that holds it,
+        where it stands on the way."""
         words = set(re.findall(r"\w+", call.error))
-        for op in reversed(self._ways.way(call, gradient)):
-            if op.type in words:
-                way = self._ways.to(gradient, op.outputs)
-                return Finding("no_gradient_registered", op=op.index, way=way)
+        backwards = tuple(reversed(self._ways.way(call, gradient)))
+        calls = (op for op in backwards if op.function)
+        for op in (*(op for op in backwards if op.type in words), *calls):
+            way = self._ways.to(gradient, op.outputs)
+            return Finding("no_gradient_registered", op=op.index, way=way)
         return Finding("no_gradient_registered", line=call.line)
 
     def _there(self, call: GradientCall, gradient: Gradient) -> Finding:
