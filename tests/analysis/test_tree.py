@@ -177,3 +177,16 @@ def test_from_inside_a_fold_every_op_outside_is_seen_in_the_box_beside_it(make: 
             assert set(fold.ops) <= set(beside.ops) and beside.id != fold.id
             inside = (part,) if isinstance(part, int) else part.ops
             assert op in inside and set(fold.ops).isdisjoint(inside)
+
+
+def test_neighbours_that_ran_on_one_line_say_which_they_are(make: Any) -> None:
+    m = make(["for x in data: total += f(x)"])
+    batches = [m.op("IteratorGetNext", [], line=0) for _ in range(100)]
+    (loop,) = kinds(Sketch(m.done()).root, "repeat")
+    assert loop.title == "IteratorGetNext × 100"
+    assert [part.title for part in loop.parts][:2] == ["turns 1–4", "turns 5–8"]
+    for i, batch in enumerate(batches):
+        m.op(f"Op{i % 7}{i % 11}", [batch], line=0)
+    for fold in folds(Sketch(m.done()).root):
+        titles = [p.title for p in fold.parts if isinstance(p, Fold) and p.kind == "stretch"]
+        assert len(set(titles)) == len(titles)

@@ -13,10 +13,11 @@ all others as they are.  Ops that ran one after the other stand together when th
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from tfmagic.analysis.notation import shorten
 from tfmagic.analysis.repeat import repeats
@@ -192,7 +193,7 @@ class _Planter:
     def _turns(self, parts: list[Part], period: int, count: int) -> list[Part]:
         """Each turn as one part, in the middle of a long loop all as one."""
         if period == 1 and isinstance(parts[0], int):
-            return self._fitting(parts)
+            return self._in_time(parts, turn=1)
         turns: list[Part] = []
         for turn in range(count):
             members = parts[turn * period : (turn + 1) * period]
@@ -200,7 +201,7 @@ class _Planter:
         if count <= (TURNS if self._is_loop(parts[:period], parts[-period:]) else MOST):
             return turns
         title = say("graph.turns", first=2, last=count - 1)
-        between = self.fold("repeat", title, self._fitting(turns[1:-1]))
+        between = self.fold("repeat", title, self._in_time(turns[1:-1], turn=2))
         return [turns[0], replace(between, turns=count - 2), turns[-1]]
 
     def _turn(self, members: list[Part], turn: int, count: int) -> Fold:
@@ -266,14 +267,28 @@ class _Planter:
             parts = self._grouped(parts, self._line, "line")
         return self._in_time(parts)
 
-    def _in_time(self, parts: list[Part]) -> list[Part]:
+    def _in_time(self, parts: list[Part], turn: int = 0) -> list[Part]:
+        """Neighbours together until they fit; they say which turns of a loop they are, where the
+        first part is turn ``turn``."""
+        bounds = [*range(len(parts)), len(parts)]
         while len(parts) > MOST:
             size = min(MOST, -(-len(parts) // MOST))
             chunks = [parts[i : i + size] for i in range(0, len(parts), size)]
-            parts = [
-                chunk[0] if len(chunk) == 1 else self.fold("stretch", "", chunk) for chunk in chunks
+            bounds = [*bounds[:-1:size], bounds[-1]]
+            titles = [
+                say("graph.turns", first=first + turn, last=last + turn - 1) if turn else ""
+                for first, last in pairwise(bounds)
             ]
+            parts = self._stretches(chunks, titles)
         return parts
+
+    def _stretches(self, chunks: list[list[Part]], titles: list[str]) -> list[Part]:
+        """Each chunk as one part; those without a title that share their line are numbered."""
+        made = [
+            chunk[0] if len(chunk) == 1 else self.fold("stretch", title, chunk)
+            for chunk, title in zip(chunks, titles, strict=True)
+        ]
+        return _told_apart(made)
 
     def _grouped(self, parts: list[Part], key: Callable[[Part], Hashable], kind: str) -> list[Part]:
         runs = [(what, list(run)) for what, run in groupby(parts, key)]
@@ -319,6 +334,20 @@ class _Planter:
         return Fold("", kind, title, ops, tuple(parts), sign, backward)
 
 
+def _told_apart(parts: Sequence[Part]) -> list[Part]:
+    """The same parts; stretches that would all be called by one line say which they are of it."""
+    names = [p.title if isinstance(p, Fold) and p.kind == "stretch" else "" for p in parts]
+    often, met = Counter(names), Counter[str]()
+    made: list[Part] = []
+    for part, name in zip(parts, names, strict=True):
+        if isinstance(part, Fold) and name and often[name] > 1:
+            met[name] += 1
+            title = say("graph.stretch", title=name, n=met[name], of=often[name])
+            part = replace(part, title=title)
+        made.append(part)
+    return made
+
+
 def _sharing(turns: Sequence[frozenset[int]]) -> str:
     """Whether the turns of a repeat read the same variables."""
     if not all(turns):
@@ -358,5 +387,6 @@ def coarser(recording: Recording, root: Fold, most: int) -> Fold:
     size = -(-len(root.parts) // most)
     chunks = [root.parts[i : i + size] for i in range(0, len(root.parts), size)]
     planter = _Planter(recording, lambda op: (), {})
-    made = (planter.fold("stretch", "", chunk) for chunk in chunks)
-    return replace(root, parts=tuple(replace(fold, id=f"s{i}") for i, fold in enumerate(made)))
+    made = _told_apart([planter.fold("stretch", "", chunk) for chunk in chunks])
+    parts = (replace(fold, id=f"s{i}") for i, fold in enumerate(made) if isinstance(fold, Fold))
+    return replace(root, parts=tuple(parts))
