@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -137,6 +138,18 @@ def test_o_keeps_the_recording(shell: Any) -> None:
     shell.run_cell("%%tape -q -o rec\nimport tensorflow as tf\nw = tf.Variable(2.0)\nw * w")
     (call,) = shell.user_ns["rec"].gradients
     assert call.gradients[0].value.data == 4.0
+
+
+def test_a_story_shows_beneath_each_cell_the_cells_own_part(shell: Any) -> None:
+    shell.run_cell("import tensorflow as tf\nw = tf.Variable(3.0)\n%tape on")
+    cell = "with tf.GradientTape() as t:\n    y = w * w\n_ = t.gradient(y, w)"
+    told = ["\n".join(b["text/plain"] for b in shown(shell, cell)) for _ in range(8)]
+    told = [" ".join(text.split()) for text in told]
+    parts = [re.search(r"rests on: (\d+) of the story's (\d+) ops", text) for text in told]
+    assert parts[0] is None and len({part[1] for part in parts[1:]}) == 1
+    assert [int(part[2]) for part in parts[1:]] == [int(parts[1][1]) * n for n in range(2, 9)]
+    assert all(text.count("∇ = 6") == told[0].count("∇ = 6") for text in told)
+    assert len(tfmagic.last.gradients) == 8
 
 
 def test_a_story_of_three_cells(shell: Any) -> None:

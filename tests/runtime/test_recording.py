@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import threading
 import weakref
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ import tensorflow as tf
 import tfmagic
 import tfmagic.errors
 from tfmagic.model import from_json
+from tfmagic.runtime.account import Account
 
 
 def lesson() -> tfmagic.Tape:
@@ -249,3 +253,42 @@ def test_a_value_stays_what_it_was_when_a_variable_or_an_array_changes_later() -
         if op.type in ("ReadVariableOp", "Reshape")
     )
     assert before == [(1.0, 2.0)] and after == [((3.0, 4.0),)]
+
+
+def test_what_was_told_of_a_run_stands_when_it_goes_on() -> None:
+    w, names = tf.Variable(2.0), {}
+    tape, told = tfmagic.Tape(lambda: names, everything=True), []
+    for _ in range(4):
+        tape.next_cell()
+        tape.start()
+        with tf.GradientTape() as own:
+            y = w * w
+        own.gradient(y, w)
+        w.assign_sub(0.5)
+        tape.stop()
+        told.append(tape.recording)
+    for before, after in itertools.pairwise(told):
+        assert len(after.ops) > len(before.ops)
+        for one, other in ((before.ops, after.ops), (before.gradients, after.gradients)):
+            assert all(a is b for a, b in zip(one, other, strict=False))
+    anew = Account(str).recording(tape.log, seconds=0.0, failure=None, notes=())
+    assert replace(told[-1], seconds=0.0) == anew
+    assert tape.release().recording == told[-1]
+
+
+def test_a_name_that_is_given_later_is_told_of_what_ran_before() -> None:
+    names: dict[str, Any] = {}
+    tape = tfmagic.Tape(lambda: names, everything=True)
+    tape.start()
+    made = [tf.sin(1.0), tf.Variable(2.0)]
+    tf.identity(made[1] * made[0])
+    tape.stop()
+    assert tape.recording.find("x") is None
+    names |= {"x": made[0], "w": made[1]}
+    tape.next_cell()
+    tape.start()
+    tf.cos(made[0])
+    tape.stop()
+    found, (variable,) = tape.recording.find("x"), tape.recording.variables
+    assert tape.recording.ops[found.op].type == "Sin"
+    assert variable.name == "w" and tape.recording.tensors[variable.reads[0]].name == "w"

@@ -137,18 +137,18 @@ def _run_again(function: Any, inputs: Sequence[Any], first: Sequence[Any]) -> Ca
 
 def ancestors(log: Log, wanted: Sequence[int]) -> list[int]:
     """Positions of the live entries that the tensors ``wanted`` (ids) depend on, in order."""
-    maker = producers(log)
-    custom_inputs = {key: [t._id for t in note.inputs] for key, note in log.custom.items()}
+    makers, entries = log.makers(), log.entries
     found: set[int] = set()
     todo = list(wanted)
     while todo:
         key = todo.pop()
-        position = maker.get(key)
-        if position is None or position in found:
+        position = makers.get(key)
+        if position is None or position in found or entries[position].settled:
             continue
         found.add(position)
-        todo.extend(t._id for t in log.entries[position].inputs)
-        todo.extend(custom_inputs.get(key, ()))
+        todo.extend(t._id for t in entries[position].inputs)
+        custom = log.custom.get(key)
+        todo.extend(t._id for t in (custom.inputs if custom is not None else ()))
     return sorted(found, key=lambda position: _moment(log, position))
 
 
@@ -158,11 +158,6 @@ def _moment(log: Log, position: int) -> tuple[int, bool]:
     outputs = log.entries[position].outputs
     custom = log.custom.get(outputs[0]._id) if outputs else None
     return (position, False) if custom is None else (max(position, custom.at), True)
-
-
-def producers(log: Log) -> dict[int, int]:
-    """Tensor id → position of the live entry that made it."""
-    return {tensor._id: position for position, entry in log.live() for tensor in entry.outputs}
 
 
 def aside(work: Callable[[], _T]) -> _T:

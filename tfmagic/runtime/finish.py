@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import sys
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from types import CodeType
 from typing import Any, NamedTuple
 
@@ -34,7 +35,19 @@ from tfmagic.model.value import UNKNOWN
 from tfmagic.runtime import private
 from tfmagic.runtime.inside import InnerOp, Inside
 from tfmagic.runtime.linking import Linker
-from tfmagic.runtime.log import FUNCTION, Answer, Call, Entry, Leaf, Log, Place, Reduced, Traced
+from tfmagic.runtime.log import (
+    FUNCTION,
+    Answer,
+    Call,
+    Entry,
+    Leaf,
+    Left,
+    Log,
+    Place,
+    Reduced,
+    Traced,
+    VariableRecord,
+)
 from tfmagic.runtime.places import places
 from tfmagic.runtime.snapshot import Snapshot
 from tfmagic.runtime.source import as_typed, call_arguments, source_of
@@ -42,6 +55,7 @@ from tfmagic.runtime.state import ASSIGNS
 from tfmagic.runtime.structure import expression_at
 
 _LONGEST_ATTR = 200
+_OPAQUE = ("EagerPyFunc", "PyFunc", "PyFuncStateless")
 
 
 class Failed(NamedTuple):
@@ -61,12 +75,52 @@ class Failed(NamedTuple):
         return cls(type(error).__name__, str(error)[:2000], tuple(places))
 
 
-class Finisher:
-    """Builds one :class:`Recording`; ``label`` names the cell of a file for people."""
+@dataclass(slots=True)
+class _Made:
+    """What was made of the log so far; ``stale`` are keys whose tensor is to be told anew.
 
-    def __init__(self, log: Log, label: Callable[[str], str]) -> None:
-        self._log = log
+    ``untaped`` are the names of the functions that were called, ``ran`` the types of op and the
+    devices that they ran on, ``unknown`` the exits of tensors that no op has taken yet.
+    """
+
+    ops: list[Op] = field(default_factory=list)
+    tensors: list[TensorInfo] = field(default_factory=list)
+    calls: list[GradientCall] = field(default_factory=list)
+    gradient_of: dict[int, int] = field(default_factory=dict)
+    answers: dict[int | None, str] = field(default_factory=dict)
+    exits: dict[Exit, None] = field(default_factory=dict)
+    bodies: dict[int, Body] = field(default_factory=dict)
+    types: set[str] = field(default_factory=set)
+    ran: set[tuple[str, str]] = field(default_factory=set)
+    untaped: list[str] = field(default_factory=list)
+    opaque: int = 0
+    unknown: list[Left] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)
+    variable_names: list[str] = field(default_factory=list)
+    stale: set[int] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Upto:
+    """How much of each list of the log has been taken."""
+
+    reads: int = 0
+    exits: int = 0
+    reductions: int = 0
+
+
+class Finisher:
+    """Builds the :class:`Recording` of a log, and builds it again once the log has grown.
+
+    What was made of an op or of a gradient call stands: a log to which a cell was added costs
+    what that cell ran.  ``label`` names the cell of a file for people.
+    """
+
+    def __init__(self, label: Callable[[str], str]) -> None:
+        self._log = Log()
         self._label = label
+        self._entries: list[Entry] = []
+        self._linker = Linker(self._entries)
         self._tensor: dict[int, int] = {}
         self._order: list[int] = []
         self._origin: dict[int, tuple[int, int]] = {}
@@ -74,50 +128,42 @@ class Finisher:
         self._cells: dict[str, Cell] = {}
         self._attrs: dict[tuple[str, ...], Any] = {}
         self._read_of: dict[int, int] = {}
+        self._read_seen: set[int] = set()
         self._assigned: dict[int, list[int]] = {}
         self._read_at: dict[int, list[tuple[int, int]]] = {}
         self._since: dict[int, tuple[int, tuple[int, ...]]] = {}
-        self._records = sorted(log.variables.values(), key=lambda record: record.index)
+        self._records: list[VariableRecord] = []
         self._places: dict[int, tuple[int | None, tuple[Frame, ...]]] = {}
+        self._made, self._upto = _Made(), _Upto()
 
     def recording(
         self,
+        log: Log,
         *,
         seconds: float = 0.0,
         failure: Failed | None = None,
         notes: Sequence[str] = (),
     ) -> Recording:
-        """The whole of it."""
-        log = self._log
-        for position, entry in enumerate(log.entries):
-            self._number(position, entry)
-        self._reads()
-        linker = Linker(log.entries)
-        for call in log.calls:
-            linker.follow(call)
-            for leaf in (*call.target, *call.sources):
-                self._number_leaf(leaf)
-            for answer in call.result:
-                self._id(answer.key)
-        for reduced in log.reductions:
-            self._ids((*reduced.parts, reduced.result))
-        ops = self._ops(linker.links.forward)
-        calls = tuple(self._call(call) for call in log.calls)
+        """The whole of a settled ``log``: of the one before, with what it has grown by."""
+        self._log, made = log, self._made
+        self._take_entries()
+        self._take_calls()
+        calls = tuple(made.calls)
         failed = self._failure(failure)
-        reductions = tuple(self._reduction(reduced, calls) for reduced in log.reductions)
+        reductions = tuple(self._reduction(reduced) for reduced in log.reductions)
         exits, functions = self._exits(), self._functions()
         rebound = self._rebound(calls)
-        bodies = tuple(self._body(position) for position in sorted(log.insides))
+        bodies = self._bodies()
         return Recording(
-            ops=ops,
-            tensors=tuple(self._tensor_info(key) for key in self._order),
+            ops=tuple(made.ops),
+            tensors=self._tensors(),
             variables=self._variables(),
             gradients=calls,
             lines=tuple(self._lines.values()),
             cells=tuple(self._cells.values()),
-            complete=gaps(log),
+            complete=gaps(log, made.untaped, made.opaque),
             failure=failed,
-            tensor_gradients=self._gradients(linker.links.gradients),
+            tensor_gradients=tuple(made.gradient_of.items()),
             no_gradient=no_gradient(self._op_types()),
             seconds=seconds,
             versions=versions(),
@@ -126,32 +172,73 @@ class Finisher:
             notes=tuple(notes),
             exits=exits,
             functions=functions,
-            places=places(ops, log.default),
+            places=places(made.ran, log.default),
             reductions=reductions,
             bodies=bodies,
             rebound=rebound,
         )
 
+    # -- what is new ------------------------------------------------------------
+
+    def _take_entries(self) -> None:
+        """Number the tensors of what ran since the last time, and note reads and writes."""
+        log, first = self._log, len(self._entries)
+        self._records = sorted(log.variables.values(), key=lambda record: record.index)
+        self._entries += islice(log.entries, first, None)
+        fresh = self._entries[first:]
+        for position, entry in enumerate(fresh, first):
+            self._number(position, entry)
+            self._linker.meet(position, entry)
+            self._made.types.add(entry.type)
+        for key, record in islice(log.implicit_reads.items(), self._upto.reads, None):
+            self._read(key, record.index)
+        self._upto.reads = len(log.implicit_reads)
+        for position, entry in enumerate(fresh, first):
+            self._variables_of(position, entry)
+        for position, entry in enumerate(fresh, first):
+            self._note_reads(position, entry)
+
+    def _take_calls(self) -> None:
+        """Follow the gradient calls that were made since, and put ops and calls into words."""
+        log, made = self._log, self._made
+        calls = log.calls[len(made.calls) :]
+        for call in calls:
+            self._linker.follow(call)
+            for leaf in (*call.target, *call.sources):
+                self._number_leaf(leaf)
+            for answer in call.result:
+                self._anew(answer.key)
+        for reduced in islice(log.reductions, self._upto.reductions, None):
+            for key in (*reduced.parts, reduced.result):
+                self._anew(key)
+        self._upto.reductions = len(log.reductions)
+        for position in range(len(made.ops), len(self._entries)):
+            made.ops.append(self._op(position, self._entries[position]))
+        found = tuple(self._call(call) for call in calls)
+        made.calls += found
+        made.answers.update((g.tensor, g.source) for call in found for g in call.gradients)
+        self._gradients()
+
     def _rebound(self, calls: Sequence[GradientCall]) -> tuple[tuple[str, int], ...]:
         """Sources without a gradient that were Variables once, and the line that changed it."""
-        lost = {g.source for call in calls for g in call.gradients if g.value is None}
         known = self._log.rebound
+        if not known:
+            return ()
+        lost = {g.source for call in calls for g in call.gradients if g.value is None}
         return tuple((name, self._line_in(*known[name]).index) for name in lost & known.keys())
 
     def _op_types(self) -> set[str]:
-        log = self._log
-        inner = {op.type for inside in log.insides.values() for op in inside.ops}
-        return {entry.type for entry in log.entries} | inner
+        inner = (op.type for inside in self._log.insides.values() for op in inside.ops)
+        return self._made.types.union(inner)
 
-    def _reduction(self, reduced: Reduced, calls: tuple[GradientCall, ...]) -> Reduction:
+    def _reduction(self, reduced: Reduced) -> Reduction:
         line, _ = self._place(reduced.place)
         *parts, result = self._ids((*reduced.parts, reduced.result))
-        answers = {g.tensor: g.source for call in calls for g in call.gradients}
         return Reduction(
             how=reduced.how,
             parts=tuple(parts),
             result=result,
-            source=without_replica(answers.get(parts[0], "")),
+            source=without_replica(self._made.answers.get(parts[0], "")),
             name=self._log.names.get(reduced.result, ""),
             line=line,
         )
@@ -166,6 +253,11 @@ class Finisher:
             self._order.append(key)
         return self._tensor[key]
 
+    def _anew(self, key: int | None) -> None:
+        """Number a tensor of which more is known now than its op told."""
+        if self._id(key) is not None and key is not None:
+            self._made.stale.add(key)
+
     def _snapshot(self, key: int | None) -> Snapshot | None:
         known = key is not None and key in self._log.snapshots
         return self._log.snapshot(key) if known else None  # type: ignore[arg-type]
@@ -176,35 +268,32 @@ class Finisher:
     def _number(self, position: int, entry: Entry) -> None:
         self._ids(entry.inputs)
         for output, key in enumerate(entry.outputs):
-            self._id(key)
+            self._anew(key)
             self._origin[key] = (position, output)
 
     def _number_leaf(self, leaf: Leaf) -> None:
         if leaf.kind == "tensor":
             self._id(leaf.key)
 
-    def _reads(self) -> None:
-        log = self._log
-        for key, record in log.implicit_reads.items():
-            self._read_of[key] = record.index
-        for position, entry in enumerate(log.entries):
-            owners = [log.variables[key] for key in entry.inputs if key in log.variables]
-            if not owners:
-                continue
-            if entry.type == "ReadVariableOp":
-                self._read_of[entry.outputs[0]] = owners[0].index
-            elif ASSIGNS.match(entry.type):
-                self._assigned.setdefault(owners[0].index, []).append(position)
-        self._note_reads()
+    def _read(self, key: int, variable: int) -> None:
+        """The tensor with this key is what was read of a variable."""
+        self._read_of[key] = variable
+        self._made.stale.add(key)
 
-    def _note_reads(self) -> None:
+    def _variables_of(self, position: int, entry: Entry) -> None:
+        variables = self._log.variables
+        owners = [variables[key] for key in entry.inputs if key in variables]
+        if owners and entry.type == "ReadVariableOp":
+            self._read(entry.outputs[0], owners[0].index)
+        elif owners and ASSIGNS.match(entry.type):
+            self._assigned.setdefault(owners[0].index, []).append(position)
+
+    def _note_reads(self, position: int, entry: Entry) -> None:
         """For each variable its reads and the entries where they first appear, in order."""
-        seen: set[int] = set()
-        for position, entry in enumerate(self._log.entries):
-            for key in (*entry.inputs, *entry.outputs):
-                if key in self._read_of and key not in seen:
-                    seen.add(key)
-                    self._read_at.setdefault(self._read_of[key], []).append((position, key))
+        for key in (*entry.inputs, *entry.outputs):
+            if key in self._read_of and key not in self._read_seen:
+                self._read_seen.add(key)
+                self._read_at.setdefault(self._read_of[key], []).append((position, key))
 
     # -- lines ------------------------------------------------------------------
 
@@ -239,36 +328,34 @@ class Finisher:
 
     # -- ops and tensors --------------------------------------------------------
 
-    def _ops(self, forward: Mapping[int, int]) -> tuple[Op, ...]:
-        ops: list[Op] = []
-        before: float | None = None
-        for position, entry in enumerate(self._log.entries):
-            line, stack = self._place(entry.place)
-            function = FUNCTION.match(entry.type)
-            outputs = self._ids(entry.outputs)
-            ops.append(
-                Op(
-                    index=position,
-                    type=entry.type,
-                    kind="forward" if entry.call < 0 else "backward",
-                    inputs=self._ids(entry.inputs),
-                    outputs=outputs,
-                    attrs=self._plain_attrs(entry),
-                    scope=entry.scope,
-                    line=line,
-                    stack=stack,
-                    device=self._where(entry),
-                    sent=entry.sent,
-                    duration=max(0.0, entry.when - before) if before is not None else 0.0,
-                    differentiates=forward.get(position),
-                    call=entry.call if entry.call >= 0 else None,
-                    cell=entry.cell,
-                    function=function[2] if function else "",
-                    own_gradient=self._own_gradient(entry),
-                )
-            )
-            before = entry.when
-        return tuple(ops)
+    def _op(self, position: int, entry: Entry) -> Op:
+        before = self._entries[position - 1].when if position else entry.when
+        line, stack = self._place(entry.place)
+        match, where = FUNCTION.match(entry.type), self._where(entry)
+        function = match[2] if match else ""
+        if function and entry.call < 0:
+            self._made.untaped.append(function)
+        self._made.ran.add((entry.type, where))
+        self._made.opaque += entry.type in _OPAQUE
+        return Op(
+            index=position,
+            type=entry.type,
+            kind="forward" if entry.call < 0 else "backward",
+            inputs=self._ids(entry.inputs),
+            outputs=self._ids(entry.outputs),
+            attrs=self._plain_attrs(entry),
+            scope=entry.scope,
+            line=line,
+            stack=stack,
+            device=where,
+            sent=entry.sent,
+            duration=max(0.0, entry.when - before),
+            differentiates=self._linker.forward.get(position),
+            call=entry.call if entry.call >= 0 else None,
+            cell=entry.cell,
+            function=function,
+            own_gradient=self._own_gradient(entry),
+        )
 
     def _where(self, entry: Entry) -> str:
         """Where the op ran; one without a result runs where what it changes lives."""
@@ -289,6 +376,31 @@ class Finisher:
                 self._attrs[key] = plain_attr(entry.type, name, value)
             found[name] = self._attrs[key]
         return tuple(found.items())
+
+    def _tensors(self) -> tuple[TensorInfo, ...]:
+        """Every tensor, those anew of which a name, a value or a maker has become known."""
+        made = self._made
+        self._note_names()
+        told = len(made.tensors)
+        for key in made.stale:
+            if self._tensor.get(key, told) < told:
+                made.tensors[self._tensor[key]] = self._tensor_info(key)
+        made.stale.clear()
+        made.tensors += [self._tensor_info(key) for key in self._order[told:]]
+        return tuple(made.tensors)
+
+    def _note_names(self) -> None:
+        """Find the tensors whose names have become known, or those of their variables."""
+        made, names = self._made, self._log.names
+        made.stale.update(key for key, name in names.items() if made.names.get(key) != name)
+        made.stale.update(made.names.keys() - names.keys())
+        made.names = dict(names)
+        before = made.variable_names
+        made.variable_names = [self._variable_name(r.index) for r in self._records]
+        for record, name in zip(self._records, made.variable_names, strict=True):
+            if record.index >= len(before) or before[record.index] != name:
+                made.stale.add(record.key)
+                made.stale.update(key for _, key in self._read_at.get(record.index, ()))
 
     def _tensor_info(self, key: int) -> TensorInfo:
         log, snapshot = self._log, self._log.snapshot(key)
@@ -347,9 +459,12 @@ class Finisher:
 
     # -- gradients --------------------------------------------------------------
 
-    def _gradients(self, found: Mapping[int, int]) -> tuple[tuple[int, int], ...]:
-        pairs = ((self._id(tensor), self._id(key)) for tensor, key in found.items())
-        return tuple((t, g) for t, g in pairs if t is not None and g is not None)
+    def _gradients(self) -> None:
+        """Note which tensor is whose gradient by the calls that were followed last."""
+        for tensor, key in self._linker.take_gradients().items():
+            one, its = self._id(tensor), self._id(key)
+            if one is not None and its is not None:
+                self._made.gradient_of[one] = its
 
     def _call(self, call: Call) -> GradientCall:
         line, _ = self._place(call.place)
@@ -387,12 +502,24 @@ class Finisher:
     # -- what is not an op --------------------------------------------------------
 
     def _exits(self) -> tuple[Exit, ...]:
-        found: dict[Exit, None] = {}
-        for left in self._log.exits:
-            tensor, (line, _) = self._id(left.key), self._place(left.place)
-            if tensor is not None and line is not None:
-                found[Exit(tensor, left.how, line, left.at)] = None
-        return tuple(found)
+        made, heard = self._made, self._log.exits
+        waiting = [*made.unknown, *islice(heard, self._upto.exits, None)]
+        self._upto.exits = len(heard)
+        made.unknown = [left for left in waiting if not self._take_exit(left)]
+        return tuple(made.exits)
+
+    def _take_exit(self, left: Left) -> bool:
+        """Note a place where a value went to Python; whether the tensor is a recorded one."""
+        tensor, (line, _) = self._id(left.key), self._place(left.place)
+        if tensor is not None and line is not None:
+            self._made.exits[Exit(tensor, left.how, line, left.at)] = None
+        return tensor is not None
+
+    def _bodies(self) -> tuple[Body, ...]:
+        made = self._made.bodies
+        for position in sorted(self._log.insides.keys() - made.keys()):
+            made[position] = self._body(position)
+        return tuple(made[position] for position in sorted(made))
 
     def _body(self, position: int) -> Body:
         """What ran inside the call of a function that is the entry at ``position``."""
@@ -521,7 +648,7 @@ class Finisher:
             return ()
         reads = self._read_at.get(record.index, [])
         start, before = self._since.get(record.index, (0, ()))
-        end = bisect_left(reads, (call.start,)) if call.origin == "cell" else len(reads)
+        end = bisect_left(reads, (call.start if call.origin == "cell" else call.end,))
         found = self._ids([key for _, key in reads[start:end]]) or before
         self._since[record.index] = (max(start, end), found)
         return found
@@ -609,18 +736,20 @@ def versions() -> tuple[tuple[str, str], ...]:
     return tuple([*found, ("keras", keras)] if keras else found)
 
 
-def gaps(log: Log) -> tuple[Gap, ...]:
-    """What was not seen, each kind once."""
+def gaps(log: Log, untaped: Sequence[str], opaque: int) -> tuple[Gap, ...]:
+    """What was not seen, each kind once.
+
+    ``untaped`` are the names of the functions that were called, ``opaque`` is the number of
+    calls of Python that TensorFlow made.
+    """
     found = []
     if log.foreign:
         found.append(_gap("threads", log.foreign))
-    functions = [e for e in log.entries if FUNCTION.match(e.type) and e.call < 0]
-    if functions:
-        named = dict.fromkeys(str(FUNCTION.match(e.type)[2]) for e in functions)  # type: ignore[index]
-        found.append(_gap("functions", len(functions), names=", ".join(list(named)[:5])))
-    opaque = [e for e in log.entries if e.type in ("EagerPyFunc", "PyFunc", "PyFuncStateless")]
+    if untaped:
+        named = list(dict.fromkeys(untaped))
+        found.append(_gap("functions", len(untaped), names=", ".join(named[:5])))
     if opaque:
-        found.append(_gap("python", len(opaque)))
+        found.append(_gap("python", opaque))
     if log.dropped:
         found.append(_gap("budget", log.dropped))
     lacking = private.missing_features()

@@ -9,33 +9,35 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from tfmagic.runtime.log import Call, Differentiated, Entry
 
 
-@dataclass(slots=True)
-class Links:
-    """``forward``: position of a backward entry → position of its forward entry.
-    ``gradients``: id of a forward tensor → id of the tensor that is its gradient."""
-
-    forward: dict[int, int] = field(default_factory=dict)
-    gradients: dict[int, int] = field(default_factory=dict)
-
-
 class Linker:
-    """Works through the gradient calls of a settled log, in their order."""
+    """Works through the gradient calls of a settled log, in their order.
+
+    ``entries`` may grow from call to call; each is met before a call that has to do with it.
+    ``forward`` pairs the position of a backward entry with that of its forward entry.
+    """
 
     def __init__(self, entries: list[Entry]) -> None:
         self._entries = entries
         self._maker: dict[int, int] = {}
         self._by_input: dict[tuple[str, int], list[int]] = defaultdict(list)
-        self.links = Links()
-        for position, entry in enumerate(entries):
-            for key in entry.outputs:
-                self._maker[key] = position
-            for key in entry.inputs:
-                self._by_input[entry.type, key].append(position)
+        self.forward: dict[int, int] = {}
+        self._gradients: dict[int, int] = {}
+
+    def meet(self, position: int, entry: Entry) -> None:
+        """Note who made and who took the tensors of an entry."""
+        for key in entry.outputs:
+            self._maker[key] = position
+        for key in entry.inputs:
+            self._by_input[entry.type, key].append(position)
+
+    def take_gradients(self) -> dict[int, int]:
+        """Id of a forward tensor → id of its gradient, by the calls that were followed since."""
+        found, self._gradients = self._gradients, {}
+        return found
 
     def follow(self, call: Call) -> None:
         """Link the backward ops of one call."""
@@ -84,7 +86,7 @@ class Linker:
         self._done.add(position)
         entry = self._entries[position]
         for backward in range(turn.start, turn.end):
-            self.links.forward[backward] = position
+            self.forward[backward] = position
         for tensor, key in zip(entry.outputs, turn.incoming, strict=False):
             if key is not None:
                 self._is_gradient(key, tensor)
@@ -94,7 +96,7 @@ class Linker:
                 self._is_gradient(key, tensor)
 
     def _is_gradient(self, key: int, tensor: int) -> None:
-        self.links.gradients[tensor] = key
+        self._gradients[tensor] = key
         self._tensor_of[key] = tensor
 
     def _find(self, turn: Differentiated) -> int | None:
@@ -146,10 +148,10 @@ class Linker:
         They belong to the forward op whose output's gradient they make.
         """
         for position in range(call.start, call.end):
-            if position in own or position in self.links.forward:
+            if position in own or position in self.forward:
                 continue
             for key in self._entries[position].outputs:
                 tensor = self._tensor_of.get(key)
                 if tensor is not None and tensor in self._maker:
-                    self.links.forward[position] = self._maker[tensor]
+                    self.forward[position] = self._maker[tensor]
                     break

@@ -209,7 +209,7 @@ class Log:
     """All that was heard; grows while the recorder listens.
 
     ``jacobians`` and ``hessians`` stand with their call, and the places of the target and
-    of the sources in it.
+    of the sources in it.  ``made`` is for :meth:`makers`, which has met so many entries.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -235,6 +235,8 @@ class Log:
     rebound: dict[str, tuple[str, int]] = field(default_factory=dict)
     jacobians: list[tuple[int, tuple[int, ...], Jacobian]] = field(default_factory=list)
     hessians: list[tuple[int, tuple[int, ...], Hessian]] = field(default_factory=list)
+    made: dict[int, int] = field(default_factory=dict)
+    met: int = 0
 
     def settle(self, upto: int | None = None, whole: int = 64) -> None:
         """Let go of the tensors of the entries before ``upto`` (all, by default).
@@ -283,6 +285,15 @@ class Log:
         if key not in self.snapshots or exact:
             self.snapshots[key] = take(tensor, whole, exact=exact)
         return key
+
+    def makers(self) -> dict[int, int]:
+        """Tensor id → position of the entry that made it; only what is new is looked at."""
+        for position in range(self.met, len(self.entries)):
+            entry = self.entries[position]
+            for tensor in entry.outputs:
+                self.made[tensor if entry.settled else tensor._id] = position
+        self.met = len(self.entries)
+        return self.made
 
     def live(self) -> Iterator[tuple[int, Entry]]:
         """Positions and entries whose tensors are still held, in order."""

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
-from tfmagic.model import Op, Places
+from tfmagic.model import Places
 from tfmagic.runtime import placing, private
 
 __all__ = ["places"]
 
 
-def places(ops: Iterable[Op], default: str) -> Places:
-    """The devices there are, the session's default, and which ops lack which kernels."""
+def places(ran: Collection[tuple[str, str]], default: str) -> Places:
+    """The devices there are, the session's default, and which ops lack which kernels.
+
+    ``ran`` are the types of op that ran, each with the device that it ran on.
+    """
     import tensorflow as tf
 
-    ops = tuple(ops)
     if not private.started():
         return Places(default=default)
     known = placing.names()
     kinds = {placing.kind_of(name) for name in known}
     wanting = {
-        (op.type, kind)
-        for op in ops
+        (op_type, kind)
+        for op_type, device in ran
         for kind in kinds
-        if op.device and placing.kind_of(op.device) != kind
+        if device and placing.kind_of(device) != kind
     }
     return Places(
         devices=known,

@@ -7,18 +7,20 @@ as often as it is asked, for any target and any sources.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
-from tfmagic.analysis.verdicts import judged
+from tfmagic.analysis.chapter import chapter
 from tfmagic.analysis.ways import FLOATS
 from tfmagic.errors import NoTargetError, OptionError, ReleasedError
 from tfmagic.language import say
 from tfmagic.model import Recording
 from tfmagic.runtime import private
+from tfmagic.runtime.account import Account
 from tfmagic.runtime.deeper import Depth, deepen
 from tfmagic.runtime.differentiate import (
     ancestors,
@@ -58,6 +60,14 @@ class Wish:
     willing: bool = False
 
 
+class _Began(NamedTuple):
+    """How many entries, notes and seconds there were when a cell began."""
+
+    entries: int = 0
+    notes: int = 0
+    seconds: float = 0.0
+
+
 class Tape:
     """A run that is recorded, or was; see :func:`record`.
 
@@ -90,6 +100,8 @@ class Tape:
         self._failure: Failed | None = None
         self._released = False
         self._notes: list[str] = [say("tape.eager")] if eager else []
+        self._account = Account(label)
+        self._began = _Began()
 
     # -- the run ----------------------------------------------------------------
 
@@ -110,6 +122,7 @@ class Tape:
     def next_cell(self) -> None:
         """What follows belongs to the next cell."""
         self._recorder.cell += 1
+        self._began = _Began(len(self.log.entries), len(self._notes), self._recorder.seconds)
 
     def stop(self, error: BaseException | None = None) -> None:
         """Record no more; ``error`` is what ended the run, if anything did."""
@@ -161,16 +174,34 @@ class Tape:
     def recording(self) -> Recording:
         """All that was recorded, as plain data; the tensors stay here for more questions."""
         if self._recording is None:
-            log = self.log if self._released else copied(self.log)
-            log.settle()
-            self._recording = judged(self.finished(log))
+            self._recording = self._told()
             _tapes[id(self._recording)] = self
         return self._recording
 
+    @property
+    def chapter(self) -> Recording:
+        """What the last cell ran and asked, with what it rests on of the cells before it."""
+        whole, began = self.recording, self._began
+        found = chapter(whole, self._recorder.cell)
+        if found is whole:
+            return whole
+        notes = (*self._notes[began.notes :], *found.notes)
+        return replace(found, seconds=self._recorder.seconds - began.seconds, notes=notes)
+
+    def _told(self) -> Recording:
+        """The recording; of one in the middle of a run nothing stands for later."""
+        kept, self._account = self._account, Account(self._label)
+        found = (self._account if self._recorder.listening else kept).recording(
+            self.log, seconds=self._recorder.seconds, failure=self._failure, notes=self._notes
+        )
+        if not self._released:
+            self._account = kept
+        return found
+
     def finished(self, log: Log) -> Recording:
         """The recording of a settled ``log`` of this run."""
-        return Finisher(log, self._label).recording(
-            seconds=self._recorder.seconds, failure=self._failure, notes=self._notes
+        return Finisher(self._label).recording(
+            log, seconds=self._recorder.seconds, failure=self._failure, notes=self._notes
         )
 
     @property
@@ -191,16 +222,28 @@ class Tape:
     @property
     def watched_variables(self) -> Watched:
         """The trainable variables that were read, in order; also callable, as on a tf tape."""
+        return self._read_since(0)
+
+    def _read_since(self, start: int) -> Watched:
+        """Those that were read by the entries from ``start`` on."""
         log = self.log
-        read = {record.key for record in log.implicit_reads.values()}
-        for entry in log.entries:
+        taken: set[int] = set()
+        read: set[int] = set()
+        for entry in islice(log.entries, start, None):
+            keys = [t if isinstance(t, int) else t._id for t in entry.inputs]
+            taken.update(keys)
             if not ASSIGNS.fullmatch(entry.type) and entry.type != "VarHandleOp":
-                read.update(t if isinstance(t, int) else t._id for t in entry.inputs)
-        found = (r.ref() for r in log.variables.values() if r.trainable and r.key in read)
+                read.update(keys)
+        read.update(record.key for t, record in log.implicit_reads.items() if t in taken)
+        return self._trainable(read)
+
+    def _trainable(self, keys: Collection[int]) -> Watched:
+        found = (r.ref() for r in self.log.variables.values() if r.trainable and r.key in keys)
         return Watched(v for v in found if v is not None)
 
     def _likely_sources(self, target: Any) -> list[Any]:
-        """The variables that the target was computed from; where none was, all that were read.
+        """The variables that the target was computed from; where none was, all that the cell
+        read.
 
         A counter or a seed among weights has no gradient that anybody misses: whole numbers
         are left out where there are floats.
@@ -209,8 +252,7 @@ class Tape:
         made = ancestors(log, [t._id for _, t in leaves(target) if hasattr(t, "_id")])
         taken = {t._id for position in made for t in log.entries[position].inputs}
         taken |= {r.key for t, r in log.implicit_reads.items() if t in taken}
-        watched = list(self.watched_variables)
-        likely = [v for v in watched if key_of(v) in taken] or watched
+        likely = list(self._trainable(taken) or self._read_since(self._began.entries))
         return [v for v in likely if v.dtype.name.startswith(FLOATS)] or likely
 
     def gradient(
@@ -379,35 +421,6 @@ class Watched(tuple[Any, ...]):
 
     def __call__(self) -> tuple[Any, ...]:
         return tuple(self)
-
-
-def copied(log: Log) -> Log:
-    """The same log once more, so that it can be settled while the tensors stay."""
-    copy = Log(
-        entries=list(log.entries),
-        variables=dict(log.variables),
-        implicit_reads=dict(log.implicit_reads),
-        functions=dict(log.functions),
-        custom=dict(log.custom),
-        own_gradients=log.own_gradients,
-        calls=[call.copy() for call in log.calls],
-        snapshots=log.snapshots,
-        names=log.names,
-        settled=log.settled,
-        dropped=log.dropped,
-        foreign=log.foreign,
-        faults=list(log.faults),
-        default=log.default,
-        reductions=list(log.reductions),
-        exits=list(log.exits),
-        traced=dict(log.traced),
-        insides=log.insides,
-        rebound=log.rebound,
-        jacobians=log.jacobians,
-        hessians=log.hessians,
-    )
-    copy.keep_handles = True
-    return copy
 
 
 def record(*, budget: int = BUDGET, eager: bool = False) -> Tape:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tfmagic.analysis.ways import FLOATS
 from tfmagic.runtime.differentiate import ancestors
-from tfmagic.runtime.log import FUNCTION, Log, VariableRecord
+from tfmagic.runtime.log import FUNCTION, Entry, Log, VariableRecord
 from tfmagic.runtime.state import ASSIGNS
 
 __all__ = ["last_float"]
@@ -52,8 +52,8 @@ def _floats(
     log: Log, cell: int, named: Collection[object], any_size: bool
 ) -> Iterator[tuple[int, Any]]:
     """The floats in question and the entries that made them, the last one first."""
-    for position, entry in reversed(list(log.live())):
-        if entry.call >= 0 or entry.cell != cell:
+    for position, entry in _of_cell(log, cell):
+        if entry.call >= 0:
             continue
         for tensor in entry.outputs:
             if tensor._id not in named or not tensor.dtype.is_floating:
@@ -62,21 +62,49 @@ def _floats(
                 yield position, tensor
 
 
+def _of_cell(log: Log, cell: int) -> Iterator[tuple[int, Entry]]:
+    """The entries of the last cell and their positions, the last one first."""
+    for position in range(len(log.entries) - 1, log.settled - 1, -1):
+        entry = log.entries[position]
+        if entry.cell != cell:
+            return
+        if not entry.settled:
+            yield position, entry
+
+
 class _Influence:
-    """What went into each tensor of a run, by its id."""
+    """What went into a tensor of a run; worked out on the way that led to it, and once."""
 
     def __init__(self, log: Log, cell: int, sources: Collection[object]) -> None:
         self._log = log
         self._sources = sources
         self._changed = _changed(log, cell)
         self._of: dict[int, int] = {}
-        for _, entry in log.live():
-            went = 0
-            for tensor in entry.inputs:
-                went |= self._into(tensor._id)
-            for tensor in entry.outputs if went else ():
-                carries = tensor.dtype.name.startswith((*FLOATS, "variant", "resource"))
-                self._of[tensor._id] = went if carries else _counted(went)
+        self._done: set[int] = set()
+
+    def _went(self, tensor: Any) -> int:
+        """What went into ``tensor``."""
+        for position in sorted(self._untold(tensor._id)):
+            entry, went = self._log.entries[position], 0
+            for given in entry.inputs:
+                went |= self._into(given._id)
+            for made in entry.outputs if went else ():
+                carries = made.dtype.name.startswith((*FLOATS, "variant", "resource"))
+                self._of[made._id] = went if carries else _counted(went)
+        return self._of.get(tensor._id, 0)
+
+    def _untold(self, key: int) -> set[int]:
+        """Positions of the entries on the way to a tensor that were not met before."""
+        makers, entries = self._log.makers(), self._log.entries
+        todo, found = [key], set[int]()
+        while todo:
+            position = makers.get(todo.pop())
+            known = position is None or position in self._done or entries[position].settled
+            if position is not None and not known:
+                self._done.add(position)
+                found.add(position)
+                todo.extend(tensor._id for tensor in entries[position].inputs)
+        return found
 
     def _into(self, key: int) -> int:
         if key in self._sources:
@@ -95,15 +123,15 @@ class _Influence:
 
     def is_tally(self, tensor: Any) -> bool:
         """Whether nothing but the state of metrics went into it."""
-        return self._of.get(tensor._id, 0) == _TALLY
+        return self._went(tensor) == _TALLY
 
     def is_counted(self, tensor: Any) -> bool:
         """Whether a source went into it, and always by way of whole numbers."""
-        return self._of.get(tensor._id, 0) & (_MOVED | _COUNTED) == _COUNTED
+        return self._went(tensor) & (_MOVED | _COUNTED) == _COUNTED
 
     def is_moved(self, tensor: Any) -> bool:
         """Whether a source went into it by floats alone."""
-        return bool(self._of.get(tensor._id, 0) & _MOVED)
+        return bool(self._went(tensor) & _MOVED)
 
 
 def _counted(went: int) -> int:
@@ -113,9 +141,9 @@ def _counted(went: int) -> int:
 def _changed(log: Log, cell: int) -> set[int]:
     """The handles of the variables that the cell changed, or handed to a ``tf.function``."""
     found: set[int] = set()
-    for _, entry in log.live():
-        if entry.cell == cell and ASSIGNS.match(entry.type):
+    for _, entry in _of_cell(log, cell):
+        if ASSIGNS.match(entry.type):
             found.add(entry.inputs[0]._id)
-        elif entry.cell == cell and FUNCTION.match(entry.type):
+        elif FUNCTION.match(entry.type):
             found.update(tensor._id for tensor in entry.inputs)
     return found

@@ -22,13 +22,14 @@ from tfmagic.errors import OptionError, ReleasedError
 from tfmagic.language import say
 from tfmagic.model import Recording
 from tfmagic.runtime import private
+from tfmagic.runtime.account import copied
 from tfmagic.runtime.log import Log
 from tfmagic.runtime.names import key_of
 from tfmagic.runtime.replay import Replay
 from tfmagic.runtime.snapshot import take
 from tfmagic.runtime.state import ASSIGNS
 from tfmagic.runtime.structure import leaves
-from tfmagic.runtime.tape import Tape, Wish, copied, tape_of
+from tfmagic.runtime.tape import Tape, Wish, tape_of
 
 __all__ = ["Tweak"]
 
@@ -118,10 +119,10 @@ class Tweak:
 
     # -- what came of it -----------------------------------------------------------------
 
-    @property
+    @cached_property
     def before(self) -> Recording:
-        """The run as it was recorded."""
-        return self._tape.recording
+        """The run as it was recorded, its tensors numbered as in what comes of a move."""
+        return judged(self._tape.finished(self._settled))
 
     @cached_property
     def _settled(self) -> Log:

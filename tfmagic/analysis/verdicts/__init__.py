@@ -8,7 +8,9 @@ but shrank or grew too much.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from tfmagic.analysis.inside import opened
 from tfmagic.analysis.repair import Repair, Scene, repair
@@ -26,14 +28,18 @@ __all__ = ["judged"]
 _REFUSED = re.compile(r"no gradient|LookupError|non-persistent", re.IGNORECASE)
 
 
-def judged(recording: Recording) -> Recording:
-    """The same recording, each of its gradients with its verdict."""
-    if not recording.gradients:
-        return recording
+def judged(recording: Recording, known: Sequence[GradientCall] = ()) -> Recording:
+    """The same recording, each of its gradients with its verdict.
+
+    ``known`` are the first of its gradient calls where they were judged before.
+    """
+    fresh = recording.gradients[len(known) :]
+    if not fresh:
+        return replace(recording, gradients=tuple(known)) if known else recording
     judge = _Judge(recording)
     inner = _Inner(recording, judge) if recording.bodies else None
-    calls = []
-    for call in recording.gradients:
+    calls = [*known]
+    for call in fresh:
         if judge.broke_off(call):
             calls.append(replace(call, gradients=()))
             continue
@@ -51,9 +57,13 @@ class _Inner:
     def __init__(self, recording: Recording, outer: _Judge) -> None:
         self._recording = recording
         self._outer = outer
-        self._opened, self._before = opened(recording)
-        self._judge = _Judge(self._opened)
         self._bodies = {body.op for body in recording.bodies}
+
+    @cached_property
+    def _opened(self) -> tuple[Recording, tuple[int, ...], _Judge]:
+        """The recording with its functions opened, which op stood where, and who judges it."""
+        found, before = opened(self._recording)
+        return found, before, _Judge(found)
 
     def verdict(self, call: int, place: int) -> Verdict | None:
         """The verdict of one gradient; None where no function that was looked into is on its
@@ -65,10 +75,11 @@ class _Inner:
             return None
         if not self._bodies.intersection(self._outer.way(asked, gradient)):
             return None
-        again = self._opened.gradients[call]
-        found = self._judge.verdict(again, again.gradients[place])
-        ops = dict.fromkeys(self._before[i] for i in found.ops)
-        op = None if found.op is None else self._before[found.op]
+        recording, before, judge = self._opened
+        again = recording.gradients[call]
+        found = judge.verdict(again, again.gradients[place])
+        ops = dict.fromkeys(before[i] for i in found.ops)
+        op = None if found.op is None else before[found.op]
         return replace(found, op=op, ops=tuple(ops))
 
 

@@ -94,7 +94,7 @@ class TapeMagics(Family):
         elif len(tape.log.entries) > session.before and options.tweak is not None:
             self._show_knobs(session)
         elif session.has_news:
-            self._show_report(options, tape.recording)
+            self._show_report(session)
         elif not session.story:
             show_line(say("cells.no_ops"))
 
@@ -106,7 +106,7 @@ class TapeMagics(Family):
             tweak = self._tweak(options, tape)
         except TfmagicError as error:
             show_line(str(error))
-            self._show_report(options, tape.recording)
+            self._show_report(session)
             return
         kept = bool(options.name) or session.story
 
@@ -123,7 +123,11 @@ class TapeMagics(Family):
         sources = value_of("--tweak", options.tweak, self.shell.user_ns) if options.tweak else None
         return tweak(tape, sources)
 
-    def _show_report(self, options: Any, recording: Recording) -> None:
+    def _show_report(self, session: Session) -> None:
+        """What the cell did; of a story the cell's own part."""
+        options, tape = session.options, session.tape
+        assert tape is not None
+        recording = tape.chapter if session.story else tape.recording
         show_picture(self.shell, lambda: self._report(options, recording), self.settings.live)
 
     def _report(self, options: Any, recording: Recording) -> Any:
