@@ -34,6 +34,7 @@ _TITLE = 40
 _DEEPEST = 40  # folds around an op: a function that calls itself stops here
 _NO_FUNCTION = frozenset({"", "call", "__call__", "<lambda>", "<listcomp>", "<genexpr>"})
 _BRANCHES = ("then", "else")  # of one op too, for it matters which it is
+_BY_LINE = ("stretch", "line", "repeat")  # those that have no name of their own
 _DIGITS = re.compile(r"\d+")
 
 
@@ -173,7 +174,7 @@ class _Planter:
             if not found:
                 break
             parts = self._with_repeats(parts, found)
-        return self._fitting(parts)
+        return _told_apart(self._fitting(parts))
 
     def _with_repeats(self, parts: list[Part], found: list[tuple[int, int, int]]) -> list[Part]:
         made, done = [], 0
@@ -335,14 +336,15 @@ class _Planter:
 
 
 def _told_apart(parts: Sequence[Part]) -> list[Part]:
-    """The same parts; stretches that would all be called by one line say which they are of it."""
-    names = [p.title if isinstance(p, Fold) and p.kind == "stretch" else "" for p in parts]
+    """The same parts; those that would all be called by one line say which they are of it."""
+    names = [p.title if isinstance(p, Fold) and p.kind in _BY_LINE else "" for p in parts]
     often, met = Counter(names), Counter[str]()
     made: list[Part] = []
     for part, name in zip(parts, names, strict=True):
         if isinstance(part, Fold) and name and often[name] > 1:
             met[name] += 1
-            title = say("graph.stretch", title=name, n=met[name], of=often[name])
+            short = shorten(name, _TITLE - 14)
+            title = say("graph.stretch", title=short, n=met[name], of=often[name])
             part = replace(part, title=title)
         made.append(part)
     return made
