@@ -14,7 +14,16 @@ from typing import TypeVar
 
 from tfmagic.model.verdict import margin_of
 
-__all__ = ["Code", "Edits", "code_of", "dotted", "must_be_whole", "names_in", "stored"]
+__all__ = [
+    "Code",
+    "Edits",
+    "code_of",
+    "dotted",
+    "must_be_whole",
+    "names_in",
+    "own_expressions",
+    "stored",
+]
 
 _N = TypeVar("_N", bound=ast.AST)
 _ATOMS = (
@@ -188,6 +197,15 @@ def names_in(node: ast.AST) -> set[str]:
         for part in ast.walk(node)
         if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)
     }
+
+
+def own_expressions(statement: ast.stmt) -> Iterator[ast.expr]:
+    """The expressions that stand directly in a statement."""
+    for child in ast.iter_child_nodes(statement):
+        if isinstance(child, ast.expr):
+            yield child
+        elif isinstance(child, ast.withitem):
+            yield child.context_expr
 
 
 def stored(node: ast.AST) -> set[str]:

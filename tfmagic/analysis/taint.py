@@ -12,14 +12,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tfmagic.analysis.code import Code, code_of, dotted, names_in, stored
+from tfmagic.analysis.code import Code, code_of, dotted, names_in, own_expressions, stored
 from tfmagic.model import Cell, Gradient, GradientCall, Line, Recording
 
-__all__ = ["TF_NAMES", "is_numpy", "leaving", "roots"]
+__all__ = ["TF_NAMES", "goes_on", "is_numpy", "leaving", "roots"]
 
 TF_NAMES = ("tf", "tensorflow", "keras", "K", "layers", "tfp", "tfk", "tnp")
 _FOREIGN = ("numpy", "math", "scipy", "sklearn", "pandas", "cmath", "statistics", "torch", "jax")
 _METHODS = ("numpy", "item", "tolist", "predict", "predict_on_batch", "__array__", "eval")
+#: Where a value is looked at, and nothing comes of it.
+_SHOWING = ("print", "display", "plt", "ax", "logging", "logger", "log", "tqdm", "pbar", "wandb")
 #: How far the user's own functions are followed.
 _DEEP = 3
 _BUILTINS = ("float", "int", "bool", "complex")
@@ -64,6 +66,64 @@ def leaving(
             recording.lines[i].number for i in lines if recording.lines[i].cell == cell.index
         }
         yield from _in_cell(_Look(code, cell), set(names), numbers, last)
+
+
+def goes_on(recording: Recording, call: GradientCall, at: Line, lines: set[int]) -> bool:
+    """Whether the value that left ``at`` a line can have come to one of ``lines`` or to the
+    target, by the names that carry it; True where the source does not tell."""
+    code = code_of(recording.cells[at.cell].source)
+    statement = code.statement(at.number)
+    if statement is None or not isinstance(code.function(statement), ast.Module):
+        return True
+    names = _given(statement)
+    if names is None:
+        return True
+    wanted = {(recording.lines[i].cell, recording.lines[i].number) for i in lines}
+    if call.line is not None:
+        wanted.add((recording.lines[call.line].cell, recording.lines[call.line].number))
+    if (at.cell, at.number) in wanted:
+        return True
+    return _reaches(recording, names, wanted, set(call.targets))
+
+
+def _reaches(
+    recording: Recording, names: set[str], wanted: set[tuple[int, int]], targets: set[str]
+) -> bool:
+    """Whether a statement on one of the ``wanted`` lines reads what comes of ``names``."""
+    before = -1
+    while len(names) > before:
+        before = len(names)
+        for cell in recording.cells:
+            code = code_of(cell.source)
+            for statement in code.of(ast.stmt):
+                first, last = code.header(statement)
+                read = set().union(*(names_in(e) for e in own_expressions(statement)))
+                if not names & read:
+                    continue
+                if any((cell.index, number) in wanted for number in range(first, last + 1)):
+                    return True
+                given = _given(statement)
+                names |= stored(statement) if given is None else given
+    return bool(names & targets)
+
+
+def _given(statement: ast.stmt) -> set[str] | None:
+    """The names that a statement gives a value or adds one to; None where it may be any."""
+    if isinstance(statement, ast.Assert):
+        return set()
+    if isinstance(statement, ast.Expr):
+        call = statement.value
+        if not isinstance(call, ast.Call):
+            return set()
+        root, _, method = dotted(call.func).partition(".")
+        if root in _SHOWING or root in TF_NAMES:
+            return set()
+        return {root} if method and root != "?" else None
+    if isinstance(statement, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        roots_ = {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+        return roots_ or None
+    return None
 
 
 def _in_cell(look: _Look, names: set[str], numbers: set[int], last: int) -> Iterator[Line]:

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator
 from itertools import takewhile
 
-from tfmagic.analysis.code import Code, Edits, dotted, names_in, stored
+from tfmagic.analysis.code import Code, Edits, dotted, names_in, own_expressions, stored
 from tfmagic.analysis.custom import custom_function
 from tfmagic.analysis.rebinding import assigned, same_place
 from tfmagic.analysis.repair.asking import ask_watched
-from tfmagic.analysis.repair.rewrite import called, grouped, keyword, own_expressions, rewrite
+from tfmagic.analysis.repair.rewrite import called, grouped, keyword, rewrite
 from tfmagic.analysis.repair.scene import Repair, Scene
 
 __all__ = ["as_float", "assign", "inner_tape", "keep_value", "not_zero", "trace_again"]

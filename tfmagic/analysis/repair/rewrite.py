@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Iterable, Iterator
 
-from tfmagic.analysis.code import Code, Edits, dotted
+from tfmagic.analysis.code import Code, Edits, dotted, own_expressions
 
-__all__ = ["Rule", "called", "grouped", "keyword", "own_expressions", "rewrite"]
+__all__ = ["Rule", "called", "grouped", "keyword", "rewrite"]
 
 #: Text in place of a node, or None to leave it; the second argument gives the text of its
 #: parts, rewritten.
@@ -30,15 +30,6 @@ def rewrite(edits: Edits, statement: ast.stmt, rule: Rule) -> bool:
             edits.replace(expression, new)
             changed = True
     return changed
-
-
-def own_expressions(statement: ast.stmt) -> Iterator[ast.expr]:
-    """The expressions that stand directly in a statement."""
-    for child in ast.iter_child_nodes(statement):
-        if isinstance(child, ast.expr):
-            yield child
-        elif isinstance(child, ast.withitem):
-            yield child.context_expr
 
 
 def called(code: Code, node: ast.AST, names: Iterable[str]) -> ast.Call | None:

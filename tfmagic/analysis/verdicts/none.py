@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from tfmagic.analysis.code import code_of, dotted, must_be_whole, names_in, stored
 from tfmagic.analysis.custom import custom_line
 from tfmagic.analysis.rebinding import rebound
-from tfmagic.analysis.taint import leaving, roots
+from tfmagic.analysis.taint import goes_on, leaving, roots
 from tfmagic.analysis.tapes import Heard, heard
 from tfmagic.analysis.ways import (
     FLOATS,
@@ -359,15 +359,26 @@ class NoneRules:
         until = self._end_of(call)
         for exit_ in recording.exits:
             heard_here = exit_.tensor in reach.any and exit_.op <= until
-            if heard_here and (exit_.how != "bool" or (bools and self._decided(call, exit_.line))):
+            at = recording.lines[exit_.line]
+            if heard_here and self._went_on(call, at, exit_.how == "bool", bools):
                 way, words = self._ways.to(gradient, [exit_.tensor]), self._left_as(exit_)
                 return Finding("left_tensorflow", line=exit_.line, way=way, words=words)
         tensors = [recording.tensors[t] for t in reach.any]
         names = roots(gradient) | {t.name for t in tensors if t.name.isidentifier()}
         made = {recording.ops[t.op].line for t in tensors if t.op is not None}
         lines = {line for line in made if line is not None}
-        found: Line | None = next(leaving(recording, call, names, lines), None)
+        left = leaving(recording, call, names, lines)
+        found: Line | None = next((at for at in left if self._went_on(call, at, False)), None)
         return None if found is None else Finding("left_tensorflow", line=found, way=())
+
+    def _went_on(self, call: GradientCall, at: Line, truth: bool, bools: bool = True) -> bool:
+        """Whether something of the target can have come of what Python was given there: not of
+        what is only printed, or only kept in a list of losses."""
+        statement = code_of(self._recording.cells[at.cell].source).statement(at.number)
+        if truth or isinstance(statement, (ast.If, ast.While)):
+            return (bools or not truth) and self._decided(call, at)
+        lines = {op.line for op in self._ways.ancestors(call) if op.line is not None}
+        return goes_on(self._recording, call, at, lines)
 
     def _left_as(self, exit_: Exit) -> str:
         """The sentence for a value that left as a place or a count, which have no slope."""
@@ -385,9 +396,8 @@ class NoneRules:
         own = (op.index for op in self._recording.backward if op.call == call.index)
         return next(own, len(self._recording.ops))
 
-    def _decided(self, call: GradientCall, line: int) -> bool:
+    def _decided(self, call: GradientCall, at: Line) -> bool:
         """Whether what the target was made of stands under the condition on this line."""
-        at = self._recording.lines[line]
         code = code_of(self._recording.cells[at.cell].source)
         statement = code.statement(at.number)
         if statement is None:
