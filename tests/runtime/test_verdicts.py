@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import tensorflow as tf
 
 import tfmagic
 import tfmagic.language
+from tfmagic.analysis.repair import leaving
 from tfmagic.model import Recording, Verdict
 from tfmagic.model.verdict import CODES, ZERO
 
@@ -134,6 +136,11 @@ def test_the_tables_are_large_and_know_every_code(judged: Any) -> None:
     print(f"{sum(hits.values())} of {len(WRONG)} causes named; misses: {misses}")
     assert len(WRONG) >= 150 and len(FINE) >= 60
     assert {*hits, *(case.code for case in FINE)} == set(CODES)
+
+
+@pytest.mark.parametrize("table", [leaving._FUNCTIONS.values(), leaving._SAME])
+def test_what_a_repair_calls_is_there(table: Any) -> None:
+    assert all(callable(attrgetter(name)(tf)) for name in table)
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])

@@ -22,18 +22,24 @@ _FUNCTIONS = {
     "arctan": "atan", "arcsin": "asin", "arccos": "acos", "arctan2": "atan2",
     "log10": "experimental.numpy.log10", "log2": "experimental.numpy.log2",
     "dot": "experimental.numpy.dot", "inner": "experimental.numpy.inner",
-    "median": "experimental.numpy.median", "norm": "norm", "inv": "linalg.inv",
+    "outer": "experimental.numpy.outer", "norm": "norm", "inv": "linalg.inv",
     "det": "linalg.det", "cumsum": "cumsum", "expand_dims": "expand_dims", "float32": "cast",
     "float64": "cast", "erf": "math.erf", "logsumexp": "reduce_logsumexp", "softmax": "nn.softmax",
     "expit": "sigmoid", "ravel": "experimental.numpy.ravel", "average": "reduce_mean",
     "subtract": "subtract", "divide": "divide", "reciprocal": "math.reciprocal",
+    "expm1": "math.expm1", "logaddexp": "experimental.numpy.logaddexp",
+    "cumprod": "math.cumprod", "trace": "linalg.trace", "diff": "experimental.numpy.diff",
+    "flip": "experimental.numpy.flip", "vstack": "experimental.numpy.vstack",
+    "hstack": "experimental.numpy.hstack", "swapaxes": "experimental.numpy.swapaxes",
+    "moveaxis": "experimental.numpy.moveaxis", "hypot": "experimental.numpy.hypot",
     "pi": "constant", "copy": "identity", "mean_squared_error": "keras.losses.MSE",
 }  # fmt: skip
 _SAME = {
     "sin", "cos", "tan", "exp", "sqrt", "square", "abs", "maximum", "minimum", "tanh", "sinh",
     "cosh", "stack", "reshape", "transpose", "where", "sign", "einsum", "matmul", "multiply",
-    "add", "zeros_like", "ones_like", "squeeze", "tile", "pow", "floor", "round", "outer", "pad",
-    "tensordot", "asinh", "acosh", "atanh", "atan", "acos", "asin", "atan2", "split", "linspace",
+    "add", "zeros_like", "ones_like", "squeeze", "tile", "pow", "floor", "round", "pad",
+    "sort", "repeat", "broadcast_to", "negative", "tensordot", "asinh", "acosh", "atanh", "atan",
+    "acos", "asin", "atan2", "split", "linspace",
 }  # fmt: skip
 _METHODS = {
     "max": "reduce_max", "min": "reduce_min", "sum": "reduce_sum", "mean": "reduce_mean",
