@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
+from dataclasses import replace
 
 from tfmagic.analysis.code import Code, Edits, dotted, names_in
 from tfmagic.analysis.repair.rewrite import Rule, called, grouped
 from tfmagic.analysis.repair.scene import Repair, Scene
 from tfmagic.analysis.repair.slopes import names_of
 from tfmagic.analysis.ways import FLOATS
+from tfmagic.model import Op
 
 __all__ = ["away_from_the_edge", "inner_where", "only_finite", "within_range"]
 
@@ -258,8 +260,15 @@ def _safe_rule(scene: Scene, code: Code, condition: str, taken: bool) -> Rule:
 
 
 def only_finite(scene: Scene) -> Repair | None:
-    """Zeros where the values are not finite, before the tape listens."""
+    """Zeros where the values are not finite, before the tape listens; where an op made them of
+    finite ones, its input held where it has a value."""
     name = _culprit(scene)
+    origin = None if _is_given(scene) else _origin(scene)
+    if origin is not None:
+        found = replace(scene.finding, op=origin.index)
+        at = None if origin.line is None else scene.recording.lines[origin.line]
+        there = replace(scene, finding=found, line=at)
+        return away_from_the_edge(there) or within_range(there)
     if not name or scene.block is None:
         return None
     cell, code, block = scene.block
@@ -270,6 +279,31 @@ def only_finite(scene: Scene) -> Repair | None:
     edits = Edits(code)
     edits.before(line, f"{name}.assign({clean})" if variable else f"{name} = {clean}")
     return scene.repair(cell, edits)
+
+
+def _is_given(scene: Scene) -> bool:
+    """Whether a value with a name, or the source itself, is not finite."""
+    recording = scene.recording
+    inputs = scene.op.inputs if scene.op is not None else ()
+    named = [t for t in inputs if recording.tensors[t].name]
+    return any(_not_finite(scene, t) for t in (*scene.gradient.source_tensors, *named))
+
+
+def _not_finite(scene: Scene, tensor: int) -> bool:
+    stats = scene.ways.stats(tensor)
+    return stats is not None and not stats.finite
+
+
+def _origin(scene: Scene) -> Op | None:
+    """The op that gave the first value that is not finite, of finite ones."""
+    recording, op = scene.recording, scene.op
+    while op is not None:
+        bad = next((t for t in op.inputs if _not_finite(scene, t)), None)
+        if bad is None:
+            return op if op is not scene.op else None
+        maker = recording.tensors[bad].op
+        op = None if maker is None else recording.ops[maker]
+    return None
 
 
 def _culprit(scene: Scene) -> str:
