@@ -119,6 +119,9 @@ def test_the_traceback_is_the_statements_own(ready: Any) -> None:
         ("--save nowhere/r.json 1/0", "nowhere"),
         ("--save r.txt 1/0", ".json, .html"),
         ("1 +", "cannot be timed"),
+        ("x --foo", "no option --foo"),
+        ("x --mode xla", "Did you mean --modes?"),
+        ("--setup 'y =' x", "--setup y =: this is no Python"),
         ("-o 1x x + 1", "1x"),
     ],
 )

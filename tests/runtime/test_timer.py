@@ -513,7 +513,10 @@ def test_loops_in_a_graph_hide_no_work() -> None:
 def test_a_mode_that_fails_says_so_and_the_others_go_on() -> None:
     found = by_mode("tf.strings.length(tf.strings.as_string(x))")
     assert found["eager"].median and found["function"].median
-    assert found["xla"].problem == "raised" and found["xla"].median is None
+    assert found["xla"].problem == "unsupported" and found["xla"].detail == "AsString"
+    text = repr(quick("np.sum(x)", namespace={"np": np, "x": X}, modes=["eager", "function"]))
+    assert "CPU:0 function: It does not run as a tf.function:" in text
+    assert "could not be measured" not in text
 
 
 def test_whole_numbers_that_xla_must_know_stay_constants() -> None:

@@ -237,7 +237,7 @@ class BenchResult:
         elif timing.low is None:
             yield say("bench.no_interval", n=len(timing.times))
         for unclear in (verdict, before):
-            if unclear is not None and unclear.verdict == "unclear":
+            if unclear is not None and unclear.verdict == "unclear" and not timing.problem:
                 yield say(f"bench.{unclear.reason}", **_values(unclear.values))
         if timing.ops:
             worst = timing.ops[0]
@@ -471,7 +471,8 @@ def _values(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
 def _short_method(timing: Timing) -> str:
     blocks, loops = f"{len(timing.times):,}", f"{timing.loops:,}"
     parts = [say("bench.method", blocks=blocks, loops=loops)] if timing.times else []
-    parts += [say(f"bench.stopped_{timing.stopped}")] if timing.stopped else []
+    if timing.stopped and not timing.problem:  # what ended it is said there
+        parts.append(say(f"bench.stopped_{timing.stopped}"))
     return " ".join(parts)
 
 

@@ -19,7 +19,6 @@ from IPython.core.magic import (
 
 from tfmagic.errors import OptionError, TfmagicError
 from tfmagic.language import say
-from tfmagic.model.bench import MODES
 from tfmagic.notebook.cells import show_line, without_frames
 from tfmagic.notebook.magics.base import Family
 from tfmagic.notebook.options import HelpShown, Options, identifier, usage_error
@@ -122,6 +121,7 @@ class BenchMagics(Family):
 
     def _check(self, options: Any) -> None:
         """Refuse what would be refused after the measurement."""
+        from tfmagic.model.bench import MODES
         from tfmagic.render.bench import BenchResult
         from tfmagic.render.files import checked
 
@@ -233,6 +233,14 @@ def _trailing(rest: str, parser: Options, namespace: Mapping[str, Any]) -> tuple
         if _is_python(rest) and not (_unknown_names(behind, namespace)):
             continue
         return statement, re.sub(r"(?<!\S)-o\s*$", f"-o {RETURNED}", behind)
+    return _stray(rest, namespace)
+
+
+def _stray(rest: str, namespace: Mapping[str, Any]) -> tuple[str, str]:
+    """A word like ``--foo`` behind a statement, for the parser to refuse."""
+    for found in re.finditer(r"\s--([A-Za-z]\w*)", rest):
+        if _is_python(rest[: found.start()]) and _unknown_names(found[1], namespace):
+            return rest[: found.start()], rest[found.start() :]
     return rest, ""
 
 

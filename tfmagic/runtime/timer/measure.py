@@ -159,7 +159,7 @@ class _Measurement:
                 self._interrupted(index)
                 break
         if self.silence.characters:
-            self.remarks.append(Remark.of("printed", n=self.silence.characters))
+            self.remarks.append(Remark.of("printed", n=f"{self.silence.characters:,}"))
 
     def _interrupted(self, index: int) -> None:
         """Say what is missing; where there is one point, a timing that was cut short says it."""

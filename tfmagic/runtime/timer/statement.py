@@ -161,8 +161,17 @@ def subject(
         title = title or f"{getattr(statement, '__name__', type(statement).__name__)}()"
         namespace = {**namespace, CALL: statement}
         statement = f"{CALL}()"
-    prepare = Statement(setup, SETUP) if setup.strip() else None
-    return Subject(Statement(statement), prepare, namespace, title or statement)
+    return Subject(Statement(statement), _prepared(setup), namespace, title or statement)
+
+
+def _prepared(setup: str) -> Statement | None:
+    """The setup; None where there is nothing to run in it."""
+    try:
+        return Statement(setup, SETUP)
+    except OptionError as error:
+        if error.key == "bench.empty":
+            return None
+        raise OptionError("bench.no_setup", **error.values) from None
 
 
 def _in_loop(tree: ast.Module, begin: Sequence[str] = (), end: Sequence[str] = ()) -> ast.Module:

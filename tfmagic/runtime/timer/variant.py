@@ -39,6 +39,9 @@ LONG_TRACE = 5.0
 LONG_COMPILE = 20.0
 #: ``{{function_node …}}`` and ``[Op:Fill] name:`` in a message of TensorFlow's.
 _NOTES = re.compile(r"\{\{.*?\}\} ?| ?\[Op:\w+\]( name:.*)?")
+#: What XLA says of ops that it does not know, and their names in it.
+_UNSUPPORTED = re.compile(r"Detected unsupported operations when .*? on \w+: (.*)")
+_OPS = re.compile(r"(\w+) \(")
 
 
 def checked_modes(wanted: Sequence[str]) -> tuple[str, ...]:
@@ -101,8 +104,10 @@ class Variant:
 
     def failed(self, error: BaseException) -> None:
         """It cannot be measured, and why."""
-        self.problem = problem_of(error)
-        self.loop, self.detail = None, one_line(error)
+        unsupported = _UNSUPPORTED.search(str(error))
+        self.problem = "unsupported" if unsupported else problem_of(error)
+        self.detail = ", ".join(_OPS.findall(unsupported[1])) if unsupported else one_line(error)
+        self.loop = None
 
 
 def problem_of(error: BaseException) -> str:
