@@ -102,8 +102,10 @@ def to_html(notebook: NotebookNode, source: Path) -> str:
     name, language, _ = source.name.split(".")
     notebook.metadata.pop("widgets", None)  # without a manager only their snapshots show
     for cell in notebook.cells:
-        if cell.id == "tensors":  # here TensorFlow starts, and talks of its processor
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+        if "outputs" in cell:  # where TensorFlow starts, it talks of its processor
+            cell.outputs = [
+                o for o in cell.outputs if "absl::InitializeLog" not in o.get("text", "")
+            ]
     notebook.metadata.title = f"tfmagic: {name} ({language})"
     exporter = HTMLExporter(
         raw_template=TEMPLATE, config=Config(HTMLExporter={"language_code": language})

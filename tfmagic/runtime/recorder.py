@@ -53,6 +53,8 @@ _FUNCTION_OP = re.compile(r"__(?:inference|forward|backward)_")
 _RESOURCE = 20
 _EAGER = private.EagerTensor
 _CARRIED = Carried()
+#: A cell's frame, the instruction in it, and the place that this is: none yet.
+_NOWHERE: tuple[CodeType | None, int, Place] = (None, 0, ())
 
 
 class _ItemSizes(dict[int, int]):
@@ -104,8 +106,7 @@ class Recorder:
         self._lines: dict[int | str, tuple[CodeType | None, int]] = {}
         self._call: Call | None = None
         self._last_place: Place = ()
-        self._again: CodeType | None = None
-        self._instruction = 0
+        self._again = _NOWHERE
         self._undo = contextlib.ExitStack()
         self._thread = 0
         self._scope: Any = None
@@ -143,7 +144,7 @@ class Recorder:
         if self.listening:
             self.seconds += perf_counter() - self._started
             self._lines.clear()
-            self._again = None
+            self._again = _NOWHERE
             self.log.default = self.log.default or placing.default()
         self._undo.close()
 
@@ -231,10 +232,11 @@ class Recorder:
         files = self._files
         while frame is not None and not files[frame.f_code.co_filename]:
             frame = frame.f_back
+        again = self._again
         if frame is None:
             place: Place = ()
-        elif frame.f_code is self._again and frame.f_lasti == self._instruction:
-            return self._last_place  # the cell's own frame, where it was at the last op
+        elif frame.f_code is again[0] and frame.f_lasti == again[1]:
+            return again[2]  # the cell's own frame, where it was at the last op
         else:
             place = self._lines_from(frame)
         if place != self._last_place:  # most ops share their line with the one before
@@ -261,9 +263,9 @@ class Recorder:
                 if cell or code is self.boundary:
                     break
             here = here.f_back
-        self._again = frame.f_code if here is frame else None
-        self._instruction = frame.f_lasti
-        return tuple(found)
+        place = tuple(found)
+        self._again = (frame.f_code, frame.f_lasti, place) if here is frame else _NOWHERE
+        return place
 
     def _observe(
         self, frame: FrameType, code: CodeType, last: tuple[CodeType | None, int] | None
