@@ -357,10 +357,14 @@ class NoneRules:
         """Where the source's value left TensorFlow, as it was heard or as the source says."""
         recording = self._recording
         until = self._end_of(call)
+        stayed: set[tuple[int, bool]] = set()  # in a loop a line is heard of again and again
         for exit_ in recording.exits:
-            heard_here = exit_.tensor in reach.any and exit_.op <= until
-            at = recording.lines[exit_.line]
-            if heard_here and self._went_on(call, at, exit_.how == "bool", bools):
+            line = exit_.line, exit_.how == "bool"
+            if exit_.tensor not in reach.any or exit_.op > until or line in stayed:
+                continue
+            if not self._went_on(call, recording.lines[exit_.line], line[1], bools):
+                stayed.add(line)
+            else:
                 way, words = self._ways.to(gradient, [exit_.tensor]), self._left_as(exit_)
                 return Finding("left_tensorflow", line=exit_.line, way=way, words=words)
         tensors = [recording.tensors[t] for t in reach.any]
