@@ -13,10 +13,13 @@ from tfmagic.analysis.rebinding import assigned, same_place
 from tfmagic.analysis.repair.asking import ask_watched
 from tfmagic.analysis.repair.rewrite import called, grouped, keyword, rewrite
 from tfmagic.analysis.repair.scene import Repair, Scene
+from tfmagic.analysis.ways import STATE
 
 __all__ = ["as_float", "assign", "inner_tape", "keep_value", "not_zero", "trace_again"]
 
 _SIGNS = {"assign": "", "assign_add": "+", "assign_sub": "-"}
+_SCATTERS = ("scatter_nd_update", "scatter_nd_add", "scatter_nd_sub")
+_CHANGES = (*_SIGNS, *_SCATTERS)
 _READS = ("read_value", "value")
 _APART = (ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _MAKERS = ("Variable", "constant", "convert_to_tensor")
@@ -242,22 +245,36 @@ def keep_value(scene: Scene) -> Repair | None:
         name = _unstored(code, statement, items, edits)
         if name:
             _as_a_tensor(code, statement, name, items, edits)
+            for other in _further(scene, cell, statement):
+                if further := _unstored(code, other, items, edits):
+                    _as_a_tensor(code, other, further, items, edits)
             return scene.repair(cell, edits)
     return None
 
 
+def _further(scene: Scene, cell: int, first: ast.stmt) -> Iterator[ast.stmt]:
+    """The statements of the cell by which the value went from one variable into the next."""
+    ways = [scene.recording.ops[i] for i in scene.finding.way or ()]
+    for op in ways:
+        if STATE.fullmatch(op.type) and op is not scene.op:
+            here = (statement for at, _, statement in scene.statements(op) if at == cell)
+            yield from (statement for statement in here if statement is not first)
+
+
 def _unstored(code: Code, statement: ast.stmt, items: bool, edits: Edits) -> str:
     """The name of a variable that the statement stores a value in, and from now on the value's."""
-    if isinstance(statement, ast.Assign):
-        maker = called(code, statement.value, ["Variable"])
+    for target, made in assigned(statement):
+        maker = called(code, made, ["Variable"])
         if maker is not None and maker.args:
-            edits.replace(statement.value, code.one_line(maker.args[0]))
-            return code.one_line(statement.targets[0])
+            edits.replace(made, code.one_line(maker.args[0]))
+            return code.one_line(target)
     for call in _changes(code, statement):
         change = _change(code, call, items)
         if change is None:
             continue
         name, value = change
+        if _is_loops(code, statement, name):
+            continue
         whole = _whole(code, call)
         alone = isinstance(statement, ast.Expr) and whole is statement.value
         if not alone and not _can_stand_before(code, statement):
@@ -282,9 +299,9 @@ def _changes(code: Code, statement: ast.stmt) -> Iterator[ast.Call]:
     """The calls in a statement (not in its body) that change a variable when it runs."""
     for expression in own_expressions(statement):
         for node in ast.walk(expression):
-            if not isinstance(node, ast.Call) or not node.args:
+            if not isinstance(node, ast.Call) or not (node.args or node.keywords):
                 continue
-            changes = isinstance(node.func, ast.Attribute) and node.func.attr in _SIGNS
+            changes = isinstance(node.func, ast.Attribute) and node.func.attr in _CHANGES
             around = takewhile(lambda outer: outer is not statement, code.around(node))
             if changes and not any(isinstance(outer, _APART) for outer in around):
                 yield node
@@ -293,18 +310,28 @@ def _changes(code: Code, statement: ast.stmt) -> Iterator[ast.Call]:
 def _change(code: Code, call: ast.Call, items: bool) -> tuple[str, str] | None:
     """``v`` and its new value for ``v.assign(E)``, or with ``items`` for ``v[0].assign(E)``."""
     assert isinstance(call.func, ast.Attribute)
-    sign, target = _SIGNS[call.func.attr], call.func.value
+    method, target = call.func.attr, call.func.value
+    sign, tf = _SIGNS.get(method, ""), code.tensorflow
+    given = [code.one_line(part) for part in (*call.args, *(k.value for k in call.keywords))]
     if isinstance(target, ast.Attribute) and target.attr in _KERAS:
         return None  # a Keras layer's own: it cannot be put a tensor in the place of
-    name, value = code.one_line(target), code.one_line(call.args[0])
+    name, value = code.one_line(target), given[0]
+    if method in _SCATTERS:
+        return name, f"{tf}.tensor_{method}({', '.join([name, *given[:2]])})"
     if items and isinstance(target, ast.Subscript):
         if sign or not isinstance(target.slice, ast.Constant):
             return None
-        name, tf = code.one_line(target.value), code.tensorflow
+        name = code.one_line(target.value)
         at = code.one_line(target.slice)
         return name, f"{tf}.tensor_scatter_nd_update({name}, [[{at}]], [{value}])"
     value = _plain(value, name)
     return name, f"{name} {sign} {grouped(value)}" if sign else value
+
+
+def _is_loops(code: Code, statement: ast.stmt, name: str) -> bool:
+    """Whether a loop gives the name its variables: the value would not stay in one of them."""
+    loops = (outer for outer in code.around(statement) if isinstance(outer, ast.For))
+    return any(name.partition(".")[0].partition("[")[0] in stored(loop.target) for loop in loops)
 
 
 def _global(code: Code, statement: ast.stmt, name: str, edits: Edits) -> str:

@@ -230,10 +230,11 @@ class NoneRules:
     def _why_apart(
         self, call: GradientCall, gradient: Gradient, source: Source, reach: Reach
     ) -> Finding:
-        state = self._through_state(call, reach)
-        if state is not None:
-            inputs = self._recording.ops[state].inputs
-            return Finding("state", op=state, way=(*self._ways.to(gradient, inputs), state))
+        states = self._through_state(call, gradient, reach)
+        if states:
+            inputs = self._recording.ops[states[0]].inputs
+            way = (*self._ways.to(gradient, inputs), *states)
+            return Finding("state", op=states[0], way=way)
         made = any(self._recording.tensors[t].op is not None for t in call.target_tensors)
         if not made and not call.events and call.origin == "cell":
             return self._older(call, source)
@@ -302,16 +303,33 @@ class NoneRules:
                     return index
         return None
 
-    def _through_state(self, call: GradientCall, reach: Reach) -> int | None:
-        """An assignment by which the source's influence went into a variable."""
-        needed = self._ways.ancestors(call)
-        for variable in self._recording.variables:
-            reads = set(variable.reads)
-            used = any(reads.intersection(op.inputs) for op in needed)
-            for index in variable.assigned_by:
-                if used and set(self._recording.ops[index].inputs) & reach.any:
-                    return index
-        return None
+    def _through_state(
+        self, call: GradientCall, gradient: Gradient, reach: Reach
+    ) -> tuple[int, ...]:
+        """The assignments by which the source's influence went into a variable, from that into
+        the next, and so into one that the target was made of."""
+        recording, met = self._recording, {gradient.variable}
+        needed = {t for op in self._ways.ancestors(call) for t in op.inputs}
+        todo: list[tuple[set[int], tuple[int, ...]]] = [(reach.any, ())]
+        for moved, chain in todo:
+            for variable in recording.variables:
+                changes = variable.assigned_by if variable.id not in met else ()
+                index = next((i for i in changes if moved & set(recording.ops[i].inputs)), None)
+                if index is None:
+                    continue
+                if needed.intersection(variable.reads):
+                    return (*chain, index)
+                met.add(variable.id)
+                todo.append((self._moved_by(variable.reads), (*chain, index)))
+        return ()
+
+    def _moved_by(self, tensors: Iterable[int]) -> set[int]:
+        """The tensors that change with these."""
+        moved = set(tensors)
+        for op in self._recording.forward:
+            if moved.intersection(op.inputs):
+                moved.update(op.outputs)
+        return moved
 
     def _frozen(self, call: GradientCall, gradient: Gradient) -> Finding | None:
         """A ``tf.function`` that names the source, and took in something else as it was traced."""
