@@ -171,10 +171,13 @@ def as_float(scene: Scene) -> Repair | None:
     if found is None:
         return _cast_before(scene)
     cell, code, statement = found
-    assert statement.value is not None
+    pairs = list(assigned(statement))
+    value = next(value for target, value in pairs if root in stored(target))
+    if sum(other is value for _, other in pairs) > 1:  # one call gives several
+        return _cast_before(scene)
     edits = Edits(code)
     watched = scene.heard is not None and scene.heard.watch_of(scene.gradient) is not None
-    edits.replace(statement.value, _floated(code, statement.value, watched))
+    edits.replace(value, _floated(code, value, watched))
     return scene.repair(cell, edits)
 
 
