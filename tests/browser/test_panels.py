@@ -63,3 +63,33 @@ def test_a_panel_that_is_closed_leaves_its_snapshot(run_in_lab: Callable[..., An
     page = run_in_lab([LOAD, KNOB, "knob.close()"])
     page.locator(".tfmagic-snapshot b", has_text="value 1").wait_for()
     assert page.locator(".tfm-panel").count() == 0
+
+
+RESTART = "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
+CRASH = """() => {
+    const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+    const died = new Promise((resolve) => kernel.statusChanged.connect((_, status) =>
+        status.endsWith('restarting') && resolve()));
+    kernel.requestExecute({ code: 'import os; os._exit(1)' });
+    return died;
+}"""
+
+
+def test_a_panel_says_that_its_kernel_was_restarted(run_in_lab: Callable[..., Any]) -> None:
+    page = run_in_lab([LOAD, KNOB])
+    panel = page.locator(".tfm-panel")
+    panel.locator("input").fill("20")
+    panel.locator("output", has_text="20").wait_for()
+    page.evaluate(RESTART)
+    panel.locator(".tfm-alert", has_text="no longer live").wait_for()
+    assert panel.locator("output").text_content() == "20"
+    assert panel.locator(".tfm-body").evaluate("body => body.inert")
+
+
+def test_a_panel_says_that_its_kernel_has_died(run_in_lab: Callable[..., Any]) -> None:
+    page = run_in_lab([LOAD, KNOB])
+    panel = page.locator(".tfm-panel")
+    panel.locator("input").wait_for()
+    page.evaluate(CRASH)
+    panel.locator("input").fill("20")
+    panel.locator(".tfm-alert", has_text="no longer live").wait_for()

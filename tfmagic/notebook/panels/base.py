@@ -169,6 +169,7 @@ class Panel(anywidget.AnyWidget):
                 "lang": current(),
                 "title": self.title,
                 "busy": say("panel.busy"),
+                "gone": say("panel.gone"),
                 "snapshot": self._name,
             }
         return answer

@@ -11,6 +11,7 @@
 const STILL = 700; // ms without a move after which the snapshot is brought up to date
 const REST = 250; // … after which a panel that left something out of its answers is asked for it
 const PATIENCE = 400; // ms without an answer after which the kernel is called busy
+const LOST = "jupyter-widgets-disconnected"; // what Jupyter marks a view by whose kernel restarts
 
 function make(tag, attributes = {}, ...children) {
   const svg = ["svg", "g", "path", "text", "title", "circle", "line", "rect", "polyline", "ellipse"];
@@ -87,15 +88,36 @@ function openPanel({ model, el }, build) {
   let unfinished = false; // something was left out while a slider moves
   let snapshotTime = 0; // ms that the last snapshot took: the next one waits for a longer rest
   let closed = false;
+  let ended = false; // the kernel that this panel spoke with is no more
+  let farewell = "";
   const queue = [];
   const waiting = new Map();
 
   function next() {
-    if (underWay || !queue.length || closed) return;
+    if (underWay || !queue.length || closed || ended) return;
     underWay = queue.shift();
-    model.send({ view, seq: underWay.seq, kind: underWay.kind, content: underWay.content }, { iopub: { status: hurry } });
+    const { seq, kind, content } = underWay;
     begun = performance.now();
-    patience = setTimeout(() => (busy.hidden = false), PATIENCE);
+    if (post({ view, seq, kind, content }, { iopub: { status: hurry } })) wait(PATIENCE);
+  }
+
+  // Whether a message could be sent: the line to a kernel that has died is cut.
+  function post(message, callbacks) {
+    try {
+      model.send(message, callbacks);
+      return true;
+    } catch {
+      end();
+      return false;
+    }
+  }
+
+  // While no answer comes the line is tried again, less and less often.
+  function wait(pause) {
+    patience = setTimeout(() => {
+      busy.hidden = false;
+      if (post({ kind: "hurry" })) wait(2 * pause);
+    }, pause);
   }
 
   // Nagle's algorithm holds a small answer back in the server's socket until this side confirms
@@ -103,7 +125,7 @@ function openPanel({ model, el }, build) {
   // here is something to send; the kernel does not answer it.
   function hurry({ content }) {
     const hasty = underWay && !["snapshot", "close"].includes(underWay.kind);
-    if (content.execution_state === "busy" && hasty && !closed) model.send({ kind: "hurry" });
+    if (content.execution_state === "busy" && hasty && !closed) post({ kind: "hurry" });
   }
 
   // Ask the kernel for something. With `merge`, an equal request that still waits takes over
@@ -122,6 +144,28 @@ function openPanel({ model, el }, build) {
     return message.done;
   }
 
+  // What is shown stays, says that it is the last, and takes no more moves.
+  function end() {
+    ended = true;
+    clearTimeout(patience);
+    clearTimeout(stillness);
+    busy.hidden = true;
+    body.inert = true;
+    underWay = null;
+    queue.length = 0;
+    waiting.clear();
+    say(farewell);
+  }
+
+  // A line that was cut may be mended: then the kernel is asked anew.
+  function reconnect() {
+    if (el.classList.contains(LOST)) return end();
+    if (!ended) return;
+    ended = body.inert = false;
+    say("");
+    send("hello");
+  }
+
   function say(text) {
     alert.textContent = text || "";
     alert.hidden = !text;
@@ -131,6 +175,7 @@ function openPanel({ model, el }, build) {
     root.lang = answer.lang;
     root.setAttribute("aria-label", answer.title);
     busy.textContent = answer.busy;
+    farewell = answer.gone;
     made = build(body, panel, answer.state) || {};
     note(answer.state);
     root.hidden = false;
@@ -188,6 +233,7 @@ function openPanel({ model, el }, build) {
 
   const panel = { send, say, root };
   model.on("msg:custom", receive);
+  model.on("comm_live_update", reconnect);
   send("hello");
 
   return () => {
@@ -195,6 +241,7 @@ function openPanel({ model, el }, build) {
     clearTimeout(patience);
     clearTimeout(stillness);
     model.off("msg:custom", receive);
+    model.off("comm_live_update", reconnect);
     if (made && made.remove) made.remove();
     if (showAgain) showAgain();
     root.remove();
