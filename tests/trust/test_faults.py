@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -202,3 +204,46 @@ def test_a_long_path_keeps_its_ends(recorded: Any, tmp_path: Path, ending: str) 
             refuses(path)
         assert len(str(refused.value)) < 400 and str(refused.value).isprintable()
         assert str(tmp_path)[:20] in str(refused.value)
+
+
+@contextlib.contextmanager
+def without_rights() -> Iterator[None]:
+    """As somebody who may not write everywhere: root could, whatever a folder says."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_folder_that_is_read_only_keeps_what_it_has(recorded: Any, ending: str) -> None:
+    view = GraphView(recorded, "g")
+    with tempfile.TemporaryDirectory() as name:
+        file = Path(name) / f"g{ending}"
+        view.save(file)
+        before = file.read_bytes()
+        os.chmod(name, 0o555)
+        for path in (f"{file}", f"{name}/new{ending}", f"{name}/logs/"):
+            with pytest.raises(OptionError) as refused, without_rights():
+                view.save(path)
+            assert "Permission denied" in str(refused.value) and "\n" not in str(refused.value)
+        assert [p.name for p in Path(name).iterdir()] == [file.name]
+        assert file.read_bytes() == before
+        os.chmod(name, 0o755)
+
+
+def test_a_file_that_may_not_be_read_is_one_line(recorded: Any) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        file = GraphView(recorded).save(Path(name) / "g.json")
+        with contextlib.suppress(TfmagicError):  # imports what nobody may read
+            tfmagic.graph(str(file))
+        for path, rights in ((file, 0o200), (Path(name), 0o000)):
+            os.chmod(path, rights)
+            for reads in (tfmagic.load, tfmagic.graph):
+                with pytest.raises(TfmagicError, match="Permission denied"), without_rights():
+                    reads(str(file))
+        os.chmod(name, 0o755)

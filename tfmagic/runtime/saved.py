@@ -37,7 +37,11 @@ def read(text: str) -> Recording | Any:
     Raises :class:`~tfmagic.errors.LoadError`, one line, for what is no model.
     """
     path = Path(text).expanduser()
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:  # in a folder that may not be looked into
+        raise LoadError("load.no_file", path=path, detail=error.strerror or str(error)) from None
+    if not there:
         raise LoadError("graph.no_file", path=path)
     if path.is_dir():
         if not (path / _SAVED_MODEL).is_file():
