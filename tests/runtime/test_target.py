@@ -182,6 +182,12 @@ def test_whole_numbers_among_floats_are_no_sources() -> None:
     assert [g.source for g in call.gradients] == ["W", "b"]
 
 
+def test_a_variable_of_keras_is_a_source() -> None:
+    made = "k = keras.Variable([1.0, 2.0])\nn = keras.Variable([1, 2], dtype='int32')\n"
+    call = asked(made + "loss = tf.reduce_sum(k ** 2 * tf.cast(n.value, tf.float32))")
+    assert [(g.source, g.verdict.code) for g in call.gradients if g.verdict] == [("k", "ok")]
+
+
 def test_whole_numbers_alone_are_the_cause() -> None:
     call = asked("n = tf.Variable(3)\ny = tf.cast(n, tf.float32) ** 2\nz = W * 2.0")
     assert [(g.source, g.verdict.code) for g in call.gradients if g.verdict] == [("n", "not_float")]

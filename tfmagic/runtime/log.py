@@ -69,7 +69,9 @@ class VariableRecord:
         self.ref: Callable[[], Any] = weakref.ref(variable) if variable is not None else _gone
         self.label = str(getattr(variable, "name", "") or "")
         self.shape = _shape_of(variable)
-        self.dtype = getattr(getattr(variable, "dtype", None), "name", "")
+        inner = getattr(variable, "_value", None)  # the dtype of Keras's own changes by scope
+        kept = inner if isinstance(inner, private.Variable) else variable
+        self.dtype = getattr(getattr(kept, "dtype", None), "name", "")
         self.trainable = bool(getattr(variable, "trainable", False))
 
 

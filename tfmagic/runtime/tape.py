@@ -253,7 +253,8 @@ class Tape:
         taken = {t._id for position in made for t in log.entries[position].inputs}
         taken |= {r.key for t, r in log.implicit_reads.items() if t in taken}
         likely = list(self._trainable(taken) or self._read_since(self._began.entries))
-        return [v for v in likely if v.dtype.name.startswith(FLOATS)] or likely
+        dtypes = {r.key: r.dtype for r in self.log.variables.values()}
+        return [v for v in likely if dtypes[key_of(v) or 0].startswith(FLOATS)] or likely
 
     def gradient(
         self,
