@@ -124,7 +124,7 @@ def judge(row: Row, tests: Sequence[str]) -> Found:
     """Make the environment of a row and run the tests in it."""
     python = find_python(row.python)
     if python is None:
-        return Found(f"not tried: no Python {row.python} here{without_build(row)}")
+        return Found(f"not tried: no Python {row.python} here; {offered(row)}")
     print(f"== {row.name}: Python {row.python}, {' '.join(row.pins)}", flush=True)
     home = ROOT / "build" / "compat" / re.sub(r"\W+", "-", row.name)
     problem = build(home, python, row)
@@ -144,13 +144,12 @@ def find_python(version: str) -> str | None:
     return None
 
 
-def without_build(row: Row) -> str:
-    """That there is no TensorFlow for the Python of a row either, where pip finds none."""
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    asked = ["--dry-run", "--no-deps", "--target", "build", "--only-binary=:all:"]
-    command = [*pip, *asked, "--python-version", row.python, row.pins[0]]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
-    return f", and pip finds no {row.pins[0]} for it" if ran.returncode else ""
+def offered(row: Row) -> str:
+    """The TensorFlow that pip has for the Python of a row, with its release."""
+    pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--dry-run"]
+    asked = ["--no-deps", "--target", "build", "--only-binary=:all:", "--python-version"]
+    told = re.findall(r"Would install (\S+)", output([*pip, *asked, row.python, row.pins[0]]))
+    return f"pip has {told[0]} for it" if told else f"pip finds no {row.pins[0]} for it"
 
 
 def output(command: list[str]) -> str:
