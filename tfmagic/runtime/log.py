@@ -15,6 +15,7 @@ from functools import partial
 from types import CodeType
 from typing import Any, NamedTuple
 
+from tfmagic.analysis.ways import FLOATS
 from tfmagic.model.derivative import Check, Hessian, Histogram, Jacobian
 from tfmagic.runtime import private
 from tfmagic.runtime.snapshot import Snapshot, Taken, take
@@ -73,6 +74,11 @@ class VariableRecord:
         kept = inner if isinstance(inner, private.Variable) else variable
         self.dtype = getattr(getattr(kept, "dtype", None), "name", "")
         self.trainable = bool(getattr(variable, "trainable", False))
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is known to hold what has no gradient: whole numbers, text."""
+        return bool(self.dtype) and not self.dtype.startswith(FLOATS)
 
 
 def _rows(indices: Any) -> tuple[int, ...] | None:

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from tfmagic.analysis.chapter import chapter
-from tfmagic.analysis.ways import FLOATS
 from tfmagic.errors import NoTargetError, OptionError, ReleasedError
 from tfmagic.language import say
 from tfmagic.model import Recording
@@ -253,8 +252,8 @@ class Tape:
         taken = {t._id for position in made for t in log.entries[position].inputs}
         taken |= {r.key for t, r in log.implicit_reads.items() if t in taken}
         likely = list(self._trainable(taken) or self._read_since(self._began.entries))
-        dtypes = {r.key: r.dtype for r in self.log.variables.values()}
-        return [v for v in likely if dtypes[key_of(v) or 0].startswith(FLOATS)] or likely
+        counts = {record.key for record in log.variables.values() if record.counts}
+        return [v for v in likely if key_of(v) not in counts] or likely
 
     def gradient(
         self,

@@ -113,7 +113,7 @@ class _Influence:
         if record is None:
             return self._of.get(key, 0)
         if record.key in self._sources or record.trainable:
-            return _MOVED if record.dtype.startswith(FLOATS) else _COUNTED
+            return _COUNTED if record.counts else _MOVED
         return _TALLY if self._is_metrics(record) else _OTHER
 
     def _is_metrics(self, record: VariableRecord) -> bool:
