@@ -117,9 +117,10 @@ class _Influence:
         return _TALLY if self._is_metrics(record) else _OTHER
 
     def _is_metrics(self, record: VariableRecord) -> bool:
-        """Whether it is state of Keras's that this cell changed: only Keras's own variables
-        bear the name of their owner."""
-        return "/" in record.label and record.key in self._changed
+        """Whether it is state of Keras's that this cell changed: such a variable bears the name
+        of its owner, and none that the user gave it."""
+        own = self._log.names.get(record.key, "").isidentifier()
+        return "/" in record.label and record.key in self._changed and not own
 
     def is_tally(self, tensor: Any) -> bool:
         """Whether nothing but the state of metrics went into it."""
