@@ -153,7 +153,21 @@ class NoneRules:
             return None
         if tape.reset is not None and missed[0].index < tape.reset.op:
             return Finding("outside_tape", op=missed[0].index, line=tape.reset.line)
-        return Finding("outside_tape", op=missed[0].index, line=self._beside(tape, missed[0]))
+        # in a loop the same block ran before, on another tape: what stands beside it is to blame
+        first = next((op for op in missed if not self._in_block(tape, op)), missed[0])
+        return Finding("outside_tape", op=first.index, line=self._beside(tape, first))
+
+    def _in_block(self, tape: Heard, op: Op) -> bool:
+        """Whether a line that led to the op stands in the block of the tape."""
+        if tape.began.line is None:
+            return False
+        home = self._recording.lines[tape.began.line]
+        block = code_of(self._recording.cells[home.cell].source).statement(home.number)
+        if not isinstance(block, ast.With) or tape.listened(op.index):
+            return False
+        lines = (self._recording.lines[frame.line] for frame in op.stack)
+        inside = range(block.lineno, (block.end_lineno or block.lineno) + 1)
+        return any(line.cell == home.cell and line.number in inside for line in lines)
 
     def _beside(self, tape: Heard, op: Op) -> int | None:
         """The line that led to the op, in the function in which the tape's block stands."""
