@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from tfmagic.analysis.code import Code, Edits, dotted, must_be_whole, names_in, stored
 from tfmagic.analysis.repair.rewrite import called, grouped, keyword, rewrite
@@ -61,10 +61,12 @@ def stay(scene: Scene) -> Repair | None:
     for statement in _carrying(scene, code):
         if _updated(code, statement, edits):
             continue
-        rule = _Rule(scene, code)
+        rule = _Rule(scene, code, scene.carriers)
         if rewrite(edits, statement, rule):
             for function in rule.functions:
-                _inside(scene, code, edits, function)
+                rule.stuck |= _inside(scene, code, edits, function)
+        if rule.stuck:
+            return None
     return scene.repair(cell, edits)
 
 
@@ -109,12 +111,15 @@ def _updated(code: Code, statement: ast.stmt, edits: Edits) -> bool:
 
 class _Rule:
     """Numpy's functions and methods as TensorFlow's; ``functions`` are the user's own that
-    ran inside ``numpy_function``."""
+    ran inside ``numpy_function``.  It is ``stuck`` where TensorFlow has none for one that one
+    of ``names`` is handed to: then the value still leaves."""
 
-    def __init__(self, scene: Scene, code: Code) -> None:
+    def __init__(self, scene: Scene, code: Code, names: Collection[str]) -> None:
         self._scene = scene
         self._code = code
+        self._names = frozenset(names)
         self.functions: list[str] = []
+        self.stuck = False
 
     def __call__(self, node: ast.expr, text: Callable[[ast.expr], str]) -> str | None:
         if not isinstance(node, ast.Call):
@@ -138,7 +143,9 @@ class _Rule:
             )
             return f"{tf}.{pack}({text(node.args[0])})"
         if is_numpy(self._code, name):
-            return self._numpys(node, name, text)
+            found = self._numpys(node, name, text)
+            self.stuck |= found is None and bool(self._names & names_in(node))
+            return found
         return None
 
     def _method(
@@ -198,12 +205,16 @@ class _Rule:
         return f"{grouped(text(function))}({arguments})"
 
 
-def _inside(scene: Scene, code: Code, edits: Edits, name: str) -> None:
-    """The body of the user's own function, which numpy had worked in."""
+def _inside(scene: Scene, code: Code, edits: Edits, name: str) -> bool:
+    """The body of the user's own function, which numpy had worked in; whether it still does."""
+    stuck = False
     for function in code.of(ast.FunctionDef):
         if function.name == name:
+            rule = _Rule(scene, code, {a.arg for a in function.args.args} | stored(function))
             for statement in function.body:
-                rewrite(edits, statement, _Rule(scene, code))
+                rewrite(edits, statement, rule)
+            stuck = rule.stuck
+    return stuck
 
 
 # -- conditions ---------------------------------------------------------------------------------
