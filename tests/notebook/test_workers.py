@@ -113,6 +113,29 @@ def test_a_worker_that_dies_in_the_middle_of_a_cell(pair: Any) -> None:
     assert kernel.run("float(v[0])").error and kernel.run("1 + 1").text.strip() == "2"
 
 
+@pytest.mark.parametrize("magic", ["%%tape", "%%tape --check T", "%%tfgraph"])
+def test_a_worker_that_dies_in_the_middle_of_a_recorded_cell(pair: Any, magic: str) -> None:
+    kernel, workers = pair
+    dies = f"with tf.GradientTape() as t:\n    y = v[0] ** 2\nlong({workers[0].pid}, 9)"
+    ran = kernel.run(f"{magic}\n{dies}", timeout=2 * PROMISED)
+    assert ran.error and f"worker:0 ({workers[0].address})" in ran.text
+    assert "there is lost" in ran.text and "could not draw" not in ran.text
+    assert "Pow" in ran.text  # what ran before is shown
+    ran = kernel.run("%%tape\nz = v[1] * here[0]", timeout=2 * PROMISED)
+    assert not ran.error and "Mul" in ran.text
+
+
+def test_a_worker_that_dies_as_the_last_of_a_recorded_cell(pair: Any) -> None:
+    kernel, workers = pair
+    kernel.run("%tape on")
+    dies = f"import os\nwith tf.device('/job:worker/task:0'):\n    y = v[0] ** 2\nos.kill({workers[0].pid}, 9)\nkept = 7"
+    ran = kernel.run(dies, timeout=2 * PROMISED)
+    assert not ran.error and "Pow" in ran.text
+    ran = kernel.run("z = v[1] * here[0]\nkept", timeout=2 * PROMISED)
+    assert not ran.error and "Mul" in ran.text and "7" in ran.text
+    assert "ended" in kernel.run("%tape off").text
+
+
 def test_a_worker_that_died_between_cells_is_named_and_can_come_back(
     pair: Any, start: Callable[..., list[Any]]
 ) -> None:

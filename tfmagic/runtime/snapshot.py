@@ -91,7 +91,10 @@ def take(tensor: Any, whole: int, *, exact: bool = False) -> Taken:
     figures of a larger one stand on all elements too.
     """
     name, item, number = _KINDS[tensor._datatype_enum()]
-    count, device = tensor._num_elements(), tensor.device
+    try:
+        count, device = tensor._num_elements(), tensor.device
+    except Exception as error:  # a worker that died before it told how large the result is
+        return None, name, "", 0, _failed(error)
     if number and (count <= EXACT or exact or device.startswith(private.local_task())):
         # a small one is kept without a copy: a variable that is assigned to takes a new buffer
         try:
