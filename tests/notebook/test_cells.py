@@ -37,7 +37,7 @@ CELLS = {
     "generator": "def gen():\n    yield tf.constant(1) + 1\nlist(gen())",
     "display": "from IPython.display import display\ndisplay(tf.constant(1) + 2)",
     "loop": "total = tf.constant(0.0)\nfor i in range(3):\n    total += float(i)\ntotal",
-    "threshold": "import gc\ngc.isenabled()",
+    "threshold": "import gc\ngc.isenabled(), gc.get_threshold(), len(gc.callbacks)",
     "underscore": "5\n",
     "exit code": "raise SystemExit(3)",
     "warning": "import warnings\nwarnings.warn('careful')",

@@ -184,13 +184,22 @@ def test_an_exception_keeps_what_ran_before_it() -> None:
     assert [op.type for op in rec.recording.ops][-1] == "Mul"
 
 
-def test_the_collectors_threshold_is_given_back() -> None:
-    before = gc.get_threshold()
+def test_the_collector_is_seen_as_it_was_and_given_back() -> None:
+    real, count, before, callbacks = (
+        gc.get_threshold,
+        gc.get_count,
+        gc.get_threshold(),
+        gc.callbacks,
+    )
     with tfmagic.record():
-        assert gc.get_threshold() != before
-    assert gc.get_threshold() == before
+        assert gc.get_threshold() == before != real()
+        kept = [[] for _ in range(2 * before[0])]
+        assert len(kept) > before[0] >= gc.get_count()[0]
+        assert gc.isenabled() and gc.callbacks == callbacks
+    assert (gc.get_threshold, gc.get_count) == (real, count) and real() == before
     with tfmagic.record():
         gc.set_threshold(900, 5, 5)
+        assert gc.get_threshold() == (900, 5, 5)
     assert gc.get_threshold() == (900, 5, 5)
     gc.set_threshold(*before)
 

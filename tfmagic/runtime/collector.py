@@ -2,7 +2,8 @@
 
 A recorder keeps what it notes, about eight objects an op, and the collector runs by the
 number of objects kept: without this, a large model is searched for garbage several
-times in a cell on our account alone.
+times in a cell on our account alone.  Who asks ``gc`` meanwhile is told what would be so
+without us.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _SELDOM = 8
+_threshold, _count = gc.get_threshold, gc.get_count
 #: The threshold as it was and as it was made, and how many blocks are open.
 _before: tuple[int, int, int] = (0, 0, 0)
 _ours: tuple[int, int, int] = (0, 0, 0)
@@ -33,13 +35,37 @@ def calm() -> Iterator[None]:
         yield
     finally:
         _open -= 1
-        if not _open and gc.get_threshold() == _ours:
-            gc.set_threshold(*_before)
+        if not _open:
+            _end()
 
 
 def _begin() -> None:
     global _before, _ours
-    _before = gc.get_threshold()
+    _before = _threshold()
     _ours = (_before[0] * _SELDOM, *_before[1:])
     if _before[0]:
         gc.set_threshold(*_ours)
+        gc.get_threshold, gc.get_count = get_threshold, get_count
+
+
+def _end() -> None:
+    if _threshold() == _ours:
+        gc.set_threshold(*_before)
+    for name, mine, theirs in (
+        ("get_threshold", get_threshold, _threshold),
+        ("get_count", get_count, _count),
+    ):
+        if getattr(gc, name) is mine:
+            setattr(gc, name, theirs)
+
+
+def get_threshold() -> tuple[int, int, int]:
+    """Return the current collection thresholds."""
+    now = _threshold()
+    return _before if now == _ours else now
+
+
+def get_count() -> tuple[int, int, int]:
+    """Return a three-tuple of the current collection counts."""
+    first, *others = _count()
+    return min(first, get_threshold()[0] or first), others[0], others[1]
