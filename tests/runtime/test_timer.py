@@ -689,6 +689,27 @@ def test_a_result_as_a_table_and_as_a_picture() -> None:
     assert len(quick("1", repeat=5).plot().axes) == 1
 
 
+def test_blocks_are_not_said_to_be_left_out_where_none_was() -> None:
+    times, spoilt = (1e-5,) * 10, tuple((i, "preempted") for i in range(8))
+    busy = Timing(
+        "CPU:0", loops=1, rounds=tuple(range(10)), times=times, median=1e-5, spoilt=spoilt
+    )
+    text = repr(BenchResult(Bench("s", timings=(busy,)), verbose=True))
+    assert "so none was left out" in text and "blocks left out" not in text
+    assert "Median of 10 blocks of one run each" in text
+    few = replace(busy, spoilt=spoilt[:1], loops=20)
+    text = repr(BenchResult(Bench("s", timings=(few,)), verbose=True))
+    assert "1 block left out" in text and "10 blocks of 20 runs each" in text
+
+
+def test_it_is_said_which_verdict_is_unclear() -> None:
+    short = Timing("CPU:0", rounds=(0, 1), times=(1e-5, 2e-5), median=1.5e-5)
+    bench = Bench("s", timings=(short, replace(short, mode="function")))
+    text = repr(BenchResult(bench, earlier=bench))
+    assert text.count("against the earlier one: Unclear: too few") == 2
+    assert text.count("Unclear: too few") == 3
+
+
 def test_nothing_measured_is_no_picture() -> None:
     with pytest.raises(RenderError):
         quick("1", repeat=1).plot()

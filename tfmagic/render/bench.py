@@ -236,9 +236,10 @@ class BenchResult:
             yield say(f"bench.problem_{_problem(timing)}", detail=visible(timing.detail))
         elif timing.low is None:
             yield say("bench.no_interval", n=len(timing.times))
-        for unclear in (verdict, before):
-            if unclear is not None and unclear.verdict == "unclear" and not timing.problem:
-                yield say(f"bench.{unclear.reason}", **_values(unclear.values))
+        for unclear in [] if timing.problem else [verdict, before]:
+            if unclear is not None and unclear.verdict == "unclear":
+                earlier = say("bench.against_earlier") + ": " if unclear is before else ""
+                yield earlier + say(f"bench.{unclear.reason}", **_values(unclear.values))
         if timing.ops:
             worst = timing.ops[0]
             yield say("bench.left_out", ran=worst.ran, eager=worst.eager, type=visible(worst.type))
@@ -367,7 +368,7 @@ def _ops(timing: Timing, digits: int) -> Table:
         for op in timing.op_times
     ]
     columns = (
-        Column("op", code=True),
+        Column(say("bench.op_head"), code=True),
         Column(say("bench.op_inputs"), code=True),
         Column(say("bench.op_count"), "right"),
         Column(say("bench.op_once"), "right"),
@@ -469,8 +470,9 @@ def _values(pairs: tuple[tuple[str, str], ...]) -> dict[str, str]:
 
 
 def _short_method(timing: Timing) -> str:
-    blocks, loops = f"{len(timing.times):,}", f"{timing.loops:,}"
-    parts = [say("bench.method", blocks=blocks, loops=loops)] if timing.times else []
+    blocks, loops = say("bench.blocks", n=len(timing.times)), timing.loops
+    how = say("bench.method", blocks=blocks, n=loops, loops=f"{loops:,}")
+    parts = [how] if timing.times else []
     if timing.stopped and not timing.problem:  # what ended it is said there
         parts.append(say(f"bench.stopped_{timing.stopped}"))
     return " ".join(parts)
@@ -479,7 +481,7 @@ def _short_method(timing: Timing) -> str:
 def _method(timing: Timing, digits: int) -> Iterator[str]:
     """All that is known about how one figure was taken."""
     yield f"{visible(timing.name)}: {_short_method(timing)}"
-    for cause, count in spoilt_counts(timing):
+    for cause, count in [] if contended(timing) else spoilt_counts(timing):
         yield say(f"bench.spoilt_{cause}", n=count)
     if timing.first_use is not None:
         yield say("bench.first_use", time=timed(timing.first_use, digits))
