@@ -48,7 +48,7 @@ grads = tape.gradient(loss, model.trainable_variables)
 _ = optimizer.apply_gradients(zip(grads, model.trainable_variables))
 """
 FORWARD = "\nscores = model(images, training=False)\n"
-TORCHLENS = "import torchlens\n_ = torchlens.trace(model, images, backend='tensorflow')"
+TORCHLENS = "import torchlens\n_ = torchlens.trace(model, images, backend='tf')"
 SET_UP_STEP = """
 import keras
 keras.utils.set_random_seed(0)
