@@ -200,9 +200,12 @@ def _measured_in_turns(seconds: float) -> dict[str, list[Bench]]:
 
 def _held(name: str, timings: Sequence[Timing], whole: float) -> None:
     known = [t for t in timings if t.low is not None and t.high is not None]
+    if not known:
+        print(f"  {name:<32} no interval in {len(timings)} measurements")
+        return
     held = sum(t.low <= whole <= t.high for t in known)
     wide = 100 * statistics.median(t.spread or 0.0 for t in known)
-    share = held / max(1, len(known))
+    share = held / len(known)
     print(f"  {name:<32} {held} of {len(known)} = {share:.0%}, half an interval ±{wide:.2f} %")
     note(f"{name}: interval holds", 100 * share, "%", least=90)
 
