@@ -74,10 +74,12 @@ def _figure(rows: int) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
     mpl.rcParams["svg.hashsalt"] = "tfmagic"  # the same figures give the same file
+    mpl.rcParams["svg.fonttype"] = "none"  # words that can be searched, not outlines
     figure = Figure(figsize=(9, 0.9 + 0.36 * rows), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
+    axes.margins(y=0.02)
     return figure, axes
 
 
