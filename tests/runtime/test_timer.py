@@ -366,6 +366,13 @@ def test_an_input_that_is_used_up_leaves_what_was_measured() -> None:
     assert timing.times and "An input was used up" in repr(result)
 
 
+def test_an_input_that_is_enough_for_one_run_only_is_no_error_of_the_users() -> None:
+    result = quick("next(lines)", namespace={"lines": iter(range(2))}, modes=["function"])
+    (timing,) = result.timings
+    assert (timing.mode, timing.problem, timing.times) == ("function", "used_up", ())
+    assert "An input was used up (StopIteration)" in repr(result)
+
+
 def test_a_device_that_is_not_there_is_refused() -> None:
     for given in ("GPU:0", "CPU:7", "/job:worker/task:0/device:CPU:0"):
         with pytest.raises(DeviceError, match=r"There is no device .* CPU:0"):

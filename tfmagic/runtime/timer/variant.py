@@ -161,7 +161,12 @@ def prepared(subject: Subject, place: Place, how: How) -> list[Variant]:
     made = eager.timed_first()
     found = [eager]
     with how.silence:
-        outcome, heard = _listen(eager)
+        try:
+            outcome, heard = _listen(eager)
+        except Exception as error:
+            if by_handler(error) or problem_of(error) != "used_up":
+                raise
+            return [_used_up(eager, error, made, how.modes[0])]
         if heard.calls_functions:
             eager.ops = _left_out_inside(eager, subject, space, outcome).counts
         for mode in how.modes:
@@ -170,12 +175,24 @@ def prepared(subject: Subject, place: Place, how: How) -> list[Variant]:
     for variant in found:
         variant.made = made
     if heard.flops:
-        bound = peak(place, half=heard.half)
-        for variant in found:
-            if not variant.ops:  # else it computed less
-                variant.flops, variant.flops_whole = float(heard.flops), heard.flops_whole
-                variant.peak = bound
+        _count_speed(found, heard)
     return [variant for variant in found if variant.mode in how.modes]
+
+
+def _count_speed(found: Sequence[Variant], heard: Heard) -> None:
+    """What each variant computes in a run, but for one that left work out: it computed less."""
+    bound = peak(found[0].place, half=heard.half)
+    for variant in found:
+        if not variant.ops:
+            variant.flops, variant.flops_whole = float(heard.flops), heard.flops_whole
+            variant.peak = bound
+
+
+def _used_up(eager: Variant, error: BaseException, made: Any, mode: str) -> Variant:
+    """A statement whose input was enough for its first run, and for too few after it."""
+    eager.failed(error)
+    eager.made, eager.mode = made, mode
+    return eager
 
 
 @contextlib.contextmanager
