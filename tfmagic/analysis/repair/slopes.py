@@ -69,6 +69,8 @@ def straight_through(scene: Scene) -> Repair | None:
     """``E + tf.stop_gradient(F(E) - E)``: the value of F, the slope of E."""
     if scene.op is None:
         return None
+    if dict(scene.finding.values).get("flat"):
+        return _leaky_bound(scene)
     code, op = _code(scene), scene.op.type
     tf, names = code.tensorflow, names_of(op)
 
@@ -86,6 +88,23 @@ def straight_through(scene: Scene) -> Repair | None:
             return None
         inner = grouped(text(moving))
         return f"{inner} + {tf}.stop_gradient({_again(code, call, text)} - {inner})"
+
+    return scene.by_rule(rule)
+
+
+def _leaky_bound(scene: Scene) -> Repair | None:
+    """A leaky ReLU for ``tf.maximum(E, 0.0)`` of which a square or a product is taken: that is
+    flat at zero, whatever the slope of E."""
+    code = _code(scene)
+
+    def rule(node: ast.expr, text: Text) -> str | None:
+        call = called(code, node, ["maximum", "relu6"])
+        arguments = call.args if call is not None else []
+        moving = [a for a in arguments if not isinstance(a, ast.Constant)]
+        bounds = [a.value for a in arguments if isinstance(a, ast.Constant)]
+        if len(moving) != 1 or any(bounds):
+            return None
+        return f"{code.tensorflow}.nn.leaky_relu({text(moving[0])})"
 
     return scene.by_rule(rule)
 

@@ -24,6 +24,18 @@ _MOVES = {
     "UnsortedSegmentMax", "BooleanMask", "MatrixDiagPartV3", "MatrixBandPart", "MirrorPad",
     "ReverseSequence", "CropAndResize", "SparseSegmentSum", "SparseSegmentMean",
 }  # fmt: skip
+#: Ops that leave zeros what they are.
+_CARRIED = {
+    "Identity",
+    "Reshape",
+    "Squeeze",
+    "ExpandDims",
+    "Transpose",
+    "Sum",
+    "Mean",
+    "Cast",
+    "Neg",
+}
 _CHOOSES = {"SelectV2", "Select"}
 #: Ops that have a stationary point: a zero slope there is what is looked for.
 _STATIONARY = {
@@ -93,17 +105,35 @@ class ZeroRules:
         if self._too_small(op, coming):
             return Finding("underflow", op=op.index, values=values)
         if op.type in _STATIONARY:
-            return Finding("ok")
+            return self._killed(zeros, moving) or Finding("ok")
         if op.type in _MOVES:  # no factors: what it took came from elsewhere
             words = "not_chosen" if op.type in _CHOOSES else ""
             return Finding("unused_rows", op=op.index, values=values, words=words)
         if any(t not in moving for t in zeros):  # a factor that the source cannot move
             return Finding("zero_input", op=op.index, values=values)
         if zeros:
-            return Finding("ok")
+            return self._killed(zeros, moving) or Finding("ok")
         if self._linear_after(op, way, moving):
             return Finding("cancelled", op=op.index, values=values)
         return Finding("ok")
+
+    def _killed(self, zeros: Sequence[int], moving: set[int]) -> Finding | None:
+        """The ReLU or bound that made these zeros of what is none: that the square of a zero is
+        flat there is no minimum then."""
+        recording, ways = self._ways.recording, self._ways
+        for tensor in zeros:
+            maker = recording.tensors[tensor].op if tensor in moving else None
+            while maker is not None and recording.ops[maker].type in _CARRIED:
+                maker = recording.tensors[recording.ops[maker].inputs[0]].op
+            if maker is None:
+                continue
+            op = recording.ops[maker]
+            code = "dead_relu" if op.type in _RELU else "clipped" if op.type in _CLIP else ""
+            given = [t for t in op.inputs if t in moving]
+            if code and given and not all(all_zero(ways.stats(t)) for t in given):
+                values = (("n", len(zeros)), ("flat", True))
+                return Finding(code, op=op.index, values=values)
+        return None
 
     @staticmethod
     def _cut(op: Op, moving: set[int]) -> str:
