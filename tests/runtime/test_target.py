@@ -136,6 +136,32 @@ def test_a_metric_that_is_asked_for_is_explained() -> None:
     assert tfmagic.explain(tape, space["r"], space["W"]).code == "state"
 
 
+CONSTANTS = {
+    "a constant after the loss": "loss = loss_of(forward(X), Y)\ntwo_pi = tf.math.log(6.28)",
+    "a first draw": "loss = loss_of(forward(X), Y)\nfirst = tf.random.normal([])\nv = tf.Variable(first)",
+}
+
+
+@pytest.mark.parametrize("cell", CONSTANTS.values(), ids=CONSTANTS)
+def test_what_nothing_went_into_is_not_what_is_meant(cell: str) -> None:
+    assert asked(cell).targets == ("loss",)
+
+
+def test_nothing_is_claimed_of_a_constant_beside_variables() -> None:
+    with pytest.raises(NoTargetError):
+        asked("logits = forward(X)\ntwo_pi = tf.math.log(6.28)")
+
+
+def test_a_value_that_left_tensorflow_is_no_constant() -> None:
+    call = asked("h = (W * 2.0).numpy().mean()\ny = tf.reduce_mean(h) * 2.0")
+    assert call.targets == ("y",)
+    assert [g.verdict.code for g in call.gradients if g.verdict] == ["left_tensorflow"]
+
+
+def test_a_value_from_before_is_no_constant() -> None:
+    assert asked("h = tf.reduce_sum(W)\ny = tf.reduce_mean(X)").targets == ("y",)
+
+
 OWN = {
     "not trained": ("kept = tf.Variable(0.0, trainable=False)", {"W": "state", "b": "state"}),
     "trained": ("kept = tf.Variable(0.0)", {"kept": "ok"}),

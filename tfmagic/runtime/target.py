@@ -2,7 +2,8 @@
 
 That is the last float of size 1 that it named, metrics aside.  What a Keras metric has counted
 comes of its state, and no gradient goes through that; an accuracy beside a loss comes of whole
-numbers.  Nobody means to differentiate either, and it often stands last.
+numbers; a constant or a first draw comes of nothing.  Nobody means to differentiate these, and
+they often stand last.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from tfmagic.runtime.state import ASSIGNS
 __all__ = ["last_float"]
 
 #: What went into a tensor: a source, by floats alone; a source that was counted on the way; the
-#: state of a metric; any other variable.
-_MOVED, _COUNTED, _TALLY, _OTHER = 1, 2, 4, 8
+#: state of a metric; any other variable; a value that already had a name.
+_MOVED, _COUNTED, _TALLY, _OTHER, _NAMED = 1, 2, 4, 8, 16
 
 
 def last_float(
@@ -33,11 +34,13 @@ def last_float(
     """The last float (of size 1, or of ``any_size``) among the tensors ``named`` that ``cell``
     made, or None.
 
-    A metric's result is passed over, and an accuracy where there is a loss beside it; never
-    what one of ``sources`` went into (ids, as ``named``; every trainable variable is one).
+    A metric's result is passed over, what nothing went into where there are sources, and an
+    accuracy where there is a loss beside it; never what one of ``sources`` went into (ids, as
+    ``named``; every trainable variable is one).
     """
     went = _Influence(log, cell, sources)
-    found = (c for c in _floats(log, cell, named, any_size) if not went.is_tally(c[1]))
+    floats = _floats(log, cell, named, any_size)
+    found = (c for c in floats if not went.is_tally(c[1]) and not went.is_constant(*c))
     last = next(found, None)
     if last is None:
         return None
@@ -79,6 +82,7 @@ class _Influence:
         self._log = log
         self._sources = sources
         self._changed = _changed(log, cell)
+        self._trains = any(record.trainable for record in log.variables.values())
         self._of: dict[int, int] = {}
         self._done: set[int] = set()
 
@@ -111,10 +115,16 @@ class _Influence:
             return _MOVED
         record = self._log.variables.get(key) or self._log.implicit_reads.get(key)
         if record is None:
-            return self._of.get(key, 0)
+            return self._of.get(key) or (_NAMED if self._was_there(key) else 0)
         if record.key in self._sources or record.trainable:
             return _COUNTED if record.counts else _MOVED
         return _TALLY if self._is_metrics(record) else _OTHER
+
+    def _was_there(self, key: int) -> bool:
+        """Whether it is a value with a name that these ops did not make."""
+        position = self._log.makers().get(key)
+        earlier = position is None or self._log.entries[position].settled
+        return earlier and key in self._log.names
 
     def _is_metrics(self, record: VariableRecord) -> bool:
         """Whether it is state of Keras's that this cell changed: such a variable bears the name
@@ -124,7 +134,14 @@ class _Influence:
 
     def is_tally(self, tensor: Any) -> bool:
         """Whether nothing but the state of metrics went into it."""
-        return self._went(tensor) == _TALLY
+        return self._went(tensor) & ~_NAMED == _TALLY
+
+    def is_constant(self, position: int, tensor: Any) -> bool:
+        """Whether nothing went into what this entry made, though there are sources: no variable,
+        no value with a name, none that had left TensorFlow before."""
+        exits = self._log.exits
+        left = bool(exits) and exits[0].at <= position
+        return self._trains and not left and not self._went(tensor)
 
     def is_counted(self, tensor: Any) -> bool:
         """Whether a source went into it, and always by way of whole numbers."""
