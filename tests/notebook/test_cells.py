@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import traceback
 from typing import Any
 
 import pytest
@@ -257,6 +258,29 @@ def test_the_traceback_is_the_users(shell: Any) -> None:
     assert "tfmagic" not in captured.stdout
     assert "recorder" not in captured.stdout
     assert "tensorflow" in sys.modules
+
+
+PRINTED = {
+    "a value that is no number": "int(tf.ones([2]))",
+    "a tape": "tape.gradient(y, w)\n    tape.gradient(y, w)",
+    "Python inside an op": "tf.py_function(lambda t: int(t), [tf.ones([2])], tf.float32)",
+}
+
+
+@pytest.mark.parametrize("failing", PRINTED.values(), ids=PRINTED)
+def test_a_traceback_that_the_cell_prints_is_the_plain_one(shell: Any, failing: str) -> None:
+    cell = (
+        "import traceback\nimport tensorflow as tf\nw = tf.Variable(2.0)\n"
+        f"with tf.GradientTape() as tape:\n    y = w * w\ntry:\n    {failing}\n"
+        "except Exception:\n    print(traceback.format_exc())\n"
+    )
+    printed, walker = [], traceback.walk_tb
+    for line in ("", "%%tape -q\n"):
+        with capture_output() as captured:
+            shell.run_cell(line + cell)
+        printed.append(re.sub("<ipython-input-[^>]*>", "<cell>", captured.stdout))
+    assert "Traceback" in printed[0] and printed[1] == printed[0]
+    assert traceback.walk_tb is walker
 
 
 def shown(shell: Any, cell: str) -> list[dict[str, str]]:

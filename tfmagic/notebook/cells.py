@@ -16,7 +16,6 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
@@ -29,6 +28,7 @@ from tfmagic.notebook.hooks import CellHooks, only_when_run
 from tfmagic.notebook.once import Once
 from tfmagic.notebook.options import HelpShown, Options, identifier, source_of, usage_error
 from tfmagic.notebook.settings import TFMagic
+from tfmagic.notebook.tracebacks import hide_frames, show_frames, without_frames
 from tfmagic.notebook.view import View
 from tfmagic.runtime.arrival import when_imported
 from tfmagic.runtime.collector import calm
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from tfmagic.model import Recording
     from tfmagic.runtime.tape import Tape
 
-_PACKAGE = __name__.partition(".")[0]
 #: Ops up to which ``-q`` still works out gradients that nobody asked for.
 _UNASKED = 200
 
@@ -349,6 +348,7 @@ class Cells(CellHooks):
 
     def _strip_frames(self) -> None:
         """While a recorded cell runs, a traceback is shown without the recorder's frames."""
+        hide_frames()
         shell, original = self.shell, getattr(self.shell, "_get_exc_info", None)
         if original is None or "_get_exc_info" in vars(shell):
             return
@@ -363,6 +363,7 @@ class Cells(CellHooks):
         shell._get_exc_info = without_ours
 
     def _show_frames_again(self) -> None:
+        show_frames()
         vars(self.shell).pop("_get_exc_info", None)
 
 
@@ -397,31 +398,6 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
-
-
-def without_frames(trace: TracebackType | None) -> TracebackType | None:
-    """The same traceback, its links past every frame that there is on our account.
-
-    One that has no other frame is left as it is: a traceback there must be.
-    """
-    kept, at = [], trace
-    while at is not None:
-        if not _is_recorders(at.tb_frame):
-            kept.append(at)
-        at = at.tb_next
-    if not kept:
-        return trace
-    for one, following in zip(kept, [*kept[1:], None], strict=True):
-        one.tb_next = following
-    return kept[0]
-
-
-def _is_recorders(frame: FrameType) -> bool:
-    """Ours, or TensorFlow's own detour for whoever listens to its ops."""
-    module = str(frame.f_globals.get("__name__", ""))
-    if module == "tensorflow.python.eager.execute":
-        return frame.f_code.co_name == "execute_with_callbacks"
-    return module.startswith(_PACKAGE + ".")
 
 
 def _one_line(error: BaseException) -> str:

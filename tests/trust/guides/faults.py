@@ -24,6 +24,17 @@ tf.zeros([1 << 20, 1 << 20, 1 << 10])
 # %%
 raise MemoryError("none left")
 # %%
+import logging, traceback
+def whole(t):
+    return int(t) + 1
+for attempt in (lambda: whole(x), lambda: tf.py_function(whole, [x], tf.float32), lambda: x @ x):
+    try:
+        attempt()
+    except Exception:
+        traceback.print_exc()
+        logging.exception("attempt")
+y = tf.reduce_sum(x @ w)
+# %%
 read, write = os.pipe()
 child = os.fork()
 if child == 0:

@@ -19,10 +19,11 @@ from IPython.core.magic import (
 
 from tfmagic.errors import OptionError, TfmagicError
 from tfmagic.language import say
-from tfmagic.notebook.cells import show_line, without_frames
+from tfmagic.notebook.cells import show_line
 from tfmagic.notebook.magics.base import Family
 from tfmagic.notebook.options import HelpShown, Options, identifier, usage_error
 from tfmagic.notebook.progress import Progress
+from tfmagic.notebook.tracebacks import without_frames
 
 _WORD = re.compile(r"(?:\"[^\"]*\"|'[^']*'|\S)+")
 #: ``-o`` without a name.
