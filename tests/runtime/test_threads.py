@@ -34,6 +34,33 @@ with tfmagic.record() as rec:
 sys.setrecursionlimit(1000)
 print("went on" if y is not None else "no op ran")
 """
+NO_ROOM_IN_A_THREAD = """
+import contextlib, sys, threading
+import tensorflow as tf, tfmagic
+def down(turns):
+    return down(turns - 1) if turns else tf.tanh(2.0)
+def for_ever(x):
+    return for_ever(x * 2.0)
+def work():
+    made.append(tf.constant(1.0))
+    for turns in range(60, 200):
+        with contextlib.suppress(RecursionError):
+            made.append(down(turns))
+    with contextlib.suppress(RecursionError):
+        for_ever(made[0])
+made = []
+sys.setrecursionlimit(200)
+with tfmagic.record() as rec:
+    thread = threading.Thread(target=work)
+    thread.start()
+    while not made:
+        pass
+    work()
+    thread.join()
+sys.setrecursionlimit(1000)
+(gap,) = rec.recording.complete
+print("went on", gap.code, gap.count)
+"""
 
 
 def test_in_the_recorder_an_interrupt_is_put_off_and_then_comes() -> None:
@@ -117,12 +144,15 @@ def test_an_error_of_ours_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [gap.code for gap in rec.recording.complete] == ["fault"]
 
 
-def test_an_op_where_python_has_no_more_room_ends_with_an_error_of_pythons() -> None:
+@pytest.mark.parametrize(
+    "code, said", [(NO_ROOM, "went on"), (NO_ROOM_IN_A_THREAD, "went on threads 1")]
+)
+def test_an_op_where_python_has_no_more_room_ends_with_an_error_of_pythons(
+    code: str, said: str
+) -> None:
     """TensorFlow ends the process where its profiler of tensors raises an exception."""
-    done = subprocess.run(
-        [sys.executable, "-c", NO_ROOM], capture_output=True, text=True, check=False
-    )
-    assert done.stdout.endswith("went on\n"), (done.returncode, done.stderr[-2000:])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.endswith(f"{said}\n"), (done.returncode, done.stderr[-2000:])
 
 
 def test_what_the_cell_puts_in_place_of_tensorflows_stays() -> None:

@@ -16,6 +16,7 @@ from tfmagic.runtime import private
 from tfmagic.runtime.log import Entry, Log, handle_of
 from tfmagic.runtime.repeat import require_repeatable, require_same
 from tfmagic.runtime.structure import leaves
+from tfmagic.runtime.threads import ASIDE
 
 _T = TypeVar("_T")
 
@@ -180,7 +181,7 @@ def apart(work: Callable[[], _T]) -> _T:
         except BaseException as error:
             box["error"] = error
 
-    thread = threading.Thread(target=carry, name="tfmagic-differentiate")
+    thread = threading.Thread(target=carry, name=ASIDE)
     thread.start()
     thread.join()
     if "error" in box:

@@ -1,9 +1,9 @@
-"""Ops of other threads: the op callback does not hear them, but their tensors are counted.
+"""Ops of other threads: the op callback does not hear them, but it is seen that there are some.
 
 TensorFlow tells a profiler of every tensor that any thread makes.  It cannot bear an
 exception there: Ctrl-C in that very moment would reach the user as a ``SystemError``, and
 where Python has no room for one more call, the process ends.  So there is a profiler only
-for as long as there are threads of the user's.
+while there are threads of the user's, and until one of them has made a tensor.
 
 Nor may an interrupt fall while ears are put on, taken off or write down an op: half of it would
 stay behind.  So for as long as a cell is recorded, an interrupt that falls into one of
@@ -29,8 +29,12 @@ from tfmagic.runtime.log import Log
 _HOUSE = frozenset({"IPython", "ipykernel", "zmq", "debugpy", "tqdm"})
 
 
+#: The thread in which work of ours is done apart from the user's tapes.
+ASIDE = "tfmagic-differentiate"
+
+
 class _Counter(threading.local):
-    """Counts the tensors that threads other than ``thread`` make.
+    """Notes that a thread other than ``thread`` made a tensor, and is taken off then.
 
     Each thread finds a ``created`` of its own: in the one that is recorded it is a function
     of C that does nothing, since it is called for every tensor.
@@ -44,20 +48,22 @@ class _Counter(threading.local):
 
     def count(self, _tensor: Any) -> None:
         """What TensorFlow calls for every tensor, in the thread that made it."""
-        if not self._heard():
+        if not self._heard() and threading.current_thread().name != ASIDE:
             self._log.foreign += 1
+            private.set_tensor_profiler(None)
 
 
 @contextmanager
 def other_threads(log: Log, heard: Callable[[], bool]) -> Iterator[None]:
-    """Count other threads' tensors in ``log.foreign`` inside the block, but for those of a
-    thread whose ops are ``heard``."""
-    counter = _Counter(threading.get_ident(), log, heard)
+    """Note in ``log.foreign`` that another thread made a tensor inside the block, but for one
+    whose ops are ``heard``."""
+    before, counter = log.foreign, _Counter(threading.get_ident(), log, heard)
     original = threading.Thread.start
 
     @functools.wraps(original)
     def start(thread: threading.Thread) -> None:
-        if told.listener is not None and not _is_of_the_house(thread):
+        unseen = told.listener is not None and log.foreign == before
+        if unseen and not _is_of_the_house(thread):
             private.set_tensor_profiler(told.listener)
         original(thread)
 
@@ -75,7 +81,7 @@ def _is_of_the_house(thread: threading.Thread) -> bool:
     or one of those that a notebook's kernel has by itself."""
     return (
         thread in (threading.current_thread(), threading.main_thread())
-        or thread.name == "IOPub"
+        or thread.name in ("IOPub", ASIDE)
         or type(thread).__module__.partition(".")[0] in _HOUSE
     )
 
