@@ -99,8 +99,11 @@ def test_what_fails_on_the_way_leaves_the_picture(
     from tfmagic.notebook.panels.door import Door
 
     monkeypatch.setattr(Door, "__init__", lambda *_: 1 / 0)
+    complaints: list[Any] = []
+    monkeypatch.setattr("sys.unraisablehook", complaints.append)
     (picture,) = shown(shell, CELL)
-    assert "<img" in picture["text/html"]
+    gc.collect()
+    assert "<img" in picture["text/html"] and not complaints
 
 
 def test_only_the_last_pictures_are_kept_and_the_others_say_so(

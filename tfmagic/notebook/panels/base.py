@@ -73,6 +73,8 @@ class Panel(anywidget.AnyWidget):
 
     #: What a screen reader calls the panel.
     title = "tfmagic"
+    #: Until one stands there is nothing of it to end.
+    _gone = True
 
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
