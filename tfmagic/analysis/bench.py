@@ -94,8 +94,11 @@ def allowing_for_drift(bench: Bench) -> Bench:
     One run cannot see by how much: a self-test on this machine can.  It measures what the host
     computes, so it says nothing of other devices.
     """
-    drift = None if bench.selftest is None else bench.selftest.drift
-    return replace(bench, timings=tuple(_widened(t, drift or 0.0) for t in bench.timings))
+    return replace(bench, timings=tuple(_widened(t, _drift(bench)) for t in bench.timings))
+
+
+def _drift(bench: Bench) -> float:
+    return (bench.selftest.drift if bench.selftest else None) or 0.0
 
 
 def _widened(timing: Timing, drift: float) -> Timing:
@@ -108,8 +111,8 @@ def _widened(timing: Timing, drift: float) -> Timing:
 
 def mostly_drift(bench: Bench) -> bool:
     """Whether an interval is much wider than its own run would have it."""
-    drift = (bench.selftest.drift if bench.selftest else None) or 0.0
-    return any(t.spread is not None and 0 < t.spread < 2 * drift for t in bench.timings)
+    most = 2 * _drift(bench)
+    return any(t.spread is not None and 0 < t.spread < most for t in bench.timings)
 
 
 def within(bench: Bench) -> float | None:

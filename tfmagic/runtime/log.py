@@ -70,8 +70,7 @@ class VariableRecord:
         self.ref: Callable[[], Any] = weakref.ref(variable) if variable is not None else _gone
         self.label = str(getattr(variable, "name", "") or "")
         self.shape = _shape_of(variable)
-        inner = getattr(variable, "_value", None)  # the dtype of Keras's own changes by scope
-        kept = inner if isinstance(inner, private.Variable) else variable
+        kept = _held(variable)  # the dtype of Keras's own changes by scope
         self.dtype = getattr(getattr(kept, "dtype", None), "name", "")
         self.trainable = bool(getattr(variable, "trainable", False))
 
@@ -360,10 +359,14 @@ class Log:
 
 def handle_of(variable: Any) -> Any:
     """The resource handle of a variable, of TensorFlow's or of Keras's, or None."""
-    inner = getattr(variable, "_value", None)
-    if isinstance(inner, private.Variable):
-        variable = inner
+    variable = _held(variable)
     if not isinstance(variable, private.Variable):
         return None
     handle = getattr(variable, "handle", None)
     return handle if isinstance(handle, private.EagerTensor) else None
+
+
+def _held(variable: Any) -> Any:
+    """TensorFlow's variable where ``variable`` is Keras's own around it, else itself."""
+    inner = getattr(variable, "_value", None)
+    return inner if isinstance(inner, private.Variable) else variable

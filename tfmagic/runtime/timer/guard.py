@@ -84,8 +84,9 @@ def contents_restored(values: Mapping[str, Any], changed: list[str]) -> Iterator
     """
     kept, total = dict[str, Any](), 0
     for name, value in values.items():
-        total += _weight(value)
-        if _weight(value) and total <= MOST_COPIED:
+        weight = _weight(value)
+        total += weight
+        if weight and total <= MOST_COPIED:
             kept[name] = copy(value)
     try:
         yield
