@@ -8,6 +8,7 @@ import os
 import re
 import site
 import sysconfig
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -80,12 +81,7 @@ def _assigned(filename: str, source: str) -> dict[int, tuple[str, ...]]:
     for node in ast.walk(tree):
         if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names = tuple(
-                part.id
-                for target in targets
-                for part in ast.walk(target)
-                if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
-            )
+            names = tuple(name for target in targets for name in _stored(target))
             for line in range(node.lineno, (node.end_lineno or node.lineno) + 1):
                 lines[line] = lines.get(line, ()) + names
     return lines
@@ -105,17 +101,18 @@ def words_of(source: str) -> frozenset[str]:
     while todo:
         node = todo.pop()
         if isinstance(node, (ast.For, ast.AsyncFor)):
-            looped |= _stored(node.target)
+            looped.update(_stored(node.target))
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
-            given |= _stored(node)
+            given.update(_stored(node))
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             todo.extend(n for n in ast.iter_child_nodes(node) if not isinstance(n, ast.expr))
     return frozenset(every - (looped - given))
 
 
-def _stored(node: ast.AST) -> set[str]:
+def _stored(node: ast.AST) -> Iterator[str]:
+    """The names that ``node`` gives a value."""
     names = (part for part in ast.walk(node) if isinstance(part, ast.Name))
-    return {part.id for part in names if isinstance(part.ctx, ast.Store)}
+    return (part.id for part in names if isinstance(part.ctx, ast.Store))
 
 
 class Assignments(dict[str, dict[int, tuple[str, ...]]]):
