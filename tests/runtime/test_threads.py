@@ -13,8 +13,8 @@ import pytest
 import tensorflow as tf
 
 import tfmagic
+from tfmagic.runtime.interrupt import interrupts_put_off
 from tfmagic.runtime.recorder import Recorder
-from tfmagic.runtime.threads import interrupts_put_off
 
 NO_ROOM = """
 import contextlib, sys
@@ -72,6 +72,41 @@ def test_in_the_recorder_an_interrupt_is_put_off_and_then_comes() -> None:
             assert handle(signal.SIGINT, inside) is None  # nothing is raised here
             # Not an empty loop: Python 3.13 does not guard the jump back in it.
             threading.Event().wait(30)  # it comes as soon as the moment is over
+
+
+def test_an_interrupt_while_an_op_is_written_down_ends_the_cell_at_that_op(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    note, reached, x = Recorder._note, [], tf.constant([1.0, 2.0])
+
+    def interrupted(self: Recorder, *of_the_op: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        note(self, *of_the_op)
+
+    monkeypatch.setattr(Recorder, "_note", interrupted)
+    with pytest.raises(KeyboardInterrupt), tfmagic.record() as rec:
+        tf.tanh(x)
+        reached.append("the next line")
+    assert not reached
+    assert [op.type for op in rec.recording.ops] == ["Tanh"]  # it is written down whole
+    threading.Event().wait(0.01)  # and no second one comes after it
+
+
+def test_one_that_was_put_off_is_handed_on_once() -> None:
+    """What a user's own handler hears is one Ctrl-C, wherever it fell."""
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        with interrupts_put_off(frozenset({Recorder.stop.__code__})) as interrupts:
+            interrupts.handle(signal.SIGINT, SimpleNamespace(f_code=Recorder.stop.__code__))
+            assert interrupts.waiting and not heard
+            interrupts.hand_on(sys._getframe())
+            for thread in threading.enumerate():
+                if thread.name == "tfmagic-interrupt":
+                    thread.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert heard == [signal.SIGINT]
 
 
 def test_elsewhere_it_comes_at_once_and_the_handler_is_given_back() -> None:

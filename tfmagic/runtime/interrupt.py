@@ -1,4 +1,9 @@
-"""Signals that come at a bad moment: Ctrl-C is put off, and what a handler raises is never lost."""
+"""Signals that come at a bad moment: Ctrl-C is put off, and what a handler raises is never lost.
+
+An interrupt must not fall while ears are put on, taken off or write down an op: half of it
+would stay behind.  So for as long as a cell is recorded, one that falls into such code waits
+until that is done.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,8 @@ import functools
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from traceback import walk_tb
 from types import CodeType, FrameType, TracebackType
 from typing import Any
@@ -24,6 +31,65 @@ def interrupt_later() -> None:
 def _interrupt() -> None:
     time.sleep(MOMENT)
     _thread.interrupt_main()
+
+
+class Interrupts:
+    """Hands Ctrl-C to the handler that was there, but never in the midst of ``undisturbed``.
+
+    Trying again after a moment is not enough: another thread sends it when the main one has
+    let go of the interpreter, which is inside an op, and the next Python to run is what
+    writes the op down.  So that asks, when it is done, whether one is ``waiting``.
+    """
+
+    __slots__ = ("_again", "_before", "_undisturbed", "waiting")
+
+    def __init__(self, before: Callable[..., Any], undisturbed: frozenset[CodeType]) -> None:
+        self.waiting = False
+        self._again = False
+        self._before = before
+        self._undisturbed = undisturbed
+
+    def handle(self, number: int, frame: FrameType | None) -> Any:
+        """The handler of the signal while the block runs."""
+        again, self._again = self._again, False
+        if again and not self.waiting:
+            return None  # it was handed on in the meantime
+        if runs_one_of(self._undisturbed, frame):
+            self.waiting = True
+            threading.Thread(target=self._retry, name="tfmagic-interrupt", daemon=True).start()
+            return None
+        self.waiting = False
+        return self._before(number, frame)
+
+    def hand_on(self, frame: FrameType) -> None:
+        """Interrupt the code of ``frame``, which is not ours, with the one that waits."""
+        if threading.current_thread() is threading.main_thread():
+            self.handle(signal.SIGINT, frame)
+
+    def _retry(self) -> None:
+        time.sleep(MOMENT)
+        if self.waiting:
+            self._again = True
+            _thread.interrupt_main()
+
+
+@contextmanager
+def interrupts_put_off(undisturbed: frozenset[CodeType]) -> Iterator[Interrupts]:
+    """Ctrl-C is handled as before inside the block, but never while one of ``undisturbed`` runs
+    or anything that it called."""
+    before = signal.getsignal(signal.SIGINT)
+    mine = threading.current_thread() is threading.main_thread() and callable(before)
+    interrupts = Interrupts(before if callable(before) else id, undisturbed)
+    if not mine:
+        yield interrupts
+        return
+    handle = interrupts.handle
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield interrupts
+    finally:
+        if signal.getsignal(signal.SIGINT) is handle:  # else the cell has set its own
+            signal.signal(signal.SIGINT, before)
 
 
 class Carried:

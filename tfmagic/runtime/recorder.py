@@ -26,7 +26,7 @@ from tfmagic.runtime.collector import calm
 from tfmagic.runtime.ear import Ear, ear
 from tfmagic.runtime.exits import heard_exits, user_frame
 from tfmagic.runtime.inside import look_inside
-from tfmagic.runtime.interrupt import Carried, by_handler
+from tfmagic.runtime.interrupt import Carried, Interrupts, by_handler, interrupts_put_off
 from tfmagic.runtime.log import (
     Call,
     CustomGradient,
@@ -44,7 +44,7 @@ from tfmagic.runtime.reads import find_handle_owner, match_reads
 from tfmagic.runtime.replicas import heard_reductions, local_parts, parts_of
 from tfmagic.runtime.source import Assignments, UserFiles, source_of, words_of
 from tfmagic.runtime.tapes import TOLD, Event, TapeEvents, heard_tapes, keys_in
-from tfmagic.runtime.threads import interrupts_put_off, other_threads
+from tfmagic.runtime.threads import COUNT, other_threads
 
 #: Bytes of tensors that are held while a cell runs, unless the settings say otherwise.
 BUDGET = 2 * 2**30
@@ -108,6 +108,7 @@ class Recorder:
         self._last_place: Place = ()
         self._again = _NOWHERE
         self._undo = contextlib.ExitStack()
+        self._interrupts: Interrupts
         self._thread = 0
         self._scope: Any = None
         self._started = 0.0
@@ -125,7 +126,7 @@ class Recorder:
             return
         private.require()
         undo = self._undo
-        undo.enter_context(interrupts_put_off(_UNDISTURBED))
+        self._interrupts = undo.enter_context(interrupts_put_off(_UNDISTURBED))
         self._thread = threading.get_ident()
         self._scope = private.thread_data()
         self.log.default = placing.default()
@@ -180,14 +181,15 @@ class Recorder:
         op_name: Any = None,
         graph: Any = None,
     ) -> Any:
-        if graph is not None:
-            return private.handed_on(outputs)  # traced into a graph, not run
-        when = perf_counter()
-        try:
-            self._note(op_type, inputs, attrs, outputs, when)
-        except Exception as error:  # ours to carry: the user's cell must not feel it
-            self._fault(error)
-        return None
+        if graph is None:  # else traced into a graph, not run
+            when = perf_counter()
+            try:
+                self._note(op_type, inputs, attrs, outputs, when)
+            except Exception as error:  # ours to carry: the user's cell must not feel it
+                self._fault(error)
+        if self._interrupts.waiting:
+            self._interrupts.hand_on(sys._getframe(1))
+        return None if graph is None else private.handed_on(outputs)
 
     def _note(self, op_type: Any, inputs: Any, attrs: Any, outputs: Any, when: float) -> None:
         """One op.  Every microsecond here is added to every op of the user's."""
@@ -539,7 +541,7 @@ def _heard_gradient(original: Callable[..., Any], whom: Ear[Recorder]) -> Callab
 _UNDISTURBED = frozenset(
     function.__code__
     for function in (Recorder.start, Recorder.stop, Recorder._on_op, Recorder._let_go)
-) | {TOLD}
+) | {TOLD, COUNT}
 
 
 def _ids(tensors: Any) -> tuple[int | None, ...] | None:

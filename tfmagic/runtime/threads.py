@@ -4,25 +4,18 @@ TensorFlow tells a profiler of every tensor that any thread makes.  It cannot be
 exception there: Ctrl-C in that very moment would reach the user as a ``SystemError``, and
 where Python has no room for one more call, the process ends.  So there is a profiler only
 while there are threads of the user's, and until one of them has made a tensor.
-
-Nor may an interrupt fall while ears are put on, taken off or write down an op: half of it would
-stay behind.  So for as long as a cell is recorded, an interrupt that falls into one of
-these is put off for a moment, and then reaches the user's own code.
 """
 
 from __future__ import annotations
 
 import functools
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import CodeType, FrameType
 from typing import Any
 
 from tfmagic.runtime import private
 from tfmagic.runtime.ear import ear
-from tfmagic.runtime.interrupt import interrupt_later, runs_one_of
 from tfmagic.runtime.log import Log
 
 #: The packages whose own kinds of threads run nothing of the user's.
@@ -51,6 +44,10 @@ class _Counter(threading.local):
         if not self._heard() and threading.current_thread().name != ASIDE:
             self._log.foreign += 1
             private.set_tensor_profiler(None)
+
+
+#: What no interrupt may fall into: the code that TensorFlow's profiler calls.
+COUNT = _Counter.count.__code__
 
 
 @contextmanager
@@ -84,27 +81,3 @@ def _is_of_the_house(thread: threading.Thread) -> bool:
         or thread.name in ("IOPub", ASIDE)
         or type(thread).__module__.partition(".")[0] in _HOUSE
     )
-
-
-@contextmanager
-def interrupts_put_off(codes: frozenset[CodeType]) -> Iterator[None]:
-    """Ctrl-C is handled as before inside the block, but never while one of ``codes`` runs
-    or anything that it called."""
-    codes |= {_Counter.count.__code__}
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield
-        return
-
-    def handle(number: int, frame: FrameType | None) -> Any:
-        if runs_one_of(codes, frame):
-            interrupt_later()
-            return None
-        return before(number, frame)
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGINT) is handle:  # else the cell has set its own
-            signal.signal(signal.SIGINT, before)

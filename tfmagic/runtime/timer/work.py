@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import Any
 
 from tfmagic.analysis.flops import operations
 from tfmagic.runtime import private
-from tfmagic.runtime.threads import interrupts_put_off
+from tfmagic.runtime.interrupt import interrupts_put_off
 
 __all__ = ["FUNCTION", "LOOP", "Collected", "Heard", "collecting", "counted", "hearing", "within"]
 
@@ -39,6 +40,31 @@ class Heard:
         """Whether a ``tf.function`` of the user's ran."""
         return any(FUNCTION.match(kind) for kind in self.counts)
 
+    def add(self, kind: str, inputs: Any, attrs: Any, outputs: Any) -> None:
+        """Count one op."""
+        self.counts[kind] += 1
+        self.devices.update(t.device for t in outputs if isinstance(t, private.EagerTensor))
+        if FUNCTION.match(kind):
+            shapes = tuple(tuple(getattr(t, "shape", ())) for t in inputs)
+            self.shapes.setdefault(kind, set()).add(shapes)
+        self._add_operations(kind, inputs, attrs, outputs)
+
+    def _add_operations(self, kind: str, inputs: Any, attrs: Any, outputs: Any) -> None:
+        """The op's floating-point operations; whole numbers and text have none."""
+        dtypes = {t.dtype for t in outputs if isinstance(t, private.EagerTensor)}
+        floating = any(dtype.is_floating or dtype.is_complex for dtype in dtypes)
+        if not floating and not FUNCTION.match(kind):
+            return
+        given, made = ([tuple(getattr(t, "shape", ())) for t in part] for part in (inputs, outputs))
+        settings = dict(zip(attrs[::2], attrs[1::2], strict=False)) if attrs else {}
+        try:
+            count, whole = operations(kind, given, made, settings)
+        except (TypeError, ValueError, IndexError):  # shapes that are not known: not counted
+            count, whole = 0, False
+        self.flops += count
+        self.flops_whole = self.flops_whole and whole
+        self.half = self.half or any(dtype.is_floating and dtype.size < 4 for dtype in dtypes)
+
 
 @contextmanager
 def hearing() -> Iterator[Heard]:
@@ -51,39 +77,17 @@ def hearing() -> Iterator[Heard]:
     def note(
         kind: Any, inputs: Any, attrs: Any, outputs: Any, op_name: Any = None, graph: Any = None
     ) -> None:
-        if graph is not None:
-            return  # traced into a graph, not run
-        name = kind.decode() if isinstance(kind, bytes) else kind
-        heard.counts[name] += 1
-        heard.devices.update(t.device for t in outputs if isinstance(t, private.EagerTensor))
-        _count(heard, name, inputs, attrs, outputs)
-        if FUNCTION.match(name):
-            shapes = tuple(tuple(getattr(t, "shape", ())) for t in inputs)
-            heard.shapes.setdefault(name, set()).add(shapes)
+        if graph is None:  # else traced into a graph, not run
+            heard.add(kind.decode() if isinstance(kind, bytes) else kind, inputs, attrs, outputs)
+        if interrupts.waiting:
+            interrupts.hand_on(sys._getframe(1))
 
-    with interrupts_put_off(frozenset({note.__code__})):
+    with interrupts_put_off(frozenset({note.__code__})) as interrupts:
         private.add_callback(note)
         try:
             yield heard
         finally:
             private.remove_callback(note)
-
-
-def _count(heard: Heard, name: str, inputs: Any, attrs: Any, outputs: Any) -> None:
-    """Add the op's floating-point operations; whole numbers and text have none."""
-    kinds = {t.dtype for t in outputs if isinstance(t, private.EagerTensor)}
-    floating = any(kind.is_floating or kind.is_complex for kind in kinds)
-    if not floating and not FUNCTION.match(name):
-        return
-    given, made = ([tuple(getattr(t, "shape", ())) for t in part] for part in (inputs, outputs))
-    settings = dict(zip(attrs[::2], attrs[1::2], strict=False)) if attrs else {}
-    try:
-        count, whole = operations(name, given, made, settings)
-    except (TypeError, ValueError, IndexError):  # shapes that are not known: not counted
-        count, whole = 0, False
-    heard.flops += count
-    heard.flops_whole = heard.flops_whole and whole
-    heard.half = heard.half or any(kind.is_floating and kind.size < 4 for kind in kinds)
 
 
 @dataclass(slots=True)
