@@ -58,8 +58,8 @@ def _table(heat: Heat) -> Markup:
     drawn = Markup(
         '<table class="tfmagic-heat"><caption>{}</caption><thead><tr>'
         "<td></td>{}</tr></thead><tbody>{}</tbody></table>"
-    ).format(say("report.value"), header, rows)
-    return wide(say("report.value"), drawn)
+    ).format(say("heat.caption"), header, rows)
+    return wide(say("heat.caption"), drawn)
 
 
 def _squares(row: Sequence[float], colour: _Scale) -> Markup:
@@ -76,7 +76,9 @@ def _image(heat: Heat) -> Markup:
     edge = max(LEAST, min(MOST, WIDTH // len(heat.rows[0]), HEIGHT // len(heat.rows)))
     words = say("heat.alt", rows=len(heat.rows), columns=len(heat.rows[0]))
     data = base64.b64encode(png(([colour(v) for v in row] for row in heat.rows), edge)).decode()
-    drawn = Markup('<img class="tfmagic-graph" alt="{}" src="data:image/png;base64,{}">')
+    drawn = Markup(
+        '<img class="tfmagic-graph tfmagic-heat" alt="{}" src="data:image/png;base64,{}">'
+    )
     return wide(words, drawn.format(words, data))
 
 

@@ -86,7 +86,7 @@ def table(data: Table) -> Markup:
     if not data.columns:  # nothing to set out in columns, only to say
         return Markup('<p class="tfmagic-head">{}</p>').format(data.caption) + notes(data.notes)
     header = Markup("").join(
-        Markup('<th scope="col"{}>{}</th>').format(_align(column), column.title)
+        Markup('<th scope="col"{}>{}</th>').format(_align(column), _breakable(column.title))
         for column in data.columns
     )
     rows = Markup("\n").join(_row(data, row) for row in data.rows)
@@ -95,6 +95,11 @@ def table(data: Table) -> Markup:
     ).format(data.caption, header, rows)
     more = (say("report.more_rows", n=data.more),) if data.more else ()
     return wide(data.caption, drawn) + notes((*more, *data.notes))
+
+
+def _breakable(title: str) -> Markup:
+    """A long title may go on in the next line after a stroke, as a narrow cell asks for."""
+    return Markup("/<wbr>").join(title.split("/"))
 
 
 def _row(data: Table, row: Row) -> Markup:

@@ -184,8 +184,9 @@ function showGraph(root, ask, first) {
     plane.replaceChildren(scene);
     drawLegend();
     if (chosen && !boxes.has(chosen)) chosen = null;
-    for (const [key, box] of boxes) box.group.setAttribute("tabindex", key === chosen ? "0" : "-1");
-    if (!chosen && boxes.size) boxes.values().next().value.group.setAttribute("tabindex", "0");
+    for (const box of boxes.values()) box.group.setAttribute("tabindex", "-1");
+    if (chosen) mark(boxes.get(chosen), true);
+    else if (boxes.size) boxes.values().next().value.group.setAttribute("tabindex", "0");
     said.textContent = all.level.rough ? words.rough : "";
     move();
   }
@@ -513,13 +514,20 @@ function showGraph(root, ask, first) {
   }
 
   function choose(key, focus = true) {
-    if (chosen && boxes.has(chosen)) boxes.get(chosen).group.setAttribute("tabindex", "-1");
+    if (chosen && boxes.has(chosen)) mark(boxes.get(chosen), false);
     chosen = key;
     const box = boxes.get(key);
     if (!box) return;
-    box.group.setAttribute("tabindex", "0");
+    mark(box, true);
     tell(box.node);
     if (focus) focusOn(key);
+  }
+
+  // The box that is told of stays marked when the focus goes elsewhere.
+  function mark(box, on) {
+    box.group.setAttribute("tabindex", on ? "0" : "-1");
+    if (on) box.group.setAttribute("aria-current", "true");
+    else box.group.removeAttribute("aria-current");
   }
 
   function focusOn(key) {
