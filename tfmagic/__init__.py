@@ -25,15 +25,15 @@ if TYPE_CHECKING:
         variables,
     )
     from tfmagic.model import Recording, Verdict
-    from tfmagic.runtime.tape import Tape, record
-    from tfmagic.runtime.twolayer import TwoLayer
+    from tfmagic.runtime.tape.tape import Tape, record
+    from tfmagic.runtime.twolayer.twolayer import TwoLayer
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Recording": "tfmagic.model",
-    "Tape": "tfmagic.runtime.tape",
-    "TwoLayer": "tfmagic.runtime.twolayer",
+    "Tape": "tfmagic.runtime.tape.tape",
+    "TwoLayer": "tfmagic.runtime.twolayer.twolayer",
     "Verdict": "tfmagic.model",
     "bench": "tfmagic.api",
     "connect": "tfmagic.api",
@@ -43,7 +43,7 @@ _HOME = {
     "explain": "tfmagic.api",
     "graph": "tfmagic.api",
     "load": "tfmagic.api",
-    "record": "tfmagic.runtime.tape",
+    "record": "tfmagic.runtime.tape.tape",
     "tweak": "tfmagic.api",
     "variables": "tfmagic.api",
 }

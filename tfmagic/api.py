@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from tfmagic.render.inventory import InventoryView
     from tfmagic.render.pair import Pair
     from tfmagic.render.report import GraphView
-    from tfmagic.runtime.tape import Tape
-    from tfmagic.runtime.tweak import Tweak
-    from tfmagic.runtime.twolayer import TwoLayer
+    from tfmagic.runtime.replay.tweak import Tweak
+    from tfmagic.runtime.tape.tape import Tape
+    from tfmagic.runtime.twolayer.twolayer import TwoLayer
 
 
 def load(source: str | Path) -> Any:
@@ -88,8 +88,8 @@ def graph(subject: Any, title: str = "", **options: Any) -> GraphView | Pair:
 
     if isinstance(subject, Recording):
         return GraphView(subject, title, **options)
-    from tfmagic.runtime.subject import of_value
-    from tfmagic.runtime.traced import Subject
+    from tfmagic.runtime.functions.subject import of_value
+    from tfmagic.runtime.functions.traced import Subject
 
     if not isinstance(subject, Subject):
         name = getattr(subject, "__name__", "") or getattr(subject, "name", "") or "graph"
@@ -117,14 +117,14 @@ def variables(subject: Any, sort: str = "", filter: str = "", title: str = "") -
     """
     from tfmagic.analysis.inventory import arranged
     from tfmagic.render.value import view_of
-    from tfmagic.runtime.inventory import inventory
+    from tfmagic.runtime.values.inventory import inventory
 
     return view_of(arranged(inventory(subject, title), sort, filter))
 
 
 def conversion(value: Any, expression: str, namespace: Mapping[str, Any]) -> Conversion:
     """How ``value``, which came of ``expression``, becomes a tensor, and why so."""
-    from tfmagic.runtime.conversion import conversion as tried
+    from tfmagic.runtime.values.conversion import conversion as tried
 
     return tried(value, expression, namespace)
 
@@ -248,7 +248,7 @@ def devices(plot: bool = False) -> DevicesView:
     has made its devices they are told as they will be.
     """
     from tfmagic.render.devices import DevicesView
-    from tfmagic.runtime.devices import devices as found
+    from tfmagic.runtime.devices.devices import devices as found
 
     return DevicesView(found(), plot=plot)
 
@@ -282,8 +282,8 @@ def device(name: str) -> Iterator[str]:
     exist.  Afterwards what was before is restored, and a :class:`UserWarning` says which ops
     ran elsewhere: an inner ``tf.device`` or the home of a variable overrides the block.
     """
-    from tfmagic.runtime.overrides import Overrides
-    from tfmagic.runtime.placing import DeviceScope
+    from tfmagic.runtime.devices.overrides import Overrides
+    from tfmagic.runtime.devices.placing import DeviceScope
 
     with DeviceScope(name) as scope, Overrides(scope.name) as watch:
         yield scope.name
@@ -299,7 +299,7 @@ def tweak(record: Tape | Recording, sources: Any = None) -> Tweak:
     ``set(W_1=…)`` moves them; ``recording``, ``gradients`` and ``value(tensor)`` are those of
     the moved run, and ``notes`` say what it cannot follow.
     """
-    from tfmagic.runtime.tweak import Tweak
+    from tfmagic.runtime.replay.tweak import Tweak
 
     return Tweak(record, sources)
 
@@ -307,10 +307,10 @@ def tweak(record: Tape | Recording, sources: Any = None) -> Tweak:
 def two_layer(model: Any = None, **options: Any) -> TwoLayer:
     """The network of ``%tfstep``: the lesson's, a random one, or one of given numbers.
 
-    The options are those of :func:`tfmagic.runtime.stepper.two_layer`: ``X``, ``Y``, ``W_1``,
-    ``W_2``, ``b_1``, ``b_2``, ``sizes``, ``batch``, ``bias``, ``activation``, ``lr``, ``seed``,
-    ``train_bias``.
+    The options are those of :func:`tfmagic.runtime.twolayer.stepper.two_layer`: ``X``, ``Y``,
+    ``W_1``, ``W_2``, ``b_1``, ``b_2``, ``sizes``, ``batch``, ``bias``, ``activation``, ``lr``,
+    ``seed``, ``train_bias``.
     """
-    from tfmagic.runtime.stepper import two_layer as made
+    from tfmagic.runtime.twolayer.stepper import two_layer as made
 
     return made(model, **options)

@@ -15,7 +15,7 @@ from tfmagic.errors import DeviceError
 from tfmagic.language import use
 from tfmagic.model.device import Device, Devices, Policy
 from tfmagic.render.devices import DevicesView
-from tfmagic.runtime import placing, setup
+from tfmagic.runtime.devices import placing, setup
 
 WHERE = "(tf.ones([2]) + 1).device[-5:]"
 

@@ -21,9 +21,9 @@ import tensorflow as tf
 import tfmagic
 from tfmagic.errors import ClusterError
 from tfmagic.language import use
-from tfmagic.runtime import placing
 from tfmagic.runtime.cluster import lines, probe
 from tfmagic.runtime.cluster.resolve import Target, targets
+from tfmagic.runtime.devices import placing
 
 PROMISED = 5.0  # seconds
 

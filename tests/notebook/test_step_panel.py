@@ -38,7 +38,7 @@ def panels(shell: Any) -> Iterator[Any]:
     def make(names: str = "", **options: Any) -> Asked:
         from tfmagic.notebook.panels.step import StepPanel
         from tfmagic.notebook.panels.step_link import Link
-        from tfmagic.runtime.stepper import two_layer
+        from tfmagic.runtime.twolayer.stepper import two_layer
 
         link = None
         if names:

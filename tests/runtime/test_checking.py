@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import tfmagic
 from tfmagic.model import Check, to_json
-from tfmagic.runtime.deeper import Depth
+from tfmagic.runtime.tape.deeper import Depth
 
 X = np.random.default_rng(1).uniform(0.2, 0.9, (4, 4)).astype("float32")
 IMAGE = np.random.default_rng(2).normal(size=(1, 6, 6, 2)).astype("float32")

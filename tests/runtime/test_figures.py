@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from tfmagic.runtime.figures import figures
-from tfmagic.runtime.snapshot import Snapshot, take
+from tfmagic.runtime.recorder.snapshot import Snapshot, take
+from tfmagic.runtime.values.figures import figures
 
 
 def test_what_overflows_is_not_told_and_what_the_user_set_stays() -> None:

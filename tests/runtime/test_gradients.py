@@ -12,7 +12,7 @@ from tensorflow.python.framework import op_callbacks
 
 import tfmagic
 from tfmagic.errors import NoTargetError, OptionError
-from tfmagic.runtime.tape import Wish
+from tfmagic.runtime.tape.tape import Wish
 
 STEPS = {
     "tanh": tf.tanh,

@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 import tfmagic
-from tfmagic.runtime import names
-from tfmagic.runtime.names import key_of, walk
+from tfmagic.runtime.tape import names
+from tfmagic.runtime.tape.names import key_of, walk
 
 
 class Layer(tf.Module):

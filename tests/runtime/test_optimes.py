@@ -11,8 +11,8 @@ tf = pytest.importorskip("tensorflow")
 import tfmagic  # noqa: E402
 from tfmagic import api  # noqa: E402
 from tfmagic.errors import OptionError  # noqa: E402
-from tfmagic.runtime.optimes import op_seconds  # noqa: E402
-from tfmagic.runtime.subject import subject_of, timed  # noqa: E402
+from tfmagic.runtime.functions.subject import subject_of, timed  # noqa: E402
+from tfmagic.runtime.replay.optimes import op_seconds  # noqa: E402
 
 
 def recorded() -> Any:

@@ -17,7 +17,8 @@ import tensorflow as tf
 
 import tfmagic
 from tfmagic.errors import TensorFlowMissing
-from tfmagic.runtime import private, snapshot
+from tfmagic.runtime import private
+from tfmagic.runtime.recorder import snapshot
 from tfmagic.runtime.timer.guard import random_state
 
 NEEDED = [key for key, name in private.NAMES.items() if name.needed]

@@ -16,7 +16,7 @@ import tensorflow as tf
 import tfmagic
 import tfmagic.errors
 from tfmagic.model import from_json
-from tfmagic.runtime.account import Account
+from tfmagic.runtime.tape.account import Account
 
 
 def lesson() -> tfmagic.Tape:

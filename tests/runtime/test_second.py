@@ -11,7 +11,7 @@ import tensorflow as tf
 import tfmagic
 from tfmagic.errors import OptionError, ReleasedError
 from tfmagic.model import to_json
-from tfmagic.runtime.deeper import Depth
+from tfmagic.runtime.tape.deeper import Depth
 
 A, B = [[0.5, -1.0], [0.3, 0.8]], [[1.0], [2.0]]
 

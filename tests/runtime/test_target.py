@@ -11,7 +11,7 @@ import pytest
 import tfmagic
 from tfmagic.errors import NoTargetError
 from tfmagic.model import GradientCall
-from tfmagic.runtime.tape import Wish
+from tfmagic.runtime.tape.tape import Wish
 
 _number = count()
 

@@ -13,8 +13,9 @@ import pytest
 import tensorflow as tf
 
 import tfmagic
-from tfmagic.runtime.interrupt import interrupts_put_off
-from tfmagic.runtime.recorder import Recorder
+from tfmagic.runtime.recorder import interrupt
+from tfmagic.runtime.recorder.interrupt import interrupts_put_off
+from tfmagic.runtime.recorder.recorder import Recorder
 
 NO_ROOM = """
 import contextlib, sys
@@ -92,15 +93,17 @@ def test_an_interrupt_while_an_op_is_written_down_ends_the_cell_at_that_op(
     threading.Event().wait(0.01)  # and no second one comes after it
 
 
-def test_one_that_was_put_off_is_handed_on_once() -> None:
-    """What a user's own handler hears is one Ctrl-C, wherever it fell."""
+def test_one_that_was_put_off_is_handed_on_once(monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[int] = []
+    over = threading.Event()
+    monkeypatch.setattr(interrupt, "time", SimpleNamespace(sleep=lambda _: over.wait(30)))
     before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
     try:
         with interrupts_put_off(frozenset({Recorder.stop.__code__})) as interrupts:
             interrupts.handle(signal.SIGINT, SimpleNamespace(f_code=Recorder.stop.__code__))
             assert interrupts.waiting and not heard
             interrupts.hand_on(sys._getframe())
+            over.set()
             for thread in threading.enumerate():
                 if thread.name == "tfmagic-interrupt":
                     thread.join()

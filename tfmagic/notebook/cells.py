@@ -31,12 +31,12 @@ from tfmagic.notebook.settings import TFMagic
 from tfmagic.notebook.tracebacks import hide_frames, show_frames, without_frames
 from tfmagic.notebook.view import View
 from tfmagic.runtime.arrival import when_imported
-from tfmagic.runtime.collector import calm
-from tfmagic.runtime.interrupt import interrupt_later
+from tfmagic.runtime.recorder.collector import calm
+from tfmagic.runtime.recorder.interrupt import interrupt_later
 
 if TYPE_CHECKING:
     from tfmagic.model import Recording
-    from tfmagic.runtime.tape import Tape
+    from tfmagic.runtime.tape.tape import Tape
 
 #: Ops up to which ``-q`` still works out gradients that nobody asked for.
 _UNASKED = 200
@@ -216,7 +216,7 @@ class Cells(CellHooks):
 
     def _tape_for(self, session: Session) -> Tape:
         from tfmagic.notebook.wishes import depth
-        from tfmagic.runtime.tape import Tape
+        from tfmagic.runtime.tape.tape import Tape
 
         if self.telling and self.story is not None:
             session.story = True

@@ -34,7 +34,7 @@ class Readable:
             self._cancel = [when_imported(name, self._register) for name in missing]
 
     def _register(self) -> None:
-        from tfmagic.runtime.kinds import shown_types
+        from tfmagic.runtime.values.kinds import shown_types
 
         formatter = self.shell.display_formatter.formatters["text/html"]
         for each in shown_types():
@@ -54,7 +54,7 @@ class Readable:
     def _html(self, value: Any) -> str | None:
         """The card; None, which leaves the repr alone, where none can be made."""
         from tfmagic.render.value import view_of
-        from tfmagic.runtime.inventory import inventory
+        from tfmagic.runtime.values.inventory import inventory
 
         try:
             return view_of(inventory(value, self._name(value))).mimebundle()["text/html"]

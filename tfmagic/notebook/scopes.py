@@ -27,8 +27,8 @@ __all__ = ["DeviceCells", "cell_scope"]
 @contextlib.contextmanager
 def cell_scope(device: str) -> Iterator[None]:
     """Ops inside are sent to ``device``; afterwards it is said which of them ran elsewhere."""
-    from tfmagic.runtime.overrides import Overrides
-    from tfmagic.runtime.placing import DeviceScope
+    from tfmagic.runtime.devices.overrides import Overrides
+    from tfmagic.runtime.devices.placing import DeviceScope
 
     with DeviceScope(device) as scope, Overrides(scope.name) as watch:
         yield
@@ -118,7 +118,7 @@ def tell_of_lost_workers() -> None:
     cluster = sys.modules.get("tfmagic.runtime.cluster.state")
     if cluster is None or not cluster.workers():
         return
-    placing = sys.modules["tfmagic.runtime.placing"]
+    placing = sys.modules["tfmagic.runtime.devices.placing"]
     default = placing.default()
     for worker in cluster.lost():
         names = ", ".join(w.name for w in cluster.workers() if w.lost is None)
@@ -138,11 +138,11 @@ def tell_of_lost_workers() -> None:
 @contextlib.contextmanager
 def _default_watched() -> Iterator[None]:
     """Say which ops of the cell did not run on the session's default device."""
-    placing = sys.modules.get("tfmagic.runtime.placing")
+    placing = sys.modules.get("tfmagic.runtime.devices.placing")
     if placing is None or not placing.default():
         yield
         return
-    from tfmagic.runtime.overrides import Overrides
+    from tfmagic.runtime.devices.overrides import Overrides
 
     default = placing.default()
     with Overrides(default) as watch:

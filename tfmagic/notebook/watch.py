@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tfmagic.language import say
 
 if TYPE_CHECKING:
-    from tfmagic.runtime.inventory import Since
+    from tfmagic.runtime.values.inventory import Since
 
 #: Cells without a ``%tfvars`` after which nothing is kept any more.
 TIRES = 20
@@ -58,8 +58,8 @@ class Watch:
         if self._unused > TIRES:
             self.sleep()
             return
-        from tfmagic.runtime.changes import look
-        from tfmagic.runtime.inventory import Since
+        from tfmagic.runtime.values.changes import look
+        from tfmagic.runtime.values.inventory import Since
 
         try:
             self.since = Since(say("vars.this_cell"), look(self.names()))

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfmagic.notebook.options import expression_names
-from tfmagic.runtime.deeper import Depth
-from tfmagic.runtime.expression import evaluate
-from tfmagic.runtime.tape import Wish
+from tfmagic.runtime.functions.expression import evaluate
+from tfmagic.runtime.tape.deeper import Depth
+from tfmagic.runtime.tape.tape import Wish
 
 
 def wish(options: Any, namespace: Mapping[str, Any]) -> Wish:

@@ -26,7 +26,7 @@ from tfmagic.notebook.scopes import DeviceCells, cell_scope, joined_line
 from tfmagic.notebook.view import show
 
 if TYPE_CHECKING:
-    from tfmagic.runtime.setup import Setup
+    from tfmagic.runtime.devices.setup import Setup
 
 
 def device_options() -> Options:
@@ -61,7 +61,7 @@ class DeviceMagics(Family):
 
     def detach(self) -> None:
         self.scopes.detach()
-        placing = sys.modules.get("tfmagic.runtime.placing")
+        placing = sys.modules.get("tfmagic.runtime.devices.placing")
         if placing is not None:
             with contextlib.suppress(TfmagicError):
                 placing.set_default(None)
@@ -101,12 +101,12 @@ class DeviceMagics(Family):
         device = self.parsers["tfdevice"].parse(line).device
         if not device:
             raise DeviceError("device.no_cell_device")
-        from tfmagic.runtime.placing import resolve
+        from tfmagic.runtime.devices.placing import resolve
 
         return resolve(device)
 
     def _do(self, options: Any) -> None:
-        from tfmagic.runtime.setup import Setup
+        from tfmagic.runtime.devices.setup import Setup
 
         setup = Setup(
             options.split or "", options.growth, options.limit or "", options.threads or ""
@@ -135,7 +135,7 @@ class DeviceMagics(Family):
         """Addresses as they are; anything else is an expression of the user's."""
         if given == "TF_CONFIG" or "//" in given or re.search(r":\d+$", given):
             return given
-        from tfmagic.runtime.expression import evaluate
+        from tfmagic.runtime.functions.expression import evaluate
 
         return evaluate(given, self.shell.user_ns, "--connect")
 
@@ -150,7 +150,7 @@ class DeviceMagics(Family):
 
     def _configure(self, options: Any, setup: Setup) -> None:
         from tfmagic.render.devices import restart_cell
-        from tfmagic.runtime.setup import apply
+        from tfmagic.runtime.devices.setup import apply
 
         try:
             changed = apply(setup)
@@ -162,7 +162,7 @@ class DeviceMagics(Family):
             show_line(say("device.already_so", options=setup.line()))
 
     def _choose(self, options: Any) -> None:
-        from tfmagic.runtime import placing
+        from tfmagic.runtime.devices import placing
 
         name = placing.set_default(None if options.device.lower() == "auto" else options.device)
         if not options.quiet:

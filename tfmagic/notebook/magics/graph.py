@@ -50,7 +50,7 @@ def graph_options() -> Options:
 
 def timed(tape: Any) -> Any:
     """The recording of a tape with the time of each op."""
-    from tfmagic.runtime.subject import timed as measured
+    from tfmagic.runtime.functions.subject import timed as measured
 
     return measured(tape)
 
@@ -113,7 +113,7 @@ class GraphMagics(Family):
             if last is None:
                 raise UsageError(say("cells.nothing_yet"))
             return (timed(self.cells.last_tape) if options.cost else last), ""
-        from tfmagic.runtime.subject import subject_of
+        from tfmagic.runtime.functions.subject import subject_of
 
         found = subject_of(
             expression, lambda: self.shell.user_ns, self.cells.label, cost=options.cost

@@ -77,15 +77,15 @@ class StepMagics(Family):
 
     def _given(self, expression: str) -> dict[str, Any]:
         """The values of the user's expressions, by what they stand for."""
-        from tfmagic.runtime.expression import evaluate
+        from tfmagic.runtime.functions.expression import evaluate
 
         found = self._expressions(expression)
         return {name: evaluate(part, self.shell.user_ns, "%tfstep") for name, part in found.items()}
 
     def _expressions(self, expression: str) -> dict[str, str]:
         """What each of the user's expressions stands for."""
-        from tfmagic.runtime.dense import is_model
-        from tfmagic.runtime.expression import evaluate
+        from tfmagic.runtime.functions.expression import evaluate
+        from tfmagic.runtime.twolayer.dense import is_model
 
         parts = expression_names(expression) if expression else ()
         first = evaluate(parts[0], self.shell.user_ns, "%tfstep") if parts else None

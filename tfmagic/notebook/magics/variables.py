@@ -63,7 +63,7 @@ class VariableMagics(Family):
             return self._lesson(expression)
         from tfmagic.analysis.inventory import arranged
         from tfmagic.render.value import view_of
-        from tfmagic.runtime.inventory import inventory
+        from tfmagic.runtime.values.inventory import inventory
 
         subject = self._value(expression) if expression else self._names()
         found = inventory(subject, expression, self.watch.since)
@@ -81,8 +81,8 @@ class VariableMagics(Family):
 
     def _value(self, expression: str) -> Any:
         """What the expression stands for; what it runs no recording hears."""
-        from tfmagic.runtime.expression import evaluate
-        from tfmagic.runtime.kinds import unseen
+        from tfmagic.runtime.functions.expression import evaluate
+        from tfmagic.runtime.values.kinds import unseen
 
         with unseen():
             return evaluate(expression, self.shell.user_ns, "%tfvars")

@@ -27,7 +27,7 @@ from tfmagic.render.curves import landscape as landscape_picture
 from tfmagic.render.curves import loss_curve
 from tfmagic.render.neurons import marks, skeleton
 from tfmagic.render.step import StepView, agreement_line, head_line
-from tfmagic.runtime.twolayer import TwoLayer
+from tfmagic.runtime.twolayer.twolayer import TwoLayer
 
 __all__ = ["StepPanel"]
 

@@ -47,7 +47,7 @@ class Link:
 
     def write(self) -> None:
         """Put the panel's numbers where they came from."""
-        from tfmagic.runtime.twoway import put
+        from tfmagic.runtime.replay.twoway import put
 
         for part, expression in self.names.items():
             value = self._of_panel(part)
@@ -65,7 +65,7 @@ class Link:
 
     def read(self, result: Any = None) -> None:
         """``post_run_cell``: take over what a cell has changed."""
-        from tfmagic.runtime.twoway import look
+        from tfmagic.runtime.replay.twoway import look
 
         found = {}
         for part, expression in self.names.items():
@@ -92,7 +92,7 @@ class Link:
         return getattr(network, part)
 
     def _evaluate(self, expression: str) -> Any:
-        from tfmagic.runtime.dense import weight
+        from tfmagic.runtime.twolayer.dense import weight
 
         name, _, part = expression.rpartition(" ") if self.model else ("", "", "")
         try:

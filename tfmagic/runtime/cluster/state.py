@@ -11,11 +11,12 @@ from typing import Any
 
 from tfmagic.errors import ClusterError, DeviceError
 from tfmagic.language import say
-from tfmagic.runtime import placing, private
+from tfmagic.runtime import private
 from tfmagic.runtime.cluster import lines
 from tfmagic.runtime.cluster.patience import TooLong, all_within, within
 from tfmagic.runtime.cluster.probe import PATIENCE, Answer, Channel, probe
 from tfmagic.runtime.cluster.resolve import Target, targets
+from tfmagic.runtime.devices import placing
 
 __all__ = ["Worker", "connect", "disconnect", "lost", "workers"]
 

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmagic.runtime import private
-from tfmagic.runtime.interrupt import by_handler
+from tfmagic.runtime.recorder.interrupt import by_handler
 from tfmagic.runtime.timer.place import fetched
 from tfmagic.runtime.timer.statement import VALUE, Loop, Statement
 

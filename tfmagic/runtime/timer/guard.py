@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmagic.runtime import private
-from tfmagic.runtime.interrupt import handlers, runs_one_of
+from tfmagic.runtime.recorder.interrupt import handlers, runs_one_of
 
 __all__ = ["Silence", "contents_restored", "random_state", "variables_of", "variables_restored"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from tfmagic.model.bench import Machine
-from tfmagic.runtime.placing import hardware_of
+from tfmagic.runtime.devices.placing import hardware_of
 from tfmagic.runtime.timer.place import Place
 
 __all__ = ["cores", "lines_of", "load", "machine", "model_of"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from tfmagic.errors import OptionError
 from tfmagic.model.bench import Bench, Remark, Timing
-from tfmagic.runtime.interrupt import Carried, by_handler
+from tfmagic.runtime.recorder.interrupt import Carried, by_handler
 from tfmagic.runtime.timer.guard import (
     Silence,
     contents_restored,

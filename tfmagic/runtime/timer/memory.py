@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfmagic.model.bench import Timing
-from tfmagic.runtime.interrupt import Carried
+from tfmagic.runtime.recorder.interrupt import Carried
 from tfmagic.runtime.timer.place import Place
 
 __all__ = ["MEMORY_ERRORS", "peak_memory", "will_fit"]

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfmagic.runtime import placing, private
-from tfmagic.runtime.placing import short
+from tfmagic.runtime import private
+from tfmagic.runtime.devices import placing
+from tfmagic.runtime.devices.placing import short
 
 __all__ = ["Place", "Placed", "fetched", "inputs_on", "on_device", "resolve", "waiter"]
 

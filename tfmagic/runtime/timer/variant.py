@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from tfmagic.errors import OptionError
 from tfmagic.model.bench import MODES, OpCount, OpTime, Remark
-from tfmagic.runtime.interrupt import by_handler
-from tfmagic.runtime.placing import short
+from tfmagic.runtime.devices.placing import short
+from tfmagic.runtime.recorder.interrupt import by_handler
 from tfmagic.runtime.timer.compiled import Compiled, compiled
 from tfmagic.runtime.timer.memory import MEMORY_ERRORS
 from tfmagic.runtime.timer.place import Place, Placed, fetched, inputs_on, waiter

@@ -12,7 +12,7 @@ from typing import Any
 
 from tfmagic.analysis.flops import operations
 from tfmagic.runtime import private
-from tfmagic.runtime.interrupt import interrupts_put_off
+from tfmagic.runtime.recorder.interrupt import interrupts_put_off
 
 __all__ = ["FUNCTION", "LOOP", "Collected", "Heard", "collecting", "counted", "hearing", "within"]
 

@@ -1,0 +1,1 @@
+"""From what was heard to a recording, and the gradients that are asked of it afterwards."""

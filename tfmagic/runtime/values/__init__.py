@@ -1,0 +1,1 @@
+"""What a namespace holds: tensors, variables, arrays and modules, their numbers and their parts."""
