@@ -117,3 +117,14 @@ def test_the_name_that_a_loop_gives_is_better_than_none() -> None:
 def test_a_name_that_is_also_assigned_is_no_loops() -> None:
     cell = "w = tf.Variable(2.0)\nkept = [w]\nfor w in kept:\n    pass\nwith tf.GradientTape() as t:\n    y = w * w\nt.gradient(y, w)"
     assert sources(cell, {"tf": tf}) == ["w"]
+
+
+def test_a_walrus_gives_a_name_as_an_assignment_does() -> None:
+    cell = "def f(x):\n  if (h := tf.square(x)) is not None:\n    k = h + 1\n  return k\nf(x)"
+    space: dict[str, Any] = {"tf": tf, "x": tf.constant(2.0)}
+    filename = "<walrus>"
+    linecache.cache[filename] = (len(cell), None, cell.splitlines(keepends=True), filename)
+    tape = tfmagic.Tape(lambda: space)
+    with tape:
+        exec(compile(cell, filename, "exec"), space)
+    assert "h" in [tensor.name for tensor in tape.recording.tensors]

@@ -243,6 +243,9 @@ def test_reads_and_assigns() -> None:
         ("f = lambda: [i * n for i in m]", {"n", "m"}, ("f",)),
         ("[lambda: h + i for i in m]", {"h", "m"}, ()),
         ("y = f'{[i for i in a]!r:>{w}}\\n'", {"a", "w"}, ("y",)),
+        ("[t := t + i for i in a]", {"a", "t"}, ("t",)),
+        ("y = {(s := k) for k in a if (n := k)}", {"a"}, ("y", "s", "n")),
+        ("f = lambda: [(inner := i) for i in a]", {"a"}, ("f",)),
     ],
 )
 def test_a_comprehensions_names_are_its_own(
@@ -250,6 +253,12 @@ def test_a_comprehensions_names_are_its_own(
 ) -> None:
     found = Statement(source)
     assert (found.reads, found.assigns) == (reads, assigns)
+
+
+def test_a_walrus_in_a_comprehension_begins_anew_in_each_run() -> None:
+    assert ran("[t := t + i for i in a]", a=(1, 2), t=10)["t"] == 13
+    loop = Statement("[(last := i) for i in a]").loop({"a": ()}, fetch=[].append)
+    assert "last" not in loop(1)
 
 
 def test_what_a_comprehension_made_is_fetched_without_its_names() -> None:

@@ -79,7 +79,7 @@ def _assigned(filename: str, source: str) -> dict[int, tuple[str, ...]]:
         return {}
     lines: dict[int, tuple[str, ...]] = {}
     for node in ast.walk(tree):
-        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names = tuple(name for target in targets for name in _stored(target))
             for line in range(node.lineno, (node.end_lineno or node.lineno) + 1):

@@ -61,10 +61,10 @@ class Statement:
             raise OptionError("bench.no_python", given=_short(self.source), detail=detail) from None
         if not tree.body:
             raise OptionError("bench.empty")
-        bound = tuple(s.get_name() for s in table.get_symbols() if _binds(s))
+        bound = [s.get_name() for s in table.get_symbols() if _binds(s)]
         object.__setattr__(self, "tree", tree)
         object.__setattr__(self, "reads", frozenset(_read(table)) | _changed(tree))
-        object.__setattr__(self, "assigns", bound)
+        object.__setattr__(self, "assigns", tuple(dict.fromkeys([*bound, *_walrus(tree)])))
 
     def remember(self) -> None:
         """Let a traceback show its lines, in the place of those of the one before."""
@@ -123,7 +123,7 @@ class Statement:
 
     def _may_skip(self) -> bool:
         """Whether a name may stay unbound in a run: in a branch, or where it is deleted."""
-        branching = (ast.If, ast.Try, ast.For, ast.While, ast.Match, ast.Delete)
+        branching = (ast.If, ast.Try, ast.For, ast.While, ast.Match, ast.Delete, ast.NamedExpr)
         return any(isinstance(node, branching) for node in ast.walk(self.tree))
 
     def _compiled(self, tree: ast.Module) -> Any:
@@ -251,6 +251,15 @@ def _changed(tree: ast.Module) -> set[str]:
     deleted = {t.id for n in ast.walk(tree) if isinstance(n, ast.Delete)
                for t in n.targets if isinstance(t, ast.Name)}  # fmt: skip
     return changed | deleted
+
+
+def _walrus(node: ast.AST) -> Iterator[str]:
+    """Names of ``:=`` that are bound around a comprehension, which a table has as global there."""
+    if isinstance(node, ast.NamedExpr):
+        yield node.target.id
+    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):
+        for inside in ast.iter_child_nodes(node):
+            yield from _walrus(inside)
 
 
 def _binds(symbol: symtable.Symbol) -> bool:
