@@ -24,7 +24,7 @@ from tfmagic.render import layout, tables, text
 from tfmagic.render.report import GraphView, Report
 from tfmagic.render.summary import summary
 
-VOID = {"br", "img", "meta"}
+VOID = {"br", "img", "meta", "wbr"}
 BROKEN = Verdict(
     code="stop_gradient",
     target="Loss",
@@ -101,6 +101,10 @@ def test_an_empty_recording_is_shown() -> None:
 
 
 # --- the gradient table ------------------------------------------------------------------
+
+
+def test_a_long_heading_may_go_on_in_the_next_line(lesson: Recording) -> None:
+    assert "gradient/<wbr>weight</th>" in Report(lesson).html()
 
 
 def test_the_gradient_table_holds_the_lessons_figures(lesson: Recording) -> None:
