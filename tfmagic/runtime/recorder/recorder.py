@@ -14,8 +14,8 @@ import contextlib
 import functools
 import re
 import sys
-import threading
 from collections.abc import Callable, Mapping
+from threading import get_ident
 from time import perf_counter
 from types import CodeType, FrameType
 from typing import Any
@@ -128,7 +128,7 @@ class Recorder:
         private.require()
         undo = self._undo
         self._interrupts = undo.enter_context(interrupts_put_off(_UNDISTURBED))
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
         self._scope = private.thread_data()
         self.log.default = placing.default()
         undo.callback(self._forget_thread)
@@ -196,7 +196,7 @@ class Recorder:
         """One op.  Every microsecond here is added to every op of the user's."""
         caller = sys._getframe(2)
         asked = self._call
-        place = asked.place if asked is not None else self.place(caller)
+        call, place = (-1, self.place(caller)) if asked is None else (asked.index, asked.place)
         if not place and asked is None and not self.everything:
             return  # nobody's line: a display hook, another extension
         if op_type.__class__ is bytes:
@@ -213,10 +213,9 @@ class Recorder:
             if op_type != "VarHandleOp":  # whose handle it is shows when it is first used
                 known.add(tensor._id)
             held += tensor._num_elements() * _ITEM_SIZE[tensor._datatype_enum()]
-        if op_type[:2] == "__" and _FUNCTION_OP.match(op_type):
+        if op_type[0] == "_" and _FUNCTION_OP.match(op_type):
             self._note_function(len(log.entries), caller)
-        call = -1 if asked is None else asked.index
-        mine = threading.get_ident() == self._thread
+        mine = get_ident() == self._thread
         here = self._scope if mine else private.thread_data()  # a replica has its own
         scope, sent = here.scope_name, here.device_name or ""
         entry = new_entry(
@@ -410,7 +409,7 @@ class Recorder:
     # -- gradients --------------------------------------------------------------
 
     def _mine(self) -> bool:
-        if threading.get_ident() == self._thread:
+        if get_ident() == self._thread:
             eager: bool | None = getattr(self._scope, "is_eager", None)
             return private.executing_eagerly() if eager is None else eager
         heard = self.listening and private.is_heard(self._on_op)
@@ -445,23 +444,16 @@ class Recorder:
         """TensorFlow's "differentiate this op" that notes whose turn it is."""
 
         @functools.wraps(original)
-        def turn(
-            op_name: Any,
-            attrs: Any,
-            count: Any,
-            inputs: Any,
-            outputs: Any,
-            incoming: Any,
-            *rest: Any,
-        ) -> Any:
+        def turn(*asked: Any) -> Any:
             call = self._call
             if call is None or not self._mine():
-                return original(op_name, attrs, count, inputs, outputs, incoming, *rest)
+                return original(*asked)
             start = len(self.log.entries)
-            outgoing = original(op_name, attrs, count, inputs, outputs, incoming, *rest)
+            outgoing = original(*asked)
             try:
+                name, _, _, inputs, outputs, incoming = asked[:6]
                 ids = _ids(inputs), _ids(outputs), _ids(incoming) or (), _ids(outgoing) or ()
-                call.turns.append(new_turn((op_name, *ids, start, len(self.log.entries))))
+                call.turns.append(new_turn((name, *ids, start, len(self.log.entries))))
             except Exception as error:
                 self._fault(error)
             return outgoing
@@ -522,7 +514,7 @@ def _heard_gradient(original: Callable[..., Any], whom: Ear[Recorder]) -> Callab
         caller = sys._getframe(1)
         recorder._name_as_there(caller, target)
         told = (target, sources)
-        if threading.get_ident() != recorder._thread:
+        if get_ident() != recorder._thread:
             told = local_parts(told)
         with recorder.calling("cell", *told, recorder.place(caller)) as call:
             call.watches = private.watches_variables(tape)
@@ -550,12 +542,15 @@ def _ids(tensors: Any) -> tuple[int | None, ...] | None:
         return None
     if not isinstance(tensors, (list, tuple)):
         tensors = (tensors,)
-    return tuple([t._id if t.__class__ is _EAGER else _id(t) for t in tensors])
+    found = []
+    for tensor in tensors:  # a loop: a comprehension has a frame of its own before Python 3.12
+        found.append(tensor._id if tensor.__class__ is _EAGER else _id(tensor))
+    return tuple(found)
 
 
 def _id(tensor: Any) -> int | None:
-    if tensor.__class__ is private.EagerTensor:
-        return int(tensor._id)
+    if tensor is None:
+        return None
     values = getattr(tensor, "values", None)  # IndexedSlices are known by their values
     found: int | None = getattr(values if values is not None else tensor, "_id", None)
     return found
