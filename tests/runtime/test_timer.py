@@ -368,6 +368,16 @@ def test_the_traceback_shows_the_statement_and_its_setup() -> None:
         assert "    a / 0" in "".join(traceback.format_exception(caught.value))
 
 
+def test_autograph_finds_the_functions_that_a_cell_makes() -> None:
+    cell = "@tf.function\ndef sign(a):\n    if a > 0:\n        return a\n    return -a\ny = sign(x)"
+    kept: dict[str, Any] = {}
+    space = {"tf": tf, "x": tf.constant(-2.0)}
+    quick(cell, namespace=space, keep=kept, modes=["eager", "function"])
+    quick("n", setup="n = 3\n" + cell, namespace=space)  # another statement does not take the place of its source
+    assert kept["sign"](tf.constant([3])).numpy() == [3]
+    assert kept["y"].numpy() == 2.0
+
+
 def test_an_input_that_is_used_up_leaves_what_was_measured() -> None:
     result = quick("next(lines)", namespace={"lines": iter(range(3000))}, budget=0.5, loops=5)
     (timing,) = result.timings

@@ -86,15 +86,13 @@ def measure(
     names = {id(value): name for name, value in read.items()}
     variables = variables_restored(variables_of(read.values()), changed, names)
     with random_state(), variables, contents_restored(read, changed):
-        try:
-            taken.all_points()
-        except Exception:
-            request.subject.remember()
-            raise
-    if keep is not None:
-        keep.update(
-            {n: taken.made[n] for n in request.subject.statement.assigns if n in taken.made}
-        )
+        request.subject.remember()
+        taken.all_points()
+    if keep is None:
+        request.subject.forget()
+    else:  # a function that is kept may be traced later
+        assigned = request.subject.statement.assigns
+        keep.update({n: taken.made[n] for n in assigned if n in taken.made})
     if changed:
         taken.remarks.append(_changed(changed))
     return Bench(

@@ -27,7 +27,6 @@ __all__ = ["Statement", "Subject", "subject"]
 LOOP, BODY, VALUE = "_tfbench_loop", "_tfbench_body", "_tfbench_value"
 TIMES, TURN, FIRST = "_tfbench_times", "_tfbench_turn", "_tfbench_first_"
 CALL, FETCH = "_tfbench_call", "_tfbench_fetch"
-SETUP = "<tfbench setup>"
 _counter = itertools.count()
 
 #: Runs the statement so many times; the last run's outcome, by name.
@@ -67,7 +66,7 @@ class Statement:
         object.__setattr__(self, "assigns", tuple(dict.fromkeys([*bound, *_walrus(tree)])))
 
     def remember(self) -> None:
-        """Let a traceback show its lines, in the place of those of the one before."""
+        """Let tracebacks show its lines, and AutoGraph find the functions that it makes."""
         lines = self.source.splitlines(keepends=True)
         linecache.cache[self.filename] = (len(self.source), None, lines, self.filename)
 
@@ -140,10 +139,16 @@ class Subject:
     title: str = ""
 
     def remember(self) -> None:
-        """Let a traceback show the lines of both."""
+        """Let the lines of both be found."""
         for part in (self.statement, self.setup):
             if part is not None:
                 part.remember()
+
+    def forget(self) -> None:
+        """Undo :meth:`remember`."""
+        for part in (self.statement, self.setup):
+            if part is not None:
+                linecache.cache.pop(part.filename, None)
 
     def space(self, more: Mapping[str, Any]) -> dict[str, Any]:
         """A fresh copy of the namespace with ``more`` bound, and the setup run in it."""
@@ -161,13 +166,14 @@ def subject(
         title = title or f"{getattr(statement, '__name__', type(statement).__name__)}()"
         namespace = {**namespace, CALL: statement}
         statement = f"{CALL}()"
-    return Subject(Statement(statement), _prepared(setup), namespace, title or statement)
+    filename = f"<tfbench {next(_counter)}>"
+    return Subject(Statement(statement, filename), _prepared(setup), namespace, title or statement)
 
 
 def _prepared(setup: str) -> Statement | None:
     """The setup; None where there is nothing to run in it."""
     try:
-        return Statement(setup, SETUP)
+        return Statement(setup, f"<tfbench setup {next(_counter)}>")
     except OptionError as error:
         if error.key == "bench.empty":
             return None
