@@ -106,7 +106,7 @@ def test_the_traceback_is_the_statements_own(ready: Any) -> None:
         ("--vs x x", "--vs x: that is no result"),
         ("-d , x", "-d is empty"),
         ("-m , x", "-m is empty: possible are eager, function, xla"),
-        ("-m jit x", "no mode jit"),
+        ("-m jit x", "-m jit: possible are"),
         ("-s n=1:999:+1 x", "more than the 200 points"),
         ("-s for=1,2 x", "NAME=START:STOP"),
         ("-s n=1,2 x", "nothing in the statement or its setup reads n"),

@@ -373,7 +373,9 @@ def test_autograph_finds_the_functions_that_a_cell_makes() -> None:
     kept: dict[str, Any] = {}
     space = {"tf": tf, "x": tf.constant(-2.0)}
     quick(cell, namespace=space, keep=kept, modes=["eager", "function"])
-    quick("n", setup="n = 3\n" + cell, namespace=space)  # another statement does not take the place of its source
+    quick(
+        "n", setup="n = 3\n" + cell, namespace=space
+    )  # another statement does not take the place of its source
     assert kept["sign"](tf.constant([3])).numpy() == [3]
     assert kept["y"].numpy() == 2.0
 
@@ -498,10 +500,12 @@ def test_an_elementwise_op_that_xla_does_once_is_noticed() -> None:
         "tf.math.log(1 + tf.exp(x)) + (tf.exp(2 * x) - 1)",
         "tf.nn.relu(norm(x, training=True))",
         "tf.nn.gelu(tf.matmul(x, x) + x[0])",
+        "(draws.normal([2]), draws.normal([3]))",
     ],
 )
 def test_ops_that_a_graph_merges_or_rewrites_are_no_work_left_out(source: str) -> None:
-    found = by_mode(source, norm=tf.keras.layers.BatchNormalization())
+    layer, draws = tf.keras.layers.BatchNormalization(), tf.random.Generator.from_seed(1)
+    found = by_mode(source, norm=layer, draws=draws)
     assert all(t.problem == "" and left_out(t) == () for t in found.values())
 
 
@@ -582,6 +586,13 @@ def test_a_mode_may_be_written_in_capitals() -> None:
 def test_nobody_knows_another_mode() -> None:
     with pytest.raises(OptionError, match="eager, function, xla"):
         quick("1", modes=["jit"])
+    with pytest.raises(OptionError, match=r"Did you mean function\?"):
+        quick("1", modes=["functoin"])
+
+
+def test_the_first_mode_that_is_named_is_what_others_are_set_against() -> None:
+    result = quick("x + 1", namespace={"x": tf.ones(2)}, modes=["function", "eager"])
+    assert [timing.mode for timing in result.timings] == ["function", "eager"]
 
 
 @pytest.mark.parametrize("given", [-1.0, float("nan"), float("inf")])

@@ -28,7 +28,7 @@ _PASSING = frozenset(
     AssignVariableOp AssignAddVariableOp AssignSubVariableOp Reciprocal Rsqrt Pad ZerosInitializer
     FloorDiv FloorMod Mod Sum Mean Prod Max Min All Any Pow Sqrt SquaredDifference EnsureShape
     While StatelessWhile If StatelessIf Case StatelessCase LoopCond Enter Exit Merge NextIteration
-    Switch TensorListReserve TensorListFromTensor TensorListGetItem TensorListSetItem
+    Switch Bitcast TensorListReserve TensorListFromTensor TensorListGetItem TensorListSetItem
     TensorListStack""".split()  # noqa: SIM905
 )
 _DECORATION = re.compile(r"^_(?:Mkl|Fused|Native|Xla)+|V\d+$")

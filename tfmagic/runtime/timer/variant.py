@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,7 +49,10 @@ def checked_modes(wanted: Sequence[str]) -> tuple[str, ...]:
     """The modes that are asked for; :class:`OptionError` for one that there is not."""
     for given in wanted:
         if given.lower() not in MODES:
-            raise OptionError("bench.no_mode", given=given, known=", ".join(MODES))
+            near = difflib.get_close_matches(given.lower(), MODES, 1)
+            key = "options.choice_near" if near else "options.choice"
+            known = ", ".join(MODES)
+            raise OptionError(key, option="-m", given=given, known=known, near="".join(near))
     return tuple(dict.fromkeys(given.lower() for given in wanted)) or MODES[:1]
 
 
@@ -176,7 +180,8 @@ def prepared(subject: Subject, place: Place, how: How) -> list[Variant]:
         variant.made = made
     if heard.flops:
         _count_speed(found, heard)
-    return [variant for variant in found if variant.mode in how.modes]
+    asked = [variant for variant in found if variant.mode in how.modes]
+    return sorted(asked, key=lambda variant: how.modes.index(variant.mode))
 
 
 def _count_speed(found: Sequence[Variant], heard: Heard) -> None:
