@@ -61,6 +61,7 @@ def test_the_cells_own_call_is_checked(filled: Any) -> None:
 def test_the_hessian_is_written_out_and_read(filled: Any) -> None:
     text = shown(filled, "%%tape --order 2 --no-graph\n" + FORWARD)
     assert "Hessian of Loss by W_1, W_2, 6 × 6" in text
+    assert text.count("W_1[1, 1]") > 1  # it heads a column and a row
     assert "Eigenvalues: -2.917, -1.498, 0, 0, 2.917, 2.998." in text
     assert "shaped like a saddle" in text
     assert "lr < 2/λ = 0.667" in text

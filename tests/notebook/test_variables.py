@@ -208,6 +208,24 @@ def test_parts_of_a_tree_have_totals_of_their_own(filled: Any) -> None:
     assert inner["outer.inner"].bytes == 20
 
 
+def test_a_tree_says_each_name_once_and_its_notes_say_all_of_it(filled: Any) -> None:
+    filled.run_cell(f"{NESTED}\nouter.inner.w.assign(W_1 * float('nan'))")
+    held(filled, "outer")
+    lines = repr(filled.user_ns["view_"]).split("\n")
+    starts = [line[:9].rstrip() for line in lines if line.startswith(" ")]
+    assert starts[2:6] == [" outer", "   inner", "     w", ""] and "     l[0]" in starts
+    assert "  outer.inner.w: Holds 4 NaN." in lines
+
+
+def test_a_dictionary_of_an_expression_is_compared_with_itself(filled: Any) -> None:
+    filled.run_cell("mine = {'W_1': tf.constant(1), 'x': W_1}")
+    held(filled)
+    filled.run_cell("mine['W_1'] += 2")
+    rows = held(filled, "mine")
+    assert rows["W_1"].change.norm == 2.0 and rows["x"].change.norm == 0.0
+    assert filled.user_ns["view_"].inventory.gone == ()
+
+
 def test_quotes_in_an_expression_stay(filled: Any) -> None:
     filled.run_line_magic("tfvars", '-q -o why_ --why "a b"')
     assert filled.user_ns["why_"].conversion.rule == "text"

@@ -20,7 +20,7 @@ from tfmagic import language
 from tfmagic.analysis.graph import build
 from tfmagic.errors import OptionError, RenderError
 from tfmagic.model import Failure, Gap, Gradient, Recording, Verdict
-from tfmagic.render import layout, tables, text
+from tfmagic.render import html, layout, tables, text
 from tfmagic.render.report import GraphView, Report
 from tfmagic.render.summary import summary
 
@@ -419,6 +419,22 @@ def test_a_column_that_has_no_room_is_named() -> None:
     assert "memory" in text.render("", [WIDE], [], width=100)
     narrow = text.render("", [WIDE], [], width=48)
     assert "Too narrow to show: memory." in narrow and "24 B" not in narrow
+
+
+def test_what_explains_a_column_stands_where_the_column_does() -> None:
+    noted = replace(WIDE, columns=(*WIDE.columns[:3], replace(WIDE.columns[3], note="In bytes.")))
+    assert "In bytes." in text.render("", [noted], [], width=100)
+    assert "In bytes." not in text.render("", [noted], [], width=48)
+    assert "In bytes." in html.table(noted)
+
+
+def test_a_heading_over_figures_takes_two_lines_where_room_is_short() -> None:
+    columns = (*WIDE.columns[:3], tables.Column("memory of it", "right"))
+    long = replace(WIDE, columns=columns)
+    assert "memory of it" in text.render("", [long], [], width=100)
+    lines = text.render("", [long], [], width=52).split("\n")
+    assert any(line.endswith(" memory") for line in lines)
+    assert any(line.endswith("value                   of it") for line in lines)
 
 
 def test_where_no_table_fits_each_row_is_a_list_that_breaks_nothing() -> None:

@@ -69,7 +69,7 @@ class Jacobian:
 class Hessian:
     """Second derivatives of a target by all its sources together.
 
-    The sources' elements are laid out one after the other (``sources``, ``sizes``), ``size``
+    The sources' elements are laid out one after the other (``sources``, ``shapes``), ``size``
     in all.  A small Hessian is ``whole``: ``value`` holds the matrix and ``eigenvalues`` all
     of them, least first.  Of a larger one products with vectors are taken instead:
     ``greatest`` is the eigenvalue of largest magnitude (power iteration, ``products``
@@ -80,7 +80,7 @@ class Hessian:
 
     target: str
     sources: tuple[str, ...] = ()
-    sizes: tuple[int, ...] = ()
+    shapes: tuple[tuple[int, ...], ...] = ()
     size: int = 0
     whole: bool = False
     value: Value | None = None

@@ -104,11 +104,10 @@ def _hessian(found: Hessian) -> Table:
     caption = say("derivative.hessian", target=target, sources=names, n=found.size)
     notes = tuple(_curvature(found, target, names))
     data = found.value.data if found.value is not None else None
-    # each source is laid out flat: its own shape does not matter for the order
     labels = [
-        f"{source}[{i}]" if size > 1 else source
-        for source, size in zip(found.sources, found.sizes, strict=False)
-        for i in range(size)
+        label
+        for source, dims in zip(found.sources, found.shapes, strict=False)
+        for label in _labels(source, dims)
     ]
     return _matrix(caption, labels, labels, data, notes)
 

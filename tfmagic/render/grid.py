@@ -11,13 +11,15 @@ __all__ = ["Column", "Row", "Table"]
 class Column:
     """A heading; ``align`` is ``"left"`` or ``"right"``, ``code`` a fixed-width font.
 
-    A narrow terminal does without the ``spare`` columns, 1 before 2.
+    A narrow terminal does without the ``spare`` columns, 1 before 2.  ``note`` explains the
+    column beneath the table, where the column is shown.
     """
 
     title: str
     align: str = "left"
     code: bool = False
     spare: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,8 @@ class Row:
     """Cells, in the order of the columns; a cell may have several lines.
 
     ``tone`` is ``""``, ``"good"``, ``"warn"`` or ``"bad"``.  ``note`` is said beneath,
-    and ``code`` is code that works when pasted over what ``over`` names.
+    and ``code`` is code that works when pasted over what ``over`` names.  ``name`` is what the
+    row is called beneath a table, where its heading alone does not say it.
     """
 
     cells: tuple[str, ...]
@@ -33,6 +36,7 @@ class Row:
     note: str = ""
     code: str = ""
     over: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,8 @@ def table(data: Table) -> Markup:
         "<table><caption>{}</caption><thead><tr>{}</tr></thead>\n<tbody>\n{}\n</tbody></table>"
     ).format(data.caption, header, rows)
     more = (say("report.more_rows", n=data.more),) if data.more else ()
-    return wide(data.caption, drawn) + notes((*more, *data.notes))
+    explained = [column.note for column in data.columns if column.note]
+    return wide(data.caption, drawn) + notes((*more, *explained, *data.notes))
 
 
 def _breakable(title: str) -> Markup:

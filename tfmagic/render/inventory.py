@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tfmagic.analysis.notation import UNKNOWN_SIGN, bars, device, number, shape, size, value_lines
 from tfmagic.language import say
@@ -44,25 +44,26 @@ class InventoryView:
         held = self.inventory.holdings
         columns = [
             Column(say("vars.name"), code=True),
-            Column(say("vars.kind")),
+            Column(say("vars.kind"), spare=5),
             Column(say("report.shape"), code=True),
             Column(say("report.dtype")),
             Column(say("report.value"), code=True),
-            Column(say("vars.histogram"), code=True, spare=1),
+            Column(say("vars.histogram"), code=True, spare=1, note=_parts_of(held)),
             Column(say("report.device"), spare=2),
             Column(say("vars.bytes"), "right", spare=4),
             Column(say("report.trainable"), spare=3),
         ]
         if self.inventory.since:
             columns.insert(5, Column(say("vars.change", cell=self.inventory.since), code=True))
-        rows = tuple(_row(h, bool(self.inventory.since)) for h in held)
-        below = (say("vars.histogram_note"),) if any(h.bins for h in held) else ()
-        return Table(say("vars.caption"), tuple(columns), rows, below).head(MOST)
+        names = short_names(held, self.inventory.title)
+        since = bool(self.inventory.since)
+        rows = tuple(_row(h, name, since) for h, name in zip(held, names, strict=True))
+        return Table(say("vars.caption"), tuple(columns), rows).head(MOST)
 
     def _head(self) -> str:
         found = self.inventory
         words = [say("vars.found", n=len(found.holdings))]
-        if found.variables:
+        if found.variables and not found.only:
             words.append(say("report.variables_read", n=found.variables))
             words.append(say("vars.parameters", n=found.parameters))
             words.append(size(found.bytes))
@@ -86,12 +87,33 @@ def _nothing(found: Inventory) -> str:
     return say("vars.nothing_in", name=name) if name else say("vars.nothing")
 
 
-def _row(held: Holding, compared: bool) -> Row:
+def _parts_of(held: Iterable[Holding]) -> str:
+    return say("vars.histogram_note") if any(h.bins for h in held) else ""
+
+
+def short_names(held: Iterable[Holding], title: str) -> list[str]:
+    """Each name without that of the row that it is a part of: a tree says that by itself."""
+    above, names = [(-1, title)], []
+    for each in held:
+        while len(above) > 1 and not _is_part(each, *above[-1]):
+            above.pop()
+        parent = above[-1][1]
+        within = parent and each.name != parent and each.name.startswith(parent)
+        names.append(each.name[len(parent) :].removeprefix(".") if within else each.name)
+        above.append((each.depth, each.name))
+    return names
+
+
+def _is_part(held: Holding, depth: int, owner: str) -> bool:
+    return held.depth > depth and held.name.startswith(owner)
+
+
+def _row(held: Holding, name: str, compared: bool) -> Row:
     stats = held.value.stats
     broken = stats is not None and not stats.finite
     lost = held.change is not None and held.change.kind == "variable"
     cells = [
-        "  " * held.depth + clipped(visible(held.name), 80),
+        "  " * held.depth + clipped(visible(name), 80),
         f"{say(f'vars.kind_{held.kind}')} ({visible(held.type)})"
         if held.kind in _HOLDERS
         else say(f"vars.kind_{held.kind}"),
@@ -106,7 +128,8 @@ def _row(held: Holding, compared: bool) -> Row:
     if compared:
         cells.insert(5, change_of(held.change))
     tone = "bad" if broken else "warn" if lost else ""
-    return Row(tuple(cells), tone, " ".join(remarks(held)))
+    note, called = " ".join(remarks(held)), clipped(visible(held.name), 80)
+    return Row(tuple(cells), tone, note, name=called)
 
 
 def _yes(answer: bool) -> str:

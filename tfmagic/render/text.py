@@ -15,6 +15,7 @@ from tfmagic.render.tables import Column, Row, Table
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
+    from rich.text import Text
 
 __all__ = ["render"]
 
@@ -47,8 +48,7 @@ def render(
     )
     _say(console, head, "bold")
     for table in tables:
-        _draw(console, table)
-        _below(console, table)
+        _below(console, table, _draw(console, table))
     for note in notes:
         _say(console, note)
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip().split("\n"))
@@ -76,8 +76,8 @@ def _say(console: Console, text: str, style: str = "") -> None:
     console.print(Text(text, style=style), soft_wrap=True)
 
 
-def _below(console: Console, table: Table) -> None:
-    """What belongs to single rows, then what belongs to the table."""
+def _below(console: Console, table: Table, shown: list[int]) -> None:
+    """What belongs to single rows, then to the columns that are shown, then to the table."""
     for row in table.rows:
         if row.note or row.code:
             _say(console, f"  {_name(table, row)}: {row.note}".rstrip(), _TONES.get(row.tone, ""))
@@ -87,29 +87,38 @@ def _below(console: Console, table: Table) -> None:
             _say(console, "\n".join(f"      {line}" for line in row.code.split("\n")))
     if table.more:
         _say(console, f"  {say('report.more_rows', n=table.more)}")
-    for note in table.notes:
+    explained = [table.columns[i].note for i in shown if table.columns[i].note]
+    for note in (*explained, *table.notes):
         _say(console, f"  {note}")
 
 
 def _name(table: Table, row: Row) -> str:
-    return row.cells[table.heading].split("\n")[0]
+    return row.name or row.cells[table.heading].split("\n")[0]
 
 
-def _draw(console: Console, table: Table) -> None:
-    """The table; of one with no room even for its main columns each row as a small list."""
+def _draw(console: Console, table: Table) -> list[int]:
+    """The table; of one with no room even for its main columns each row as a small list.
+
+    Gives the columns that it shows.
+    """
     if not table.columns:
         _say(console, table.caption, "bold")
-        return
-    needed = [_needed(table, i) for i in range(len(table.columns))]
+        return []
+    every = list(range(len(table.columns)))
+    needed = [_needed(table, i) for i in every]
+    if _width(needed, every) > console.width:  # then a heading may take two lines
+        needed = [_needed(table, i, broken=True) for i in every]
     shown = _that_fit(table, needed, console.width)
     least = sum(min(needed[i], _least(table.columns[i])) + _GAP for i in shown)
     if least > console.width:
         _list(console, table)
-        return
-    console.print(_table(table, shown, roomy=_width(needed, shown) <= console.width))
+        return every
+    roomy = _width(needed, shown) <= console.width
+    console.print(_table(console, table, {i: needed[i] if roomy else None for i in shown}))
     hidden = [c.title for i, c in enumerate(table.columns) if i not in shown]
     if hidden:
         _say(console, f"  {say('report.too_narrow', columns=', '.join(hidden))}")
+    return shown
 
 
 def _list(console: Console, table: Table) -> None:
@@ -124,7 +133,8 @@ def _list(console: Console, table: Table) -> None:
     _say(console, "")
 
 
-def _table(table: Table, shown: list[int], *, roomy: bool) -> RichTable:
+def _table(console: Console, table: Table, shown: dict[int, int | None]) -> RichTable:
+    """``shown`` are the columns, each with its least width where there is room for all of them."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -135,12 +145,14 @@ def _table(table: Table, shown: list[int], *, roomy: bool) -> RichTable:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    for i in shown:
+    for i, least in shown.items():
+        column = table.columns[i]
         drawn.add_column(
-            Text(table.columns[i].title),
-            justify="right" if table.columns[i].align == "right" else "left",
+            _heading(console, column, least),
+            justify="right" if column.align == "right" else "left",
             overflow="fold",
-            no_wrap=roomy and _is_whole(table.columns[i]),
+            no_wrap=least is not None and _is_whole(column),
+            min_width=least,
         )
     for row in table.rows:
         tone = _TONES.get(row.tone, "")
@@ -148,15 +160,27 @@ def _table(table: Table, shown: list[int], *, roomy: bool) -> RichTable:
     return drawn
 
 
-def _needed(table: Table, index: int) -> int:
-    """Columns that a column takes: figures and code are not broken, words are between them."""
+def _heading(console: Console, column: Column, least: int | None) -> Text:
+    """The title, broken between its words where figures or code beneath it are narrower."""
+    from rich.text import Text
+
+    if least is None or not _is_whole(column):
+        return Text(column.title)
+    return Text("\n").join(Text(column.title).wrap(console, least))
+
+
+def _needed(table: Table, index: int, *, broken: bool = False) -> int:
+    """Columns that a column takes: figures and code are not broken, words are between them.
+
+    Its heading is not ``broken`` above figures and code, unless that is asked for.
+    """
     from rich.cells import cell_len
 
     column = table.columns[index]
     whole = _is_whole(column)
     lines = (line for row in table.rows for line in row.cells[index].split("\n"))
     pieces = lines if whole else (word for line in lines for word in line.split())
-    heading = [column.title] if whole else column.title.split()
+    heading = [column.title] if whole and not broken else column.title.split()
     most = max(map(cell_len, (*pieces, *heading)), default=0)
     return most if whole else min(most, _LONGEST_WORD)
 

@@ -7,6 +7,7 @@ written out, products with vectors are taken instead, at the price of one gradie
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -90,7 +91,8 @@ class Curvature:
             first = inner.gradient(target, self._leaves)
         self._outer = outer
         self._first = [None if g is None else tf.convert_to_tensor(g) for g in first]
-        self.sizes = tuple(int(np.prod(s.shape, dtype=int)) for s in self._leaves)
+        self.shapes = tuple(tuple(s.shape) for s in self._leaves)
+        self.sizes = tuple(map(math.prod, self.shapes))
         self.products = 0
 
     @property
@@ -169,7 +171,12 @@ def _hessian(curvature: Curvature) -> Hessian:
     else:
         figures = _whole(curvature.flat, size)
     return Hessian(
-        "", sizes=curvature.sizes, size=size, along=along, products=curvature.products, **figures
+        "",
+        shapes=curvature.shapes,
+        size=size,
+        along=along,
+        products=curvature.products,
+        **figures,
     )
 
 

@@ -45,10 +45,13 @@ def inventory(subject: Any, title: str = "", since: Since | None = None) -> Inve
     tree = not isinstance(subject, Mapping)
     names = [(title or "value", subject)] if tree else subject.items()
     with unseen():
-        for name, value in list(names):
-            if isinstance(name, (str, int)):
-                walker.visit(name if isinstance(name, str) else f"[{name}]", value, tree=tree)
-    return walker.finish(title, whole=not tree)
+        for key, value in list(names):
+            if isinstance(key, (str, int)):
+                name = key if isinstance(key, str) else f"[{key}]"
+                if title and not tree:
+                    walker.key = (name, f"{title}[{key!r}]")
+                walker.visit(name, value, tree=tree)
+    return walker.finish(title, whole=not (tree or title))
 
 
 class _Walker:
@@ -61,6 +64,7 @@ class _Walker:
         self.counted: dict[int, tuple[int, int]] = {}
         self.shown: set[int] = set()
         self.uncompared = 0
+        self.key = ("", "")  # of an expression's dictionary: what is shown, and how one writes it
 
     def visit(self, name: str, value: Any, *, tree: bool, depth: int = 0) -> None:
         """Note ``value``, its members in a tree, and those of a list or dictionary."""
@@ -103,12 +107,17 @@ class _Walker:
                 if kind_of(part) != "variable" or id(part) not in self.shown:
                     self.visit(f"{name}{path}", part, tree=True, depth=depth + 1)
 
+    def _written(self, name: str) -> str:
+        """How the namespace calls it, where what was there is kept under."""
+        shown, written = self.key
+        return written + name[len(shown) :]
+
     def _sum(self, name: str, value: Any, kind: str, variables: list[Any]) -> Any:
         """What became of all variables of a container together."""
         if self.since is None:
             return None
         look = self.since.look
-        held = look.names.get(name)
+        held = look.names.get(self._written(name))
         if held is not None and held.kind != kind:
             return changes.change(held, kind, None, None)
         return changes.together(look, variables)
@@ -134,7 +143,7 @@ class _Walker:
             return _symbolic(row, value)
         shape = tuple(inner.shape) if shape is None else shape
         if self.since is not None:
-            then = self.since.look.before(row.name, value)
+            then = self.since.look.before(self._written(row.name), value)
             row = replace(row, change=changes.change(then, kind, shape, inner))
             self.uncompared += bool(then and then.numbers is None and then.too_large)
         device = "" if isinstance(inner, np.ndarray) else _device(value, inner)
