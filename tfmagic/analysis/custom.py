@@ -7,7 +7,7 @@ import ast
 from tfmagic.analysis.code import Code, code_of, dotted
 from tfmagic.model import Cell, Line, Op, Recording
 
-__all__ = ["custom_function", "custom_line"]
+__all__ = ["answering_line", "custom_function", "custom_line"]
 
 
 def custom_function(recording: Recording, op: Op) -> tuple[Cell, Code, ast.FunctionDef] | None:
@@ -25,10 +25,16 @@ def custom_function(recording: Recording, op: Op) -> tuple[Cell, Code, ast.Funct
 def custom_line(recording: Recording, op: Op) -> Line | None:
     """The line on which the user's function gives no gradient, or None where it is not seen."""
     found = custom_function(recording, op)
-    if found is None:
-        return None
-    cell, _, function = found
-    node = _giving_nothing(function)
+    return None if found is None else _line_of(recording, found[0], _giving_nothing(found[2]))
+
+
+def answering_line(recording: Recording, op: Op) -> Line | None:
+    """The line on which the user's function answers its gradient."""
+    found = custom_function(recording, op)
+    return None if found is None else _line_of(recording, found[0], _answering(found[2]))
+
+
+def _line_of(recording: Recording, cell: Cell, node: ast.stmt | ast.expr) -> Line:
     text = cell.source.split("\n")[node.lineno - 1].strip()
     for line in recording.lines:
         if (line.cell, line.number) == (cell.index, node.lineno):
@@ -46,6 +52,17 @@ def _giving_nothing(function: ast.FunctionDef) -> ast.stmt | ast.expr:
             empty = [n for n in returns if n.value is None or _has_none(n.value)]
             if empty or not returns:
                 return empty[0] if empty else node
+    return function
+
+
+def _answering(function: ast.FunctionDef) -> ast.stmt | ast.expr:
+    """The last return of the inner function, or the lambda."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Lambda):
+            return node
+        if isinstance(node, ast.FunctionDef) and node is not function:
+            returns = [n for n in ast.walk(node) if isinstance(n, ast.Return)]
+            return returns[-1] if returns else node
     return function
 
 

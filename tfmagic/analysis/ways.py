@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tfmagic.model import Gradient, GradientCall, Line, Op, Recording, Stats, TensorInfo
@@ -142,6 +142,22 @@ class Ways:
             return False
         outputs = [self.recording.tensors[t] for t in op.outputs]
         return any(t.dtype.startswith((*FLOATS, "variant")) for t in outputs)
+
+    def leads(
+        self, stop: Op, call: GradientCall, crossing: Callable[[Op], bool] | None = None
+    ) -> bool:
+        """Whether a gradient could come back to ``stop``, and through it if it let one pass;
+        ``crossing`` says which other ops let one pass."""
+        free = set(stop.outputs)
+        for op in self.ancestors(call):
+            if op.index > stop.index and free.intersection(op.inputs):
+                free.update(self._passed(op) if crossing is None else crossing(op) * op.outputs)
+        return bool(free.intersection(call.target_tensors))
+
+    def blocks(self, op: Op) -> bool:
+        """Whether the op lets no gradient through by its type, or makes whole numbers."""
+        stops = op.type in self._blocked or STATE.fullmatch(op.type) is not None
+        return stops or (op.type == "Cast" and not self.passes(op))
 
     def ancestors(self, call: GradientCall) -> tuple[Op, ...]:
         """The ops that the targets depend on, in order; once for all sources of a call."""

@@ -82,7 +82,8 @@ class GradientCall:
     ``target_tensors`` the recorded tensors behind them.  ``line`` indexes
     :attr:`Recording.lines` (None where no line of the user's made the call).
     ``error`` is the text of the exception where the call raised.  ``watches`` is False
-    for a tape with ``watch_accessed_variables=False``.  ``events`` are what was done to the
+    for a tape with ``watch_accessed_variables=False``.  ``zeros`` is True where it was told to
+    answer zero in place of None.  ``events`` are what was done to the
     tape before it was asked, in order; empty where that was not seen.
     """
 
@@ -96,3 +97,4 @@ class GradientCall:
     cell: int = 0
     watches: bool = True
     events: tuple[TapeEvent, ...] = ()
+    zeros: bool = False

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from tfmagic.analysis.repair import asking, finite, giving, leaving, moving, slopes
 from tfmagic.analysis.repair.scene import Repair, Scene
+from tfmagic.model import Op
 
 __all__ = ["Repair", "Scene", "repair"]
 
@@ -48,8 +49,39 @@ _RULES: dict[str, Callable[[Scene], Repair | None]] = {
     "vanishing": slopes.passing,
     "exploding": asking.clip,
 }
+_STOPPED = {"stop_gradient", "through_integer", "no_gradient_op"}
+#: Findings that no change of a line can mend, or that have more than one mend.
+_ADVICE = {
+    "empty", "dropped", "overwritten", "itself", "one_alone", "normalised", "in_control",
+    "py_function", "flat_slope", "too_small", "clipped_probability", "mean_of_nothing",
+    "not_finite",
+}  # fmt: skip
 
 
 def repair(scene: Scene) -> Repair | None:
     """The repair for what was found, or None where only advice can be given."""
-    return _RULES[scene.finding.code](scene)
+    if scene.finding.words in _ADVICE:
+        return None
+    found = _RULES[scene.finding.code](scene)
+    if found is None or _changes_nothing(scene, found) or _is_not_all(scene, found):
+        return None
+    return found
+
+
+def _is_not_all(scene: Scene, found: Repair) -> bool:
+    """Whether another op, beyond the lines of the repair, lets no gradient through either."""
+    if scene.op is None or scene.finding.code not in _STOPPED:
+        return False
+    lines, mended = scene.recording.lines, range(found.first, found.last + 1)
+
+    def crossing(op: Op) -> bool:
+        frames = (lines[frame.line] for frame in op.stack)
+        here = any(line.cell == found.cell and line.number in mended for line in frames)
+        return here or not scene.ways.blocks(op)
+
+    return not scene.ways.leads(scene.op, scene.call, crossing)
+
+
+def _changes_nothing(scene: Scene, found: Repair) -> bool:
+    lines = scene.recording.cells[found.cell].source.split("\n")[found.first - 1 : found.last]
+    return [line.strip() for line in lines] == [line.strip() for line in found.text.split("\n")]

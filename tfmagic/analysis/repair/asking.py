@@ -131,12 +131,25 @@ def _root(scene: Scene) -> str | None:
     """The name of the variable or tensor that source and target have in common."""
     used = scene.used()
     tensors, ancestors = scene.recording.tensors, scene.ways.ancestors(scene.call)
-    named = {tensors[t].name for op in ancestors for t in op.inputs}
+    taken = {t for op in ancestors for t in op.inputs}
+    named = {tensors[t].name for t in taken if _has_gradient(scene, t)}
     for node in _made_of(scene):
         names = [n for n in _plain_names(node) if n in used or n in named]
         if names:
             return names[0]
-    return used[0] if used else None
+    return used[0] if len(used) == 1 else None
+
+
+def _has_gradient(scene: Scene, tensor: int) -> bool:
+    """Whether the tape that was asked was told of the tensor, or of what it was made of."""
+    tape, info = scene.heard, scene.recording.tensors[tensor]
+    if tape is None:
+        return True
+    watched = {t for event in tape.watched for t in event.tensors}
+    if info.op is None or not tape.listened(info.op):
+        return tensor in watched or info.variable is not None
+    made_of = (t for i in scene.ways.to_op(info.op) for t in scene.recording.ops[i].inputs)
+    return any(t in watched or scene.recording.tensors[t].variable is not None for t in made_of)
 
 
 def _made_of(scene: Scene) -> list[ast.AST]:

@@ -561,10 +561,26 @@ def unsaturated(scene: Scene) -> Repair | None:
 
 
 def sloped(scene: Scene) -> Repair | None:
-    """``tanh`` in place of ``sign``."""
+    """``tanh`` in place of ``sign``, a sigmoid in place of a softmax of one."""
+    if scene.finding.words == "softmax_of_one":
+        return _one_output(scene)
     if scene.op is not None and scene.op.type != "Sign":
         return straight_through(scene)
     return scaled(scene, ["sign"], "{tf}.tanh({e})")
+
+
+def _one_output(scene: Scene) -> Repair | None:
+    code = _code(scene)
+
+    def rule(node: ast.expr, text: Text) -> str | None:
+        call = called(code, node, ["softmax"])
+        if call is None or not call.args:
+            return None
+        return f"{code.tensorflow}.sigmoid({text(call.args[0])})"
+
+    if scene.op is None or scene.op.type != "Softmax":
+        return None
+    return scene.by_rule(rule) or _activation(scene, ("softmax",), "sigmoid")
 
 
 def passing(scene: Scene) -> Repair | None:

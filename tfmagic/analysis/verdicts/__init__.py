@@ -168,6 +168,9 @@ class _Judge:
             return self._not_finite.finding(call, gradient)
         none_touched = not stats.count and gradient.rows is not None
         if none_touched or (stats.count and stats.zeros == stats.seen):
+            hidden = self._none.hidden(call, gradient) if call.zeros else None
+            if hidden is not None:
+                return hidden
             return self._not_finite.before(call, gradient) or self._zero.finding(call, gradient)
         return self._there(call, gradient)
 

@@ -32,6 +32,7 @@ __all__ = ["NoneRules"]
 _MOVING = re.compile(r"moving_(mean|variance)|seed_generator|iterations?$|learning_rate$")
 _DATASET = re.compile("Dataset|Iterator")
 _PYTHON = {"PyFunc", "PyFuncStateless"}
+_DRAWS = {"Multinomial", "StatelessMultinomial", "StatelessRandomBinomial"}
 _SHAPES = {"Shape", "ShapeN", "Size", "Rank", "OnesLike", "ZerosLike"}
 
 
@@ -56,6 +57,17 @@ class NoneRules:
             return self._no_source(call, gradient)
         found = None if source.is_variable else rebound(self._recording, call, gradient, source)
         return found or self._on_the_way(call, gradient, source)
+
+    def hidden(self, call: GradientCall, gradient: Gradient) -> Finding | None:
+        """Why this gradient would be None, had zero not been wanted in place of that; a source
+        that has no part in the target is what zero was wanted for."""
+        reach = self._ways.reach(gradient, self._ways.ancestors(call))
+        if set(call.target_tensors) & reach.free:
+            tape, source = heard(call), self._ways.source(gradient)
+            way = self._ways.way(call, gradient)
+            return self._off_tape(call, gradient, source, tape, way) if tape is not None else None
+        found = self.finding(call, gradient)
+        return None if found.code in ("unused", "disconnected", "expected") else found
 
     def _no_tensor(self, call: GradientCall, gradient: Gradient) -> Finding:
         """The target is no tensor: its value was taken out of TensorFlow."""
@@ -87,9 +99,9 @@ class NoneRules:
         others = [op for op in (*whole, *heard) if op.type not in _SHAPES]
         stops = others or whole or heard
         if stops and targets & reach.any:
-            stop = stops[0]
-            way = self._ways.to(gradient, stop.outputs)
-            return Finding(self._why_blocked(stop), op=stop.index, way=way, words=_kept_in(stop))
+            stop = next((op for op in stops if self._ways.leads(op, call)), stops[0])
+            way, words = self._ways.to(gradient, stop.outputs), _kept_in(stop) or _drawn(stop)
+            return Finding(self._why_blocked(stop), op=stop.index, way=way, words=words)
         dropped = self._dropped_out(call, gradient) if deep else None
         return dropped or self._apart(call, gradient, source)
 
@@ -452,6 +464,11 @@ class NoneRules:
             return True
         readers = (code.statement(p.number) for p in places if p.cell == at.cell)
         return any(made & names_in(reader) for reader in readers if reader is not None)
+
+
+def _drawn(op: Op) -> str:
+    """The sentence for whole numbers that are drawn."""
+    return "drawn" if op.type in _DRAWS else ""
 
 
 def _kept_in(op: Op) -> str:

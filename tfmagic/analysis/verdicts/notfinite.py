@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tfmagic.analysis.custom import answering_line
 from tfmagic.analysis.ways import Finding, Ways
 from tfmagic.model import Gradient, GradientCall, Op
 
@@ -33,7 +34,16 @@ class NotFiniteRules:
             if stats is not None and not stats.finite:
                 users = ways.recording.consumers.get(tensor, (None,))
                 return Finding("nan_input", op=users[0])
-        return self._forward(way) or self._backward(way) or Finding("overflow")
+        return self._forward(way) or self._backward(way) or self._unseen(call, way)
+
+    def _unseen(self, call: GradientCall, way: Sequence[Op]) -> Finding:
+        """No op was seen to do it: it was a custom gradient, whose ops are nobody's turn, or
+        where is not known."""
+        for op in way:
+            line = answering_line(self._ways.recording, op) if op.own_gradient else None
+            if line is not None:
+                return Finding("custom_gradient", op=op.index, line=line, words="custom_not_finite")
+        return Finding("overflow", line=call.line, words="not_finite")
 
     def before(self, call: GradientCall, gradient: Gradient) -> Finding | None:
         """An op on the way that overflowed: a gradient of zero may come of it."""
@@ -72,6 +82,9 @@ class NotFiniteRules:
     def _named(self, op: Op, way: Sequence[Op]) -> Finding:
         if self._thrown_away(op, way):
             return Finding("where_branch", op=op.index)
+        empty = op.type == "Mean" and 0 in (self._ways.recording.tensors[op.inputs[0]].shape or ())
+        if empty:
+            return Finding("domain_edge", op=op.index, words="mean_of_nothing")
         return Finding("domain_edge" if op.type in _EDGED else "overflow", op=op.index)
 
     def _thrown_away(self, op: Op, way: Sequence[Op]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tfmagic.analysis.notation import number
+from tfmagic.analysis.verdicts.constant import ConstantRules
 from tfmagic.analysis.ways import Finding, Ways, largest
 from tfmagic.model import Gradient, GradientCall, Stats
 
@@ -42,6 +43,10 @@ def warning(ways: Ways, call: GradientCall, gradient: Gradient, stats: Stats) ->
         start = start or there
         before = there
     values = (("here", number(here, 3)), ("there", number(start, 3)))
+    if here < _SMALL and here * _CHANGE < start:
+        centred = ConstantRules(ways).centred(ways.way(call, gradient), gradient)
+        if centred is not None:
+            return centred
     if here < _SMALL and shrunk >= _STEPS and here * _CHANGE < start:
         if _rounded(ways, call, gradient):
             return Finding("ok")

@@ -7,14 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tfmagic.analysis.custom import answering_line
+from tfmagic.analysis.verdicts.constant import ConstantRules
 from tfmagic.analysis.ways import FLOATS, Finding, Ways, all_zero, largest, some
 from tfmagic.model import Gradient, GradientCall, Op, Stats
 
 __all__ = ["ZeroRules"]
 
-_RELU = {"Relu", "LeakyRelu", "Selu", "Elu"}
+_RELU = {"Relu", "LeakyRelu"}
 _CLIP = {"Minimum", "Maximum", "ClipByValue", "Relu6"}
-_FLATTENS = {"Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Erf", "Softsign", "Softplus", "Atan"}
+_FLATTENS = {
+    "Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Erf", "Erfc", "Softsign", "Softplus", "Atan",
+    "Elu", "Selu",
+}  # fmt: skip
+#: The slopes of functions made of straight pieces, as ops: they do not change with their input.
+_SLOPES = {"ReluGrad", "Relu6Grad", "LeakyReluGrad"}
+_SOFTMAXES = {"Softmax", "LogSoftmax"} | {
+    f"{kind}SoftmaxCrossEntropyWithLogits" for kind in ("", "Sparse")
+}
+_CONTROL = {"If", "StatelessIf", "While", "StatelessWhile", "Case", "StatelessCase"}
 _FLAT = {"Sign", "Round", "Floor", "Ceil", "Rint"}
 _MOVES = {
     "GatherV2", "GatherNd", "Gather", "ResourceGather", "StridedSlice", "Slice", "ConcatV2",
@@ -66,60 +77,168 @@ class ZeroRules:
 
     def __init__(self, ways: Ways) -> None:
         self._ways = ways
+        self._constant = ConstantRules(ways)
 
     def finding(self, call: GradientCall, gradient: Gradient) -> Finding:
         """Where this gradient died, or that nothing is wrong with it."""
         ways = self._ways
-        needed = ways.ancestors(call)
-        moving = ways.reach(gradient, needed).any
-        way, targets = ways.way(call, gradient), set(call.target_tensors)
-        for op in reversed(way):
-            coming = ways.gradients(op.outputs)
-            if not coming and targets.intersection(op.outputs):
-                coming = [_ONE]  # what the way back begins with
-            going = ways.gradients(t for t in op.inputs if t in moving)
-            if coming and going and some(coming) and not some(going):
-                return self._why(op, coming, going, moving, way)
-        return self._sum(way, gradient, moving)
+        moving = ways.reach(gradient, ways.ancestors(call)).any
+        way = ways.way(call, gradient)
+        last = self._last_alive(call, way, moving)
+        if last is None:
+            found = self._own(call, way) or self._not_seen(way) or self._sum(way, gradient, moving)
+        else:
+            found = self._why(last, self._passing(call, last, moving)[0], moving, way)
+        return found if found.code != "ok" else self._constant.finding(way, moving) or found
 
-    def _why(
-        self,
-        op: Op,
-        coming: Sequence[Stats],
-        going: Sequence[Stats],
-        moving: set[int],
-        way: Sequence[Op],
-    ) -> Finding:
+    def _passing(
+        self, call: GradientCall, op: Op, moving: set[int]
+    ) -> tuple[list[Stats], list[Stats]]:
+        """The gradients that came to an op, and those that it passed on."""
+        coming = self._ways.gradients(op.outputs)
+        if not coming and set(call.target_tensors).intersection(op.outputs):
+            coming = [_ONE]  # what the way back begins with
+        return coming, self._ways.gradients(t for t in op.inputs if t in moving)
+
+    def _last_alive(self, call: GradientCall, way: Sequence[Op], moving: set[int]) -> Op | None:
+        """The last op that still had some and passed none on.
+
+        Where something came round it by another branch, and died before both branches meet,
+        that is what ended it.
+        """
+        found, before = None, set[int]()
+        for op in reversed(way):
+            if found is not None and op.index not in before:
+                continue
+            coming, going = self._passing(call, op, moving)
+            if coming and going and some(coming) and not some(going):
+                found, before = op, {*self._ways.to_op(op.index)}
+        return found
+
+    def _own(self, call: GradientCall, way: Sequence[Op]) -> Finding | None:
+        """A custom gradient that was given some, and after which there was none."""
+        for op in reversed(way):
+            coming = self._ways.gradients(op.outputs)
+            if not coming and set(call.target_tensors).intersection(op.outputs):
+                coming = [_ONE]
+            if not op.own_gradient or not some(coming):
+                continue
+            line = answering_line(self._ways.recording, op)
+            if line is not None:
+                return Finding("custom_gradient", op=op.index, line=line, words="custom_zero")
+            if op.own_gradient == "swish_impl":
+                return Finding("saturated", op=op.index, values=(("op", "SiLU"),))
+        return None
+
+    def _not_seen(self, way: Sequence[Op]) -> Finding | None:
+        """A function, loop or condition that was not looked into."""
+        for op in way:
+            if op.function or op.type in _CONTROL:
+                return Finding("disconnected", op=op.index, words="in_control")
+        return None
+
+    def _why(self, op: Op, coming: Sequence[Stats], moving: set[int], way: Sequence[Op]) -> Finding:
         """``moving`` are the tensors that change with the source: a factor among them that
         is zero makes a stationary point, and nothing is wrong."""
-        ways = self._ways
-        values = (("n", max(s.count for s in going)),)
-        floats = [t for t in op.inputs if ways.recording.tensors[t].dtype.startswith(FLOATS)]
+        recording, ways = self._ways.recording, self._ways
+        found = self._of_its_kind(op, moving) or self._flattened(op, coming, moving, way)
+        if found is not None:
+            return found
+        floats = [t for t in op.inputs if recording.tensors[t].dtype.startswith(FLOATS)]
         zeros = [t for t in floats if all_zero(ways.stats(t))]
-        cut = self._cut(op, moving)
-        onehot = any(_extreme(ways.stats(t)) for t in op.outputs)
-        if op.type in _NORMED and not onehot and self._linear_after(op, way, moving):
-            return Finding("cancelled", op=op.index, values=values)
-        if cut:
-            return Finding(cut, op=op.index, values=values)
-        if self._too_small(op, coming):
-            return Finding("underflow", op=op.index, values=values)
         if op.type in _STATIONARY:
             return self._killed(zeros, moving) or Finding("ok")
         if op.type in _MOVES:  # no factors: what it took came from elsewhere
-            words = "not_chosen" if op.type in _CHOOSES else ""
-            return Finding("unused_rows", op=op.index, values=values, words=words)
+            return self._passed_over(op)
         if any(t not in moving for t in zeros):  # a factor that the source cannot move
-            return Finding("zero_input", op=op.index, values=values)
+            return Finding("zero_input", op=op.index)
         if zeros:
             return self._killed(zeros, moving) or Finding("ok")
         if self._linear_after(op, way, moving):
-            return Finding("cancelled", op=op.index, values=values)
+            return Finding("cancelled", op=op.index)
         return Finding("ok")
 
+    def _flattened(
+        self, op: Op, coming: Sequence[Stats], moving: set[int], way: Sequence[Op]
+    ) -> Finding | None:
+        """A function without a slope where it stands, or with one that is too small."""
+        onehot = any(_extreme(self._ways.stats(t)) for t in op.outputs)
+        if op.type in _NORMED and not onehot and self._linear_after(op, way, moving):
+            return Finding("cancelled", op=op.index)
+        cut = self._cut(op)
+        if cut:
+            words = "clipped_probability" if cut == "clipped" and self._in_a_loss(op) else ""
+            return Finding(cut, op=op.index, words=words)
+        if self._vanished(op, moving):
+            return Finding("underflow", op=op.index, words="too_small")
+        if self._too_small(op, coming) or self._squared(op, coming):
+            return Finding("underflow", op=op.index)
+        return None
+
+    def _of_its_kind(self, op: Op, moving: set[int]) -> Finding | None:
+        """What some types of op do to every gradient, whatever the values are."""
+        recording = self._ways.recording
+        empty = self._constant.emptied(op, moving)
+        if empty is not None:
+            return Finding("unused_rows", op=empty.index, words="empty")
+        if op.type in _SOFTMAXES and (recording.tensors[op.inputs[0]].shape or (0,))[-1] == 1:
+            return Finding("flat_op", op=op.index, words="softmax_of_one")
+        if op.type in _SLOPES:
+            return Finding("flat_op", op=op.index, words="flat_slope")
+        if op.type == "EagerPyFunc":
+            return Finding("left_tensorflow", op=op.index, words="py_function")
+        if op.type in _CONTROL:
+            return Finding("disconnected", op=op.index, words="in_control")
+        if op.type in ("Prod", "Cumprod") and self._has_zeros(op):
+            return self._killed(op.inputs[:1], moving) or Finding("zero_input", op=op.index)
+        return None
+
+    def _has_zeros(self, op: Op) -> bool:
+        stats = self._ways.stats(op.inputs[0])
+        return stats is not None and stats.zeros > 0
+
+    def _vanished(self, op: Op, moving: set[int]) -> bool:
+        """Whether a power or exponential is zero only because it is too small."""
+        ways = self._ways
+        given = ways.stats(op.inputs[0])
+        whole = op.type == "Exp" or (given is not None and not given.zeros)
+        return (
+            op.type in ("Exp", "Pow")
+            and op.inputs[0] in moving
+            and whole
+            and all(all_zero(ways.stats(t)) for t in op.outputs)
+        )
+
+    def _squared(self, op: Op, coming: Sequence[Stats]) -> bool:
+        """Whether the slope of a square is zero though neither its input nor what came is."""
+        given = self._ways.stats(op.inputs[0])
+        whole = given is not None and not given.zeros
+        return op.type == "Square" and whole and not any(s.zeros for s in coming)
+
+    def _passed_over(self, op: Op) -> Finding:
+        """Nothing of what the source led to was taken: by a condition, by chance, or as rows."""
+        if op.type in _CHOOSES:
+            if self._by_chance(op):
+                return Finding("zero_input", op=op.index, words="dropped")
+            return Finding("unused_rows", op=op.index, words="not_chosen")
+        words = "overwritten" if op.type == "TensorScatterUpdate" else ""
+        return Finding("unused_rows", op=op.index, words=words)
+
+    def _by_chance(self, op: Op) -> bool:
+        """Whether the condition of a choice was drawn on its own line."""
+        recording, todo = self._ways.recording, [op.inputs[0]]
+        while todo:
+            maker = recording.tensors[todo.pop()].op
+            if maker is None or recording.ops[maker].line != op.line:
+                continue
+            if "RandomUniform" in recording.ops[maker].type:
+                return True
+            todo.extend(recording.ops[maker].inputs)
+        return False
+
     def _killed(self, zeros: Sequence[int], moving: set[int]) -> Finding | None:
-        """The ReLU or bound that made these zeros of what is none: that the square of a zero is
-        flat there is no minimum then."""
+        """The ReLU, bound or condition that made these zeros of what is none: that the square of
+        a zero is flat there is no minimum then."""
         recording, ways = self._ways.recording, self._ways
         for tensor in zeros:
             maker = recording.tensors[tensor].op if tensor in moving else None
@@ -131,12 +250,13 @@ class ZeroRules:
             code = "dead_relu" if op.type in _RELU else "clipped" if op.type in _CLIP else ""
             given = [t for t in op.inputs if t in moving]
             if code and given and not all(all_zero(ways.stats(t)) for t in given):
-                values = (("n", len(zeros)), ("flat", True))
-                return Finding(code, op=op.index, values=values)
+                return Finding(code, op=op.index, values=(("flat", True),))
+            if op.type in _CHOOSES and not all(all_zero(ways.stats(t)) for t in given):
+                return self._passed_over(op)
         return None
 
     @staticmethod
-    def _cut(op: Op, moving: set[int]) -> str:
+    def _cut(op: Op) -> str:
         for code, types in (
             ("dead_relu", _RELU),
             ("clipped", _CLIP),
@@ -146,6 +266,11 @@ class ZeroRules:
             if op.type in types:
                 return code
         return ""
+
+    def _in_a_loss(self, op: Op) -> bool:
+        """Whether a cross entropy of Keras's holds its probabilities away from 0 and 1."""
+        line = None if op.line is None else self._ways.recording.lines[op.line].text
+        return line is not None and "rossentropy" in line and "clip" not in line
 
     def _too_small(self, op: Op, coming: Sequence[Stats]) -> bool:
         """Whether what came in was so small that a product of it is zero in this dtype."""
@@ -175,9 +300,9 @@ class ZeroRules:
         linear = all(self._is_linear(o, moving) for o in way)
         itself = [o for o in way if o.type == "RealDiv" and len(set(o.inputs) & moving) == 2]
         if itself and all(self._is_linear(o, moving) for o in way if o not in itself):
-            return Finding("cancelled", op=itself[-1].index, values=(("n", 1),))
+            return Finding("cancelled", op=itself[-1].index)
         if linear and len(takers) > 0:
-            return Finding("cancelled", op=way[-1].index, values=(("n", 1),))
+            return Finding("cancelled", op=way[-1].index)
         return Finding("ok")
 
 

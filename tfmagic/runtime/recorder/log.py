@@ -148,8 +148,8 @@ class Call:
 
     ``target``, ``sources`` and ``result`` are the user's live structures, and become
     tuples of :class:`Leaf` and :class:`Answer` when the log is settled.  ``weights`` are its
-    ``output_gradients``; ``checks`` and ``histograms``, one for each source, are there where
-    they were asked for.
+    ``output_gradients``, ``zeros`` says that zero was wanted in place of None; ``checks`` and
+    ``histograms``, one for each source, are there where they were asked for.
     """
 
     index: int
@@ -167,6 +167,7 @@ class Call:
     events: tuple[Any, ...] = ()
     settled: bool = False
     weights: Any = None
+    zeros: bool = False
     checks: tuple[Check, ...] = ()
     histograms: tuple[Histogram | None, ...] = ()
 

@@ -520,6 +520,7 @@ def _heard_gradient(original: Callable[..., Any], whom: Ear[Recorder]) -> Callab
             call.watches = private.watches_variables(tape)
             call.events = recorder._tapes.of(tape)
             call.weights = args[0] if args else kwargs.get("output_gradients")
+            call.zeros = _wants_zeros(args, kwargs)
             answer = call.result = original(tape, target, sources, *args, **kwargs)
         with _CARRIED:
             look_inside(recorder.log, call, recorder.whole)
@@ -528,6 +529,12 @@ def _heard_gradient(original: Callable[..., Any], whom: Ear[Recorder]) -> Callab
         return answer
 
     return gradient
+
+
+def _wants_zeros(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call of ``gradient`` asks for zero in place of None."""
+    given = args[1] if len(args) > 1 else kwargs.get("unconnected_gradients")
+    return getattr(given, "value", given) == "zero"
 
 
 #: An interrupt that falls into these would leave half of something behind.

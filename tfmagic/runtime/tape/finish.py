@@ -486,6 +486,7 @@ class Finisher:
             cell=call.cell,
             watches=call.watches,
             events=tuple(self._event(event) for event in call.events),
+            zeros=call.zeros,
         )
 
     def _event(self, event: Any) -> TapeEvent:

@@ -314,7 +314,7 @@ class Tape:
         recorder.start()
         try:
             with recorder.calling(origin, target, sources, place) as call:
-                call.weights = output_gradients
+                call.weights, call.zeros = output_gradients, unconnected == "zero"
                 call.result = gradient(
                     self.log,
                     target,

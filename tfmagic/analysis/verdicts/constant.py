@@ -1,0 +1,114 @@
+"""Values that do not change with a source, though they were computed from it.
+
+Nothing is taken of it, it is compared with itself, or the mean of one value is taken off that
+value.  So is the mean of what was normalised, up to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tfmagic.analysis.ways import Finding, Ways, largest
+from tfmagic.model import Gradient, Op, Stats
+
+__all__ = ["ConstantRules"]
+
+_DIFFERENCES = {"Sub", "SquaredDifference"}
+_CARRIED = {"Identity", "StopGradient", "Reshape", "Squeeze", "ExpandDims", "Cast"}
+#: How much of what cancels out may be left, relative to its terms.
+_ROUNDING = {"float64": 1e-13, "float32": 2e-5, "bfloat16": 0.1, "float16": 2e-2}
+
+
+class ConstantRules:
+    """The rules for what is constant by the way in which it is computed."""
+
+    def __init__(self, ways: Ways) -> None:
+        self._ways = ways
+
+    def finding(self, way: Sequence[Op], moving: set[int]) -> Finding | None:
+        """The op that makes a constant of what it is given, by its inputs and shapes alone."""
+        for op in way:
+            if op.type in _DIFFERENCES and op.inputs[0] == op.inputs[1]:
+                return Finding("cancelled", op=op.index, words="itself")
+        for op in way:
+            if op.type == "Mean" and self._of_one(op) and self._taken_off(op, way):
+                return Finding("cancelled", op=op.index, words="one_alone")
+        return None
+
+    def _of_one(self, op: Op) -> bool:
+        """Whether each mean is taken of a single value."""
+        tensors = self._ways.recording.tensors
+        shape, made = tensors[op.inputs[0]].shape, tensors[op.outputs[0]].shape
+        return bool(shape) and _count(shape) == _count(made)
+
+    def _taken_off(self, mean: Op, way: Sequence[Op]) -> bool:
+        """Whether what the mean is taken of and the mean meet again, in a difference."""
+        given, made = mean.inputs[0], set(mean.outputs)
+        for op in way:
+            if op.type in _CARRIED and made.intersection(op.inputs):
+                made.update(op.outputs)
+            if op.type in _DIFFERENCES and made.intersection(op.inputs) and given in op.inputs:
+                return True
+        return False
+
+    def emptied(self, op: Op, moving: set[int]) -> Op | None:
+        """The op that left no element of what the source led to, where ``op`` was given none."""
+        recording, found = self._ways.recording, None
+        given = [t for t in op.inputs if t in moving]
+        while given and all(_count(recording.tensors[t].shape) == 0 for t in given):
+            maker = recording.tensors[given[0]].op
+            if maker is None:
+                break
+            found = recording.ops[maker]
+            given = [t for t in found.inputs if t in moving]
+        return found
+
+    def centred(self, way: Sequence[Op], gradient: Gradient) -> Finding | None:
+        """Where a mean is taken off, and the two shares of the gradient are the same but for
+        rounding: the target gives all that was normalised the same weight."""
+        for op in way:
+            if op.type != "Mean":
+                continue
+            given = self._all_reads(op.inputs[0], gradient)
+            rest = self._rest(given, gradient)
+            shares = [s for o in self._users(given) for s in self._share(o, op.inputs[0])]
+            noise = _ROUNDING.get(gradient.dtype, 2e-5) * largest(shares)
+            if len(shares) > 1 and 0 < largest(rest) < noise:
+                return Finding("cancelled", op=op.index, words="normalised")
+        return None
+
+    def _all_reads(self, tensor: int, gradient: Gradient) -> set[int]:
+        """The tensor, or all reads of the source where it is one of them."""
+        own = self._ways.own(gradient)
+        return own if tensor in own else {tensor}
+
+    def _rest(self, given: set[int], gradient: Gradient) -> list[Stats]:
+        """The figures of the gradient that is left at a tensor, or at the source itself."""
+        if given != self._ways.own(gradient):
+            return self._ways.gradients(given)
+        stats = gradient.value.stats if gradient.value is not None else None
+        return [] if stats is None else [stats]
+
+    def _users(self, tensors: set[int]) -> list[Op]:
+        """The forward ops that take one of the tensors."""
+        recording = self._ways.recording
+        users = (i for t in tensors for i in recording.consumers.get(t, ()))
+        return [op for i in users if (op := recording.ops[i]).kind == "forward"]
+
+    def _share(self, op: Op, tensor: int) -> list[Stats]:
+        """The figures of the gradient that one op gave to a tensor."""
+        recording = self._ways.recording
+        shape = recording.tensors[tensor].shape
+        turns = [o for o in recording.backward if o.differentiates == op.index]
+        made = [t for o in turns for t in o.outputs if recording.tensors[t].shape == shape]
+        return [s for t in made if (s := self._ways.stats(t)) is not None][-1:]
+
+
+def _count(shape: tuple[int | None, ...] | None) -> int | None:
+    """How many elements a shape has, None where that is not known."""
+    count = 1
+    for size in shape if shape is not None else (None,):
+        if size is None:
+            return None
+        count *= size
+    return count
