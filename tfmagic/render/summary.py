@@ -36,8 +36,8 @@ def _parts(recording: Recording) -> Iterator[str]:
         yield line_span(numbers)
     if recording.seconds > 0:
         yield say("report.took", time=duration(recording.seconds))
-    names = (shorten(device(op.device), _LONGEST) for op in recording.ops if op.device)
-    places = list(dict.fromkeys(names))
+    names = dict.fromkeys(op.device for op in recording.ops if op.device)
+    places = list(dict.fromkeys(shorten(device(name), _LONGEST) for name in names))
     if places:
         more = ", …" if len(places) > _DEVICES else ""
         yield visible(", ".join(places[:_DEVICES])) + more

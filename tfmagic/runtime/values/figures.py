@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar, cast
@@ -53,9 +54,10 @@ def sample(flat: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return rows[:, : SAMPLE // RUNS].reshape(-1)
 
 
+@_unheard
 def of_sample(taken: np.ndarray[Any, Any], count: int, norm: float | None = None) -> Value:
     """Figures of an evenly spaced sample; a norm that is not known is scaled up from it."""
-    found = figures(as_real(taken), count)
+    found = _figures(_real(taken), count)
     if norm is None and found.norm is not None:
         norm = found.norm * float(np.sqrt(count / found.seen))
     return Value(stats=replace(found, norm=norm))
@@ -63,6 +65,10 @@ def of_sample(taken: np.ndarray[Any, Any], count: int, norm: float | None = None
 
 @_unheard
 def as_real(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return _real(array)
+
+
+def _real(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if array.dtype.kind == "c":
         array = np.abs(array)
     if array.dtype.kind not in "fiub":  # bfloat16 and the like
@@ -73,9 +79,13 @@ def as_real(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 @_unheard
 def figures(flat: np.ndarray[Any, Any], count: int) -> Stats:
     """Figures of real numbers; a squared norm that is finite proves that all of them are."""
+    return _figures(flat, count)
+
+
+def _figures(flat: np.ndarray[Any, Any], count: int) -> Stats:
     nan = inf = 0
-    squared = squared_norm(flat)
-    if not np.isfinite(squared):
+    squared = _squared(flat)
+    if not math.isfinite(squared):
         numbers = flat.astype(np.float64)
         nan = int(np.isnan(numbers).sum())
         inf = int(np.isinf(numbers).sum())
@@ -88,45 +98,49 @@ def figures(flat: np.ndarray[Any, Any], count: int) -> Stats:
         seen=flat.size + nan + inf,
         min=float(flat.min()),
         max=float(flat.max()),
-        mean=float(flat.mean(dtype=np.float64)),
-        norm=float(np.sqrt(squared)),
+        mean=float(np.add.reduce(flat, dtype=np.float64) / flat.size),
+        norm=math.sqrt(squared),
         zeros=int(flat.size - np.count_nonzero(flat)),
         nan=nan,
         inf=inf,
     )
 
 
+@_unheard
 def squared_norm(flat: np.ndarray[Any, Any]) -> float:
     """In double precision where the array is small, else as fast as it goes."""
+    return _squared(flat)
+
+
+def _squared(flat: np.ndarray[Any, Any]) -> float:
     if flat.dtype.kind != "f" or flat.dtype.itemsize < 4 or flat.size <= SAMPLE:
-        return _squared_in_double(flat)
+        flat = flat.astype(np.float64)
+        return float(np.dot(flat, flat))
     return float(np.vdot(flat, flat))  # which, unlike dot, warns of no overflow
 
 
 @_unheard
-def _squared_in_double(flat: np.ndarray[Any, Any]) -> float:
-    flat = flat.astype(np.float64)
-    return float(np.dot(flat, flat))
-
-
 def describe(array: np.ndarray[Any, Any]) -> Value:
     if array.dtype == object or array.dtype.kind in "SU":
         return Value(data=_texts(array.tolist()))
-    found = figures(as_real(array).reshape(-1), array.size)
+    found = _figures(_real(array).reshape(-1), array.size)
     if array.dtype.kind not in "fiubc":
         array = array.astype(np.float32)
-    return Value(data=_nested(array.tolist()), stats=found)
+    return Value(data=_nested(array.tolist(), array.ndim), stats=found)
 
 
+@_unheard
 def described(array: np.ndarray[Any, Any], most: int) -> Value:
     """As :func:`describe` up to ``most`` elements, the figures alone of a larger array."""
     if array.size <= most:
         return describe(array)
-    return Value(stats=figures(as_real(array.reshape(-1)), array.size))
+    return Value(stats=_figures(_real(array.reshape(-1)), array.size))
 
 
-def _nested(value: Any) -> Any:
-    return tuple(_nested(v) for v in value) if isinstance(value, list) else value
+def _nested(value: Any, depth: int) -> Any:
+    if depth < 2:
+        return tuple(value) if depth else value
+    return tuple([_nested(part, depth - 1) for part in value])
 
 
 def _texts(value: Any) -> Any:
