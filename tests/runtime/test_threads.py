@@ -66,13 +66,11 @@ print("went on", gap.code, gap.count)
 
 def test_in_the_recorder_an_interrupt_is_put_off_and_then_comes() -> None:
     inside = SimpleNamespace(f_code=Recorder.stop.__code__)
-    with interrupts_put_off(frozenset({Recorder.stop.__code__})):
-        handle = signal.getsignal(signal.SIGINT)
-        assert callable(handle) and handle is not signal.default_int_handler
-        with pytest.raises(KeyboardInterrupt):
-            assert handle(signal.SIGINT, inside) is None  # nothing is raised here
-            # Not an empty loop: Python 3.13 does not guard the jump back in it.
-            threading.Event().wait(30)  # it comes as soon as the moment is over
+    put_off = interrupts_put_off(frozenset({Recorder.stop.__code__}))
+    with put_off as interrupts, pytest.raises(KeyboardInterrupt):
+        assert interrupts.handle(signal.SIGINT, inside) is None  # nothing is raised here
+        # Not an empty loop: Python 3.13 does not guard the jump back in it.
+        threading.Event().wait(30)  # it comes as soon as the moment is over
 
 
 def test_an_interrupt_while_an_op_is_written_down_ends_the_cell_at_that_op(

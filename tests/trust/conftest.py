@@ -52,21 +52,28 @@ class Player:
                 for what in compared(*pair):  # a name that differs does so in later cells too
                     found.setdefault((wrap, what), (number, f"{wrap}: cell {number}: {what}"))
         if found:
-            shaky = self._first_that_differs_by_itself(cells, plain, seconds)
-            found = {key: value for key, value in found.items() if value[0] < shaky}
+            shaky = self._shaky(cells, plain, seconds)
+            found = {k: v for k, v in found.items() if v[0] < shaky.get(part_of(k[1]), len(cells))}
         return [text for _, text in found.values()][:20]
 
-    def _first_that_differs_by_itself(
+    def _shaky(
         self, cells: list[str], plain: list[dict[str, Any]], seconds: float
-    ) -> int:
-        """The first cell that several plain plays do not agree on: threads that add up in
-        another order, a draw on the brink.  From there on nothing can be compared."""
-        first = len(cells)
+    ) -> dict[str, int]:
+        """Part → the first cell where several plain plays do not agree on it: threads that add
+        up in another order, a draw on the brink.  From there on it cannot be compared."""
+        first: dict[str, int] = {}
         for _ in range(4):
             again = self.play(cells, "none", seconds)
-            pairs = enumerate(zip(plain, again, strict=True))
-            first = min([first, *(number for number, pair in pairs if any(compared(*pair)))])
+            for number, pair in enumerate(zip(plain, again, strict=True)):
+                for what in compared(*pair):
+                    part = part_of(what)
+                    first[part] = min(number, first.get(part, number))
         return first
+
+
+def part_of(what: str) -> str:
+    """Which part of what can be noticed a difference is about."""
+    return what.partition(":")[0]
 
 
 def compared(plain: dict[str, Any], taped: dict[str, Any]) -> Iterator[str]:

@@ -54,6 +54,8 @@ def server() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("MPLBACKEND", "agg")
+    # whoever was started in the background ignores Ctrl-C; a kernel does not
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("tensorflow", "keras", "tfmagic.notebook.extension"):
         importlib.import_module(name)
     answers = os.fdopen(os.dup(1), "w")
@@ -403,6 +405,7 @@ def policy(shell: Any) -> dict[str, Any]:
             tf.GradientTape.jacobian.__module__,
             record.record_operation.__module__,
             *patched_methods(),
+            os.path.basename(signal.signal.__code__.co_filename),
         ],
         "gc": [gc.isenabled(), gc.get_threshold()],
         "recursion": sys.getrecursionlimit(),

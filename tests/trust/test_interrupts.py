@@ -17,6 +17,9 @@ import tensorflow as tf
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
+import tfmagic
+from tfmagic.runtime.recorder.recorder import Recorder
+
 INTERRUPTS = int(os.environ.get("TFMAGIC_INTERRUPTS", "40"))
 CELL = """%%tape -q
 import tensorflow as tf
@@ -35,6 +38,102 @@ def shell() -> Any:
     here.run_line_magic("load_ext", "tfmagic")
     yield here
     here.run_line_magic("unload_ext", "tfmagic")
+
+
+def run(shell: Any, *lines: str, tape: str = "%%tape -q") -> BaseException | None:
+    """The error of a recorded cell."""
+    with capture_output():
+        result = shell.run_cell("\n".join([tape, "import signal, tensorflow as tf", *lines]))
+    return result.error_in_exec  # type: ignore[no-any-return]
+
+
+def test_a_cell_finds_the_handler_that_was_there(shell: Any) -> None:
+    there = signal.getsignal(signal.SIGINT)
+    asks = "seen = signal.getsignal(signal.SIGINT), signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    assert run(shell, asks) is None
+    assert shell.user_ns["seen"] == (there, there)
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN, "what the cell set stays"
+    assert run(shell, "old = signal.signal(signal.SIGINT, seen[0])") is None
+    assert shell.user_ns["old"] is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGINT) is there
+    assert "tfmagic" not in signal.signal.__code__.co_filename
+
+
+def test_a_handler_of_the_cell_is_given_back_in_a_later_one(shell: Any) -> None:
+    there = signal.getsignal(signal.SIGINT)
+    assert run(shell, "mine = lambda *_: None", "old = signal.signal(signal.SIGINT, mine)") is None
+    assert signal.getsignal(signal.SIGINT) is shell.user_ns["mine"]
+    assert run(shell, "again = signal.signal(signal.SIGINT, old)") is None
+    assert shell.user_ns["again"] is shell.user_ns["mine"]
+    assert signal.getsignal(signal.SIGINT) is there
+
+
+def test_nested_recordings_leave_the_handler_of_the_cell(shell: Any) -> None:
+    there = signal.getsignal(signal.SIGINT)
+    error = run(
+        shell,
+        "import tfmagic",
+        "mine = lambda *_: None",
+        "with tfmagic.record() as inner:",
+        "    seen = [signal.signal(signal.SIGINT, mine), signal.getsignal(signal.SIGINT)]",
+        "seen.append(signal.getsignal(signal.SIGINT))",
+    )
+    mine = shell.user_ns["mine"]
+    assert error is None and shell.user_ns["seen"] == [there, mine, mine]
+    assert signal.getsignal(signal.SIGINT) is mine
+    signal.signal(signal.SIGINT, there)
+
+
+def test_a_handler_of_the_cell_is_called_once_and_never_amid_an_op(
+    shell: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal comes while the recorder writes an op down: the cell's own handler waits too."""
+    written = Recorder._note
+
+    def interrupted(recorder: Recorder, kind: Any, *rest: Any) -> None:
+        if kind in ("Tanh", b"Tanh"):
+            signal.raise_signal(signal.SIGINT)
+        written(recorder, kind, *rest)
+
+    monkeypatch.setattr(Recorder, "_note", interrupted)
+    error = run(
+        shell,
+        "class Stop(Exception): pass",
+        "calls = []",
+        "def stop(number, frame):",
+        "    calls.append(frame.f_code.co_filename)",
+        "    raise Stop",
+        "old = signal.signal(signal.SIGINT, stop)",
+        "done = []",
+        "for turn in range(3):",
+        "    done.append(tf.tanh(float(turn)))",
+    )
+    signal.signal(signal.SIGINT, shell.user_ns["old"])
+    assert type(error).__name__ == "Stop" and shell.user_ns["done"] == []
+    (called,) = shell.user_ns["calls"]
+    assert "tfmagic" not in called
+    assert [op.type for op in tfmagic.last.ops].count("Tanh") == 1
+
+
+def test_asyncio_ends_its_task_as_without_us(shell: Any) -> None:
+    """``asyncio.run`` takes Ctrl-C over only where nobody else's handler is."""
+    there = signal.signal(signal.SIGINT, signal.default_int_handler)
+    error = run(
+        shell,
+        "import asyncio",
+        "told = []",
+        "async def work():",
+        "    try:",
+        "        signal.raise_signal(signal.SIGINT)",
+        "        await asyncio.sleep(0)",
+        "    except asyncio.CancelledError:",
+        "        told.append('cancelled')",
+        "        raise",
+        "asyncio.run(work())",
+    )
+    now = signal.signal(signal.SIGINT, there)
+    assert type(error).__name__ == "KeyboardInterrupt" and shell.user_ns["told"] == ["cancelled"]
+    assert now is signal.default_int_handler
 
 
 def seconds_of(shell: Any) -> float:

@@ -40,7 +40,9 @@ child = os.fork()
 if child == 0:
     os.write(write, str(sum(range(10))).encode())
     os._exit(3)
-os.read(read, 100), os.waitpid(child, 0)[1], tf.reduce_sum(w)
+told = os.read(read, 100), os.waitpid(child, 0)[1], tf.reduce_sum(w)
+del child, read, write  # numbers that are others in each run
+told
 # %%
 go, found = threading.Event(), []
 def late():
@@ -146,8 +148,12 @@ def ring(*_):
     raise Late("alarm")
 signal.signal(signal.SIGALRM, ring)
 signal.setitimer(signal.ITIMER_REAL, 0.05)
-while True:
-    y = tf.reduce_sum(w)
+try:
+    while True:  # where it rings is another place in each run
+        y = tf.reduce_sum(w)
+except Late as late:
+    print(late)
+    del late
 # %%
 got = []
 before = signal.signal(signal.SIGINT, lambda *_: got.append("int"))

@@ -18,8 +18,11 @@ from traceback import walk_tb
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
+from tfmagic.runtime import private
+
 #: Seconds by which an interrupt is put off; what it must wait for takes microseconds.
 MOMENT = 0.001
+_ask, _put = signal.getsignal, signal.signal
 
 
 def interrupt_later() -> None:
@@ -41,12 +44,12 @@ class Interrupts:
     writes the op down.  So that asks, when it is done, whether one is ``waiting``.
     """
 
-    __slots__ = ("_again", "_before", "_undisturbed", "waiting")
+    __slots__ = ("_again", "_undisturbed", "before", "waiting")
 
     def __init__(self, before: Callable[..., Any], undisturbed: frozenset[CodeType]) -> None:
         self.waiting = False
         self._again = False
-        self._before = before
+        self.before = before
         self._undisturbed = undisturbed
 
     def handle(self, number: int, frame: FrameType | None) -> Any:
@@ -59,7 +62,7 @@ class Interrupts:
             threading.Thread(target=self._retry, name="tfmagic-interrupt", daemon=True).start()
             return None
         self.waiting = False
-        return self._before(number, frame)
+        return self.before(number, frame)
 
     def hand_on(self, frame: FrameType) -> None:
         """Interrupt the code of ``frame``, which is not ours, with the one that waits."""
@@ -76,20 +79,65 @@ class Interrupts:
 @contextmanager
 def interrupts_put_off(undisturbed: frozenset[CodeType]) -> Iterator[Interrupts]:
     """Ctrl-C is handled as before inside the block, but never while one of ``undisturbed`` runs
-    or anything that it called."""
-    before = signal.getsignal(signal.SIGINT)
+    or anything that it called.
+
+    Who asks ``signal`` for the handler is told the one that would be there without us, and a
+    function that the cell sets is called where that one was.
+    """
+    before = _ask(signal.SIGINT)
     mine = threading.current_thread() is threading.main_thread() and callable(before)
     interrupts = Interrupts(before if callable(before) else id, undisturbed)
     if not mine:
         yield interrupts
         return
-    handle = interrupts.handle
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield interrupts
-    finally:
-        if signal.getsignal(signal.SIGINT) is handle:  # else the cell has set its own
-            signal.signal(signal.SIGINT, before)
+    with (
+        private.replaced(signal, "getsignal", getsignal),
+        private.replaced(signal, "signal", set_handler),
+    ):
+        _put(signal.SIGINT, interrupts.handle)
+        try:
+            yield interrupts
+        finally:
+            _take_out(interrupts)
+
+
+def _chain(number: int) -> list[Interrupts]:
+    """Those of ours that the signal comes by, on its way to the handler that is not ours."""
+    found: list[Interrupts] = []
+    handler = _ask(number)
+    while isinstance(ours := getattr(handler, "__self__", None), Interrupts):
+        found.append(ours)
+        handler = ours.before
+    return found
+
+
+def _take_out(interrupts: Interrupts) -> None:
+    chain = _chain(signal.SIGINT)
+    place = chain.index(interrupts) if interrupts in chain else -1
+    if place > 0:
+        chain[place - 1].before = interrupts.before
+    elif place == 0:
+        _put(signal.SIGINT, interrupts.before)
+
+
+@functools.wraps(_ask)
+def getsignal(signalnum: Any) -> Any:
+    """The handler that is there, but for ours."""
+    chain = _chain(signalnum)
+    return chain[-1].before if chain else _ask(signalnum)
+
+
+@functools.wraps(_put)
+def set_handler(signalnum: Any, handler: Any) -> Any:
+    """Set a handler; a function comes behind ours, where one of ours is."""
+    chain = _chain(signalnum)
+    if not chain:
+        return _put(signalnum, handler)
+    shown = chain[-1].before
+    _put(signalnum, chain[0].handle if callable(handler) else handler)
+    if callable(handler):
+        chain[-1].before = handler
+    return shown
 
 
 class Carried:
@@ -134,9 +182,9 @@ def runs_one_of(codes: frozenset[CodeType], frame: FrameType | None) -> bool:
 
 def handlers() -> frozenset[CodeType]:
     """The code of every signal handler that is written in Python."""
-    inner = (_inner(signal.getsignal(number)) for number in signal.valid_signals())
+    inner = (_inner(getsignal(number)) for number in signal.valid_signals())
     codes = (getattr(handler, "__code__", None) for handler in inner)
-    return frozenset(code for code in codes if code is not None)
+    return frozenset(code for code in codes if code is not None) | {Interrupts.handle.__code__}
 
 
 def _inner(handler: Any) -> Any:
