@@ -164,7 +164,7 @@ def bench(
     ``loops`` (runs in a block) and ``repeat`` (blocks) set both by hand, as ``-n`` and ``-r``
     of ``%timeit`` do.
     ``precision`` are significant digits.  Whatever the statement changes of random state and
-    of the variables it reaches is put back.
+    of the variables, containers and objects that it reaches is put back.
 
     What the statement raises in its first run passes.  Raises
     :class:`~tfmagic.errors.OptionError` for what is no statement and for a device that is

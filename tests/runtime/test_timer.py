@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import subprocess
 import sys
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -275,14 +277,14 @@ def quick(statement: Any, **options: Any) -> Any:
 
 
 def test_a_function_is_timed() -> None:
-    calls: list[int] = []
+    calls = itertools.count()
 
     def step() -> None:
-        calls.append(1)
+        next(calls)
 
     (timing,) = quick(step).timings
     assert timing.median and timing.first and timing.naive
-    assert timing.device == "CPU:0" and len(calls) > len(timing.times) * timing.loops
+    assert timing.device == "CPU:0" and next(calls) > len(timing.times) * timing.loops
     assert quick(step).bench.statement == "step()"
 
 
@@ -333,6 +335,80 @@ def test_what_is_in_arrays_and_lists_is_put_back_too() -> None:
     assert array.tolist() == [0, 0, 0] and seen == {1} and left.tolist() == [1, 1]
     (remark,) = result.bench.remarks
     assert dict(remark.values)["names"] == "array, seen"
+
+
+class Counting:
+    """An object of a user's, with something to change."""
+
+    def __init__(self) -> None:
+        self.n, self.seen, self.optimizer = 0, [1], tf.keras.optimizers.SGD(0.1, momentum=0.9)
+
+    def step(self) -> None:
+        self._changed(tf.ones(2))
+
+    def _changed(self, gradient: Any) -> None:
+        self.n += 1
+        self.seen.append(self.n)
+        self.optimizer.apply_gradients([(gradient, weight)])
+
+
+weight = tf.Variable([1.0, 2.0])
+bumped = 0
+
+
+def bump() -> None:
+    """Binds a global name anew."""
+    global bumped
+    bumped += 1
+
+
+def test_what_functions_and_objects_change_is_put_back() -> None:
+    mine, nested, seen = Counting(), {"a": [1]}, deque([1])
+    space = {"bump": bump, "mine": mine, "nested": nested, "seen": seen}
+    result = quick("bump(); mine.step(); nested['a'].append(1); seen.append(1)", namespace=space)
+    assert (bumped, mine.n, mine.seen, nested, seen) == (0, 0, [1], {"a": [1]}, deque([1]))
+    assert weight.numpy().tolist() == [1.0, 2.0] and mine.optimizer.iterations.numpy() == 0
+    assert all(not np.any(v.numpy()) for v in mine.optimizer.variables[2:])  # the slots it made
+    (remark,) = result.bench.remarks
+    assert remark.code == "variables_restored" and "mine" in dict(remark.values)["names"]
+
+
+def test_a_step_of_a_model_leaves_its_optimizer_and_metrics_as_they_were() -> None:
+    model = tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(1)])
+    model.compile("adam", "mse", metrics=["mae"])
+    quick("m.train_on_batch(x, x[:, :1])", namespace={"m": model, "x": np.ones((4, 2))})
+    assert all(not np.any(v.numpy()) for v in model.optimizer.variables if v.shape.rank)
+    metrics = [v for metric in model.metrics for v in metric.variables]
+    assert metrics and all(v.numpy() == 0 for v in [model.optimizer.iterations, *metrics])
+
+
+def test_a_variable_that_is_kept_is_as_the_first_run_left_it() -> None:
+    kept: dict[str, Any] = {}
+    quick("new = tf.Variable(0.0); new.assign_add(1.0)", namespace={"tf": tf}, keep=kept)
+    assert kept["new"].numpy() == 1.0
+
+
+def test_a_function_sees_the_very_container_that_the_statement_changes() -> None:
+    cache: dict[str, int] = {}
+    missed = itertools.count()
+
+    def look() -> int:
+        if "a" not in cache:
+            cache["a"] = next(missed)
+        return cache["a"]
+
+    quick("cache.clear(); look()", namespace={"cache": cache, "look": look}, loops=5, repeat=3)
+    assert next(missed) >= 15 and cache == {}
+
+
+def test_generators_of_the_users_go_on_where_they_were() -> None:
+    def made() -> list[Any]:
+        return [random.Random(1), np.random.default_rng(1), tf.random.Generator.from_seed(1)]
+
+    own, same = made(), made()
+    quick("[r.random() for r in own[:2]], own[2].normal([2])", namespace={"own": own})
+    assert [own[0].random(), own[1].random()] == [same[0].random(), same[1].random()]
+    assert own[2].normal([2]).numpy().tolist() == same[2].normal([2]).numpy().tolist()
 
 
 def test_what_is_printed_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,11 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
+from functools import partial
 from types import CodeType
 from typing import Any
 
@@ -18,38 +21,56 @@ import numpy as np
 import tensorflow as tf
 
 from tfmagic.runtime import private
-from tfmagic.runtime.recorder.interrupt import handlers, runs_one_of
+from tfmagic.runtime.recorder.interrupt import by_handler, handlers, runs_one_of
+from tfmagic.runtime.recorder.source import is_user_file
+from tfmagic.runtime.timer.reached import CONTAINERS, is_users_object, reached, stored, variable_in
 
-__all__ = ["Silence", "contents_restored", "random_state", "variables_of", "variables_restored"]
+__all__ = ["Births", "Silence", "contents_restored", "random_state", "variables_restored"]
 
 #: Bytes of variables that are copied so that they can be put back.
 MOST_COPIED = 2**30
-_DEEPEST = 5
+
+
+Found = Sequence[tuple[str, Any]]
 
 
 @contextlib.contextmanager
-def random_state() -> Iterator[None]:
-    """The generators of Python, numpy, TensorFlow and Keras go on where they were.
+def random_state(found: Found = ()) -> Iterator[None]:
+    """The generators of Python, numpy, TensorFlow and Keras go on where they were, and so do
+    those of the user's that are ``found``.
 
     While the block runs, TensorFlow draws the seeds of its ops from another stream: a
     kernel that it keeps for a seed of the user's is never advanced.
     """
     python, numeric = random.getstate(), np.random.get_state()
+    own = [back for _, value in found for back in _rewinding(value)]
     generators = [v for v in private.generator_states() if v is not None]
     before = [v.numpy() for v in generators]
     with private.other_op_seeds():
         try:
             yield
         finally:
+            for back in own:
+                back()
             random.setstate(python)
             np.random.set_state(numeric)
             for variable, value in zip(generators, before, strict=True):
                 variable.assign(value)
 
 
+def _rewinding(value: Any) -> Iterator[Callable[[], Any]]:
+    """What sets a generator of random numbers back to where it is now."""
+    if isinstance(value, np.random.Generator):
+        yield partial(setattr, value.bit_generator, "state", value.bit_generator.state)
+    elif isinstance(value, np.random.RandomState):
+        yield partial(value.set_state, value.get_state())
+    elif isinstance(value, random.Random) and not isinstance(value, random.SystemRandom):
+        yield partial(value.setstate, value.getstate())
+
+
 @contextlib.contextmanager
 def variables_restored(
-    variables: Iterable[Any], changed: list[str], names: Mapping[int, str]
+    found: Found, changed: list[str], names: Mapping[int, str], births: Births
 ) -> Iterator[None]:
     """Variables that the block changes get their values back; ``changed`` lists their names,
     those of ``names`` (by id) rather than TensorFlow's own.
@@ -58,48 +79,120 @@ def variables_restored(
     with a ``*``.
     """
     kept, left, total = [], [], 0
-    for variable in variables:
-        size = _bytes(variable)
-        if total + size <= MOST_COPIED:
-            total += size
-            kept.append((variable, variable.numpy()))
+    for name, variable in _variables(found):
+        total += _bytes(variable)
+        called = names.get(id(variable)) or _name(variable, name)
+        if total <= MOST_COPIED:
+            kept.append((called, variable, variable.numpy()))
         else:
-            left.append(variable)
+            left.append(called)
     try:
         yield
     finally:
-        for variable, value in kept:
+        for called, variable, value in [*kept, *births.alive()]:
             if not np.array_equal(variable.numpy(), value, equal_nan=value.dtype.kind in "fc"):
-                changed.append(names.get(id(variable)) or _name(variable))
+                changed.append(called)
                 variable.assign(value)
-        changed.extend(f"{names.get(id(v)) or _name(v)}*" for v in left)
+        changed.extend(f"{called}*" for called in left)
+
+
+def _variables(found: Found) -> Iterator[tuple[str, Any]]:
+    """Each variable that is ``found`` once, if its value can be copied."""
+    seen: set[int] = set()
+    for name, value in found:
+        variable = variable_in(value)
+        if variable is None or id(variable) in seen:
+            continue
+        seen.add(id(variable))
+        if variable.dtype.is_numpy_compatible and variable.dtype != tf.resource:
+            yield name, variable
+
+
+class Births:
+    """Variables that a first run makes and leaves behind: an optimiser's slots, the weights of
+    a layer that is built when it is called."""
+
+    def __init__(self) -> None:
+        self._born: list[tuple[weakref.ref[Any], Any]] = []
+        self._bytes = 0
+
+    def noticed(self) -> contextlib.AbstractContextManager[Any]:
+        """Notice those that the block makes."""
+        scope: contextlib.AbstractContextManager[Any] = tf.variable_creator_scope(self._made)
+        return scope
+
+    def spare(self, values: Mapping[str, Any]) -> None:
+        """Those that can be reached from ``values`` are results, and stay as they are."""
+        spared = {id(variable_in(value)) for _, value in reached(values)}
+        self._born = [each for each in self._born if id(each[0]()) not in spared]
+
+    def _made(self, maker: Callable[..., Any], **options: Any) -> Any:
+        variable = maker(**options)
+        self._bytes += _bytes(variable)
+        if self._bytes < MOST_COPIED and variable.dtype.is_numpy_compatible:
+            value = _initial(variable, options.get("initial_value"))
+            if value is not None:
+                self._born.append((weakref.ref(variable), value))
+        return variable
+
+    def alive(self) -> Iterator[tuple[str, Any, Any]]:
+        """Those that are still there: their names, they, and what they were made with."""
+        for born, value in self._born:
+            variable = born()
+            if variable is not None:
+                yield _name(variable, ""), variable, value
+
+
+def _initial(variable: Any, maker: Any) -> Any:
+    """What a variable is made with.  One that is made while a function is traced has no value
+    yet: where a library's code makes that, and the same each time, it is made once more."""
+    if tf.executing_eagerly():
+        return variable.numpy()
+    code = getattr(maker, "__code__", None)
+    if code is None or is_user_file(code.co_filename):
+        return None
+    try:
+        with tf.init_scope():
+            once, again = np.asarray(maker()), np.asarray(maker())
+    except Exception as error:
+        if by_handler(error):
+            raise
+        return None
+    return once if np.array_equal(once, again) else None
 
 
 @contextlib.contextmanager
-def contents_restored(values: Mapping[str, Any], changed: list[str]) -> Iterator[None]:
-    """Arrays, lists, dictionaries and sets hold afterwards what they held before; ``changed``
-    gets the names of those that the block changed.
+def contents_restored(found: Found, changed: list[str]) -> Iterator[None]:
+    """Containers, arrays, the attributes of objects of the user's and the names that functions
+    bind hold afterwards what they held before; ``changed`` gets the names of those that the
+    block changed.
 
-    What the things in a list are themselves is not looked into, nor more than a gigabyte.
+    No more than a gigabyte is copied.
     """
-    kept, total = dict[str, Any](), 0
-    for name, value in values.items():
-        weight = _weight(value)
+    kept, total = list[tuple[str, Any, Any]](), 0
+    bound = [(place, place.now()) for _, value in found for place in stored(value)]
+    for name, value in found:
+        held = vars(value) if is_users_object(value) else value
+        weight = _weight(held)
         total += weight
         if weight and total <= MOST_COPIED:
-            kept[name] = copy(value)
+            kept.append((name, held, copy(held)))
     try:
         yield
     finally:
-        for name, before in kept.items():
-            if not _equal(values[name], before):
+        for name, held, before in kept:
+            if not _equal(held, before):
                 changed.append(name)
-                _put_back(values[name], before)
+                _put_back(held, before)
+        for place, was in bound:
+            if not _equal(place.now(), was):
+                changed.append(place.name)
+                place.put_back(was)
 
 
 def _weight(value: Any) -> int:
     """Bytes that a copy of a container takes; 0 for what is none."""
-    if type(value) in (list, dict, set):
+    if type(value) in CONTAINERS:
         return 64 + 16 * len(value)
     numeric = type(value) is np.ndarray and value.dtype.kind in "biufc" and value.flags.writeable
     return int(value.nbytes) if numeric else 0
@@ -120,66 +213,22 @@ def _put_back(now: Any, before: Any) -> None:
         now[...] = before
     elif isinstance(now, list):
         now[:] = before
+    elif isinstance(now, deque):
+        now.clear()
+        now.extend(before)
     else:
         now.clear()
         now.update(before)
-
-
-def variables_of(values: Iterable[Any]) -> list[Any]:
-    """The variables that can be reached from ``values``: modules, models, optimisers, lists,
-    and through the names and closures of functions."""
-    found: dict[int, Any] = {}
-    seen: set[int] = set()
-    for value in values:
-        _reach(value, found, seen, 0)
-    return list(found.values())
-
-
-def _reach(value: Any, found: dict[int, Any], seen: set[int], depth: int) -> None:
-    if id(value) in seen or depth > _DEEPEST:
-        return
-    seen.add(id(value))
-    inner = getattr(value, "_value", None)  # a Keras variable holds TensorFlow's
-    variable = inner if isinstance(inner, tf.Variable) else value
-    if isinstance(variable, tf.Variable):
-        if variable.dtype.is_numpy_compatible and variable.dtype != tf.resource:
-            found[id(variable)] = variable
-        return
-    for member in _members(value):
-        _reach(member, found, seen, depth + 1)
-
-
-def _members(value: Any) -> Iterable[Any]:
-    if isinstance(value, (list, tuple, set)):
-        return list(value)[:10_000]
-    if isinstance(value, dict):
-        return list(value.values())[:10_000]
-    if isinstance(value, tf.Module) or type(value).__module__.split(".")[0] == "keras":
-        own = getattr(value, "variables", ())
-        return list(own) if isinstance(own, (list, tuple)) else ()
-    function = getattr(value, "python_function", None) or getattr(value, "__func__", value)
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return ()
-    names = getattr(function, "__globals__", {})
-    cells = [_content(cell) for cell in getattr(function, "__closure__", None) or ()]
-    owner = getattr(value, "__self__", None)
-    return [*(names[n] for n in code.co_names if n in names), *cells, owner]
-
-
-def _content(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return None
 
 
 def _bytes(variable: Any) -> int:
     return int(variable.dtype.size or 8) * int(np.prod(variable.shape.as_list() or [1]))
 
 
-def _name(variable: Any) -> str:
-    return str(getattr(variable, "path", "") or variable.name).partition(":")[0]
+def _name(variable: Any, near: str) -> str:
+    """TensorFlow's name of a variable, or the ``near`` one where it has only ``Variable``."""
+    own = str(getattr(variable, "path", "") or variable.name).partition(":")[0]
+    return near if near and own == "Variable" else own
 
 
 class Silence:

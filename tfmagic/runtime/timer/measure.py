@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -14,16 +14,17 @@ from tfmagic.errors import OptionError
 from tfmagic.model.bench import Bench, Remark, Timing
 from tfmagic.runtime.recorder.interrupt import Carried, by_handler
 from tfmagic.runtime.timer.guard import (
+    Births,
     Silence,
     contents_restored,
     random_state,
-    variables_of,
     variables_restored,
 )
 from tfmagic.runtime.timer.machine import machine
 from tfmagic.runtime.timer.memory import MEMORY_ERRORS, peak_memory, will_fit
 from tfmagic.runtime.timer.ops import op_times
 from tfmagic.runtime.timer.place import Place, resolve
+from tfmagic.runtime.timer.reached import reached
 from tfmagic.runtime.timer.schedule import Clock, Plan, take_turns
 from tfmagic.runtime.timer.spoilers import Watch
 from tfmagic.runtime.timer.statement import Subject
@@ -82,19 +83,20 @@ def measure(
     chosen, start = resolve(request.devices), clock()
     taken = _Measurement(request, chosen, modes, clock, wall, progress, keeps=keep is not None)
     changed: list[str] = []
-    read = {n: request.subject.namespace.get(n) for n in sorted(request.subject.statement.reads)}
-    names = {id(value): name for name, value in read.items()}
-    variables = variables_restored(variables_of(read.values()), changed, names)
-    with random_state(), variables, contents_restored(read, changed):
-        request.subject.remember()
+    namespace, subject = request.subject.namespace, request.subject
+    read = {n: namespace.get(n) for n in sorted(subject.reads)}
+    names = {id(value): name for name, value in [*namespace.items(), *read.items()]}
+    found = reached(read)
+    variables = variables_restored(found, changed, names, taken.births)
+    with random_state(found), variables, contents_restored(found, changed):
+        subject.remember()
         taken.all_points()
     if keep is None:
-        request.subject.forget()
+        subject.forget()
     else:  # a function that is kept may be traced later
-        assigned = request.subject.statement.assigns
+        assigned = subject.statement.assigns
         keep.update({n: taken.made[n] for n in assigned if n in taken.made})
-    if changed:
-        taken.remarks.append(_changed(changed))
+    taken.remarks += _changed(list(dict.fromkeys(changed)))
     return Bench(
         request.subject.title,
         setup=request.subject.setup.source if request.subject.setup else "",
@@ -116,17 +118,18 @@ def _check(request: Request) -> None:
     for option, given in (("-n", plan.loops), ("-r", plan.repeat)):
         if given is not None and given < 1:
             raise OptionError("bench.at_least_one", option=option, given=given)
-    read = subject.statement.reads | (subject.setup.reads if subject.setup else frozenset())
     for name in request.points[0]:
-        if name not in read:
+        if name not in subject.reads:
             raise OptionError("bench.sweep_unused", name=name)
 
 
-def _changed(names: Sequence[str]) -> Remark:
+def _changed(names: Sequence[str]) -> Iterator[Remark]:
     back = [name for name in names if not name.endswith("*")]
+    left = [name.rstrip("*") for name in names if name.endswith("*")]
     if back:
-        return Remark.of("variables_restored", names=", ".join(back[:5]), n=len(back))
-    return Remark.of("variables_left", names=", ".join(n.rstrip("*") for n in names[:5]))
+        yield Remark.of("variables_restored", names=", ".join(back[:5]), n=len(back))
+    if left:
+        yield Remark.of("variables_left", names=", ".join(left[:5]))
 
 
 @dataclass(slots=True)
@@ -142,6 +145,7 @@ class _Measurement:
     timings: list[Timing] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
     silence: Silence = field(default_factory=Silence)
+    births: Births = field(default_factory=Births)
     keeps: bool = False
     made: dict[str, Any] = field(default_factory=dict)
 
@@ -188,7 +192,7 @@ class _Measurement:
 
     def _point(self, index: int, point: Mapping[str, float]) -> bool:
         request, silence, (first, *others) = self.request, self.silence, self.chosen
-        how = How(tuple(self.modes), point, request.transfer, request.cold, silence)
+        how = How(tuple(self.modes), point, request.transfer, request.cold, silence, self.births)
         variants = prepared(request.subject, first, how)
         if not index:
             self.made = dict(variants[0].made) if self.keeps else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -123,7 +124,11 @@ def fetched(outcome: Any) -> None:
 def on_device(value: Any, place: Place) -> Any:
     """``value`` with its tensors and variables copied to ``place``, where they lie elsewhere."""
     with tf.device(place.full):
-        return tf.nest.map_structure(lambda leaf: _leaf_on(leaf, place), value)
+        leaves = tf.nest.flatten(value)
+        moved = [_leaf_on(leaf, place) for leaf in leaves]
+        if all(map(operator.is_, leaves, moved)):
+            return value  # itself: functions may know it by another name
+        return tf.nest.pack_sequence_as(value, moved)
 
 
 def _leaf_on(leaf: Any, place: Place) -> Any:

@@ -138,6 +138,11 @@ class Subject:
     namespace: Mapping[str, Any]
     title: str = ""
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """The names that the statement or its setup may read."""
+        return self.statement.reads | (self.setup.reads if self.setup else frozenset())
+
     def remember(self) -> None:
         """Let the lines of both be found."""
         for part in (self.statement, self.setup):

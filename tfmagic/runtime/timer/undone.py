@@ -28,8 +28,8 @@ _PASSING = frozenset(
     AssignVariableOp AssignAddVariableOp AssignSubVariableOp Reciprocal Rsqrt Pad ZerosInitializer
     FloorDiv FloorMod Mod Sum Mean Prod Max Min All Any Pow Sqrt SquaredDifference EnsureShape
     While StatelessWhile If StatelessIf Case StatelessCase LoopCond Enter Exit Merge NextIteration
-    Switch Bitcast TensorListReserve TensorListFromTensor TensorListGetItem TensorListSetItem
-    TensorListStack""".split()  # noqa: SIM905
+    Switch TensorListReserve TensorListFromTensor TensorListGetItem TensorListSetItem
+    TensorListStack Bitcast DivNoNan MulNoNan""".split()  # noqa: SIM905
 )
 _DECORATION = re.compile(r"^_(?:Mkl|Fused|Native|Xla)+|V\d+$")
 #: Draws: their ops leave no name in XLA's listing, only a step of the state that they share.

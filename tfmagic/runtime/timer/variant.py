@@ -18,6 +18,7 @@ from tfmagic.model.bench import MODES, OpCount, OpTime, Remark
 from tfmagic.runtime.devices.placing import short
 from tfmagic.runtime.recorder.interrupt import by_handler
 from tfmagic.runtime.timer.compiled import Compiled, compiled
+from tfmagic.runtime.timer.guard import Births
 from tfmagic.runtime.timer.memory import MEMORY_ERRORS
 from tfmagic.runtime.timer.place import Place, Placed, fetched, inputs_on, waiter
 from tfmagic.runtime.timer.schedule import Course
@@ -142,6 +143,7 @@ class How:
     transfer: bool
     cold: bool
     silence: contextlib.AbstractContextManager[Any]
+    births: Births
 
 
 def prepared(subject: Subject, place: Place, how: How) -> list[Variant]:
@@ -162,7 +164,9 @@ def prepared(subject: Subject, place: Place, how: How) -> list[Variant]:
     eager = Variant(place, "eager", loop, wait, sync, first_use, traced=own, cold=how.cold)
     if wait is not None:
         wait(None)
-    made = eager.timed_first()
+    with how.births.noticed():
+        made = eager.timed_first()
+    how.births.spare({n: made[n] for n in subject.statement.assigns if n in made})
     found = [eager]
     with how.silence:
         try:
