@@ -437,6 +437,13 @@ def test_a_heading_over_figures_takes_two_lines_where_room_is_short() -> None:
     assert any(line.endswith("value                   of it") for line in lines)
 
 
+def test_a_heading_of_the_page_breaks_between_groups_of_words_only() -> None:
+    columns = (tables.Column("changed by In [18]"), tables.Column("gradient/weight"))
+    page = html.table(tables.Table("Held", columns, ()))
+    assert "changed\N{NO-BREAK SPACE}by In\N{NO-BREAK SPACE}[18]" in page
+    assert "gradient/<wbr>weight" in page
+
+
 def test_where_no_table_fits_each_row_is_a_list_that_breaks_nothing() -> None:
     lines = text.render("", [WIDE], [], width=30).split("\n")
     assert "W_1" in lines and "  memory: 24 B" in lines

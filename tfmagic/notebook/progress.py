@@ -78,4 +78,4 @@ class Progress:
 def _line(share: float) -> str:
     done = round(SQUARES * share)
     bar = "▰" * done + "▱" * (SQUARES - done)
-    return f"{bar} {share:.0%} · " + say("bench.interruptible")
+    return f"{bar} {100 * share:.0f} % · " + say("bench.interruptible")

@@ -361,7 +361,7 @@ def _ops(timing: Timing, digits: int) -> Table:
                 f"{op.count:,}",
                 timed(op.seconds, digits),
                 _span(op, digits + 1),
-                f"{(op.seconds or 0.0) * op.count / whole:.0%}" if op.seconds else UNKNOWN_SIGN,
+                share((op.seconds or 0.0) * op.count / whole) if op.seconds else UNKNOWN_SIGN,
             ),
             note=say(f"bench.op_{op.reason}") if op.reason else "",
         )
@@ -429,7 +429,7 @@ class SelfTestView:
             Column(say("bench.selftest_extra"), "right"),
             Column(say("bench.selftest_found"), "right"),
         )
-        rows = [Row((share(extra), f"{found:.0%}")) for extra, found in self.selftest.found]
+        rows = [Row((share(extra), share(found))) for extra, found in self.selftest.found]
         return Table(say("bench.selftest_caption"), columns, tuple(rows))
 
     def _notes(self) -> list[str]:
@@ -446,7 +446,7 @@ class SelfTestView:
 
 def share(amount: float) -> str:
     """``5 %``, ``0.34 %``."""
-    return f"{100 * amount:.2g} %" if amount < 1 else f"{100 * amount:,.0f} %"
+    return f"{100 * amount:.2g} %" if amount < 0.1 else f"{100 * amount:,.0f} %"
 
 
 def verdict_words(verdict: Comparison | None) -> str:

@@ -73,6 +73,7 @@ class DevicesView:
         axes.barh(names, peaks, color=_PEAK, label=say("device.peak"))
         axes.barh(names, used, color=_USED, label=say("device.used"), height=0.45)
         axes.invert_yaxis()
+        axes.set_xlim(0, max(1.0, 1.05 * max(peaks + used)))
         axes.set_xlabel(say("device.plot_axis", unit=unit), color=INK)
         axes.legend(frameon=False, labelcolor=INK, loc="upper left", bbox_to_anchor=(1, 1))
         return plots.svg(drawn)

@@ -29,6 +29,9 @@ __all__ = [
 ]
 
 
+_LONGEST_HEADING = 10  # characters of it that stay in one line
+
+
 @cache
 def _style() -> Markup:
     text = files("tfmagic.render").joinpath("report.css").read_text(encoding="utf-8")
@@ -99,8 +102,15 @@ def table(data: Table) -> Markup:
 
 
 def _breakable(title: str) -> Markup:
-    """A long title may go on in the next line after a stroke, as a narrow cell asks for."""
-    return Markup("/<wbr>").join(title.split("/"))
+    """A long title may go on in the next line, but not with each of its words, and after a
+    stroke, as a narrow cell asks for."""
+    lines: list[str] = []
+    for word in title.split():
+        if lines and len(lines[-1]) + len(word) < _LONGEST_HEADING:
+            lines[-1] += f"\N{NO-BREAK SPACE}{word}"
+        else:
+            lines.append(word)
+    return Markup("/<wbr>").join(" ".join(lines).split("/"))
 
 
 def _row(data: Table, row: Row) -> Markup:

@@ -89,9 +89,11 @@ def _extent(node: Any) -> tuple[int, int]:
 
 
 def _named(svg: str) -> str:
-    """The ids as ``data-part``: several panels stand in one page."""
+    """Sized in pixels, and with the ids as ``data-part``: several panels stand in one page."""
     ElementTree.register_namespace("", _SVG)
     root = ElementTree.fromstring(svg)
+    for side in ("width", "height"):  # as large as the same picture beneath a cell
+        root.set(side, root.get(side, "").removesuffix("pt"))
     for group in root.iter(f"{{{_SVG}}}g"):
         part = group.attrib.pop("id", "")
         if group.get("class") == "node":
