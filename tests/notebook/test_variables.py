@@ -71,6 +71,7 @@ def test_a_module_is_a_tree_that_counts_each_variable_once(filled: Any) -> None:
     rows = held(filled, "m")
     assert list(rows) == ["m", "m.w", "m.l[0]"]
     assert rows["m"].parameters == 4 and rows["m"].bytes == 20
+    assert rows["m.w"].same == ("m.again",)
     assert not rows["m.l[0]"].trainable
 
 
@@ -205,7 +206,7 @@ def test_parts_of_a_tree_have_totals_of_their_own(filled: Any) -> None:
     assert [rows[n].depth for n in list(rows)[:4]] == [0, 1, 2, 3]
     inner = held(filled, "outer")
     assert list(inner) == ["outer", "outer.inner", "outer.inner.w", "outer.inner.l[0]"]
-    assert inner["outer.inner"].bytes == 20
+    assert inner["outer.inner"].bytes == 20 and inner["outer.inner"].same == ("outer.again",)
 
 
 def test_a_tree_says_each_name_once_and_its_notes_say_all_of_it(filled: Any) -> None:
@@ -230,6 +231,7 @@ def test_quotes_in_an_expression_stay(filled: Any) -> None:
     filled.run_line_magic("tfvars", '-q -o why_ --why "a b"')
     assert filled.user_ns["why_"].conversion.rule == "text"
     assert set(held(filled, "{'k': x, 'a b': x}")) == {"k", "a b"}
+    assert filled.user_ns["view_"].inventory.title == "{'k': x, 'a b': x}"
 
 
 def test_an_infinity_is_one(filled: Any) -> None:
@@ -385,7 +387,13 @@ def test_why_an_odd_value_is_no_tensor(filled: Any, name: str, said: str) -> Non
         ("W_1", "variable", "float32"),
         ("x", "tensor", "float32"),
         ("[W_1, W_1]", "packed", "float32"),
-        ("[[1], [2, 3]]", "refused", ""),
+        ("[[1], [2, 3]]", "uneven", ""),
+        ("[]", "empty", "float32"),
+        ("(1, True)", "counted", "int32"),
+        ("range(3)", "int", "int32"),
+        ("np.array(['a'], object)", "text", "string"),
+        ("np.array(['a'])", "text", "string"),
+        ("tf.data.Dataset.range(3)", "dataset", ""),
         ("object()", "refused", ""),
     ],
 )
@@ -394,6 +402,16 @@ def test_how_a_value_becomes_a_tensor(filled: Any, expression: str, rule: str, d
     view = filled.user_ns["why_"]
     assert (view.conversion.rule, view.conversion.dtype) == (rule, dtype)
     assert view.mimebundle()["text/plain"]
+
+
+def test_a_missing_number_is_not_told_of_as_rounded(filled: Any) -> None:
+    filled.run_line_magic("tfvars", "-q -o why_ --why [float('nan'), float('inf'), 0.5]")
+    assert filled.user_ns["why_"].conversion.lost == 0.0
+
+
+def test_text_is_not_multiplied(filled: Any) -> None:
+    filled.run_line_magic("tfvars", "-q -o why_ --why 'word'")
+    assert "Multiplied" not in repr(filled.user_ns["why_"])
 
 
 def test_where_numpy_takes_over(filled: Any) -> None:

@@ -6,7 +6,7 @@ import argparse
 import ast
 import difflib
 import keyword
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
@@ -101,10 +101,10 @@ class Options(Sentences):
     def parse(self, line: str) -> argparse.Namespace:
         """The options in ``line``; :class:`OptionError` for any that does not fit."""
         try:
-            words = arg_split(line, posix=False)
+            words = list(_words(line))
         except ValueError:
             raise OptionError("options.unclosed", magic=self.magic, given=line.strip()) from None
-        parsed, unknown = self.parse_known_args([_Word.of(word) for word in words])
+        parsed, unknown = self.parse_known_args(words)
         if parsed.help:
             print(self.format_help().rstrip())
             raise HelpShown
@@ -135,21 +135,31 @@ def _argument(action: argparse.Action) -> str:
 
 
 class _Word(str):
-    """A word of the line without the quotes around it, which ``typed`` still has."""
+    """A word of the line without the quotes around it, which ``typed`` still has, and the
+    blank before it."""
 
     __slots__ = ("typed",)
     typed: str
 
     @classmethod
-    def of(cls, typed: str) -> _Word:
+    def of(cls, typed: str, before: str) -> _Word:
         word = cls(_unquoted(typed))
-        word.typed = typed
+        word.typed = before + typed
         return word
+
+
+def _words(line: str) -> Iterator[_Word]:
+    """The words of a line; a quotation may end one without a blank."""
+    end = 0
+    for typed in arg_split(line, posix=False):
+        start = line.find(typed, end)
+        yield _Word.of(typed, "" if start == end else " ")
+        end = start + len(typed)
 
 
 def source_of(words: Iterable[str]) -> str:
     """The Python expression that words of a parsed line make, with its quotes."""
-    return " ".join(getattr(word, "typed", word) for word in words)
+    return "".join(getattr(word, "typed", f" {word}") for word in words).strip()
 
 
 def _unquoted(word: str) -> str:

@@ -230,6 +230,6 @@ class ConversionView:
             lines.append(say("vars.why_refused_product", detail=detail))
         if how.rule in ("tensor", "variable"):
             lines.append(say("vars.why_numpy"))
-        elif how.rule not in ("packed", "refused", "ragged", "sparse"):
+        elif how.dtype and how.rule != "packed":
             lines.append(say("vars.why_tape"))
         return lines

@@ -36,11 +36,11 @@ def _tried(value: Any, expression: str, left: tuple[str, ...]) -> Conversion:
         tensor = tf.convert_to_tensor(value)
     except Exception as error:
         kind = kind_of(value)
-        if kind in ("ragged", "sparse"):  # no one tensor, and meant to be none
+        if kind in ("ragged", "sparse", "dataset"):  # no one tensor, and meant to be none
             return Conversion(expression, _type(value), kind, left=left)
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return Conversion(expression, _type(value), "refused", error=first, left=left)
-    meets, refusal = _product(value, tensor)
+        refused = "uneven" if _is_uneven(value) else "refused"
+        return Conversion(expression, _type(value), refused, error=_first_line(error), left=left)
+    meets, refusal = ("", "") if rule == "text" else _product(value, tensor)
     return Conversion(
         expression,
         _type(value),
@@ -56,6 +56,8 @@ def _tried(value: Any, expression: str, left: tuple[str, ...]) -> Conversion:
 
 def _type(value: Any) -> str:
     name = type(value).__name__
+    if isinstance(value, np.generic):
+        return name  # it is the dtype
     try:
         dtype = getattr(value, "dtype", None)
     except Exception:  # a property of the user's may raise whatever it likes
@@ -69,12 +71,18 @@ def _rule(value: Any) -> str:
     if kind in ("tensor", "variable"):
         return kind
     if kind == "array":
-        return "array"
+        return "text" if value.dtype.kind in "SU" else "array"
+    if isinstance(value, np.ndarray):  # of objects: TensorFlow takes none but texts
+        return "text"
     leaves = list(_leaves(value))
+    if not leaves:
+        return "empty"
     if any(kind_of(leaf) in ("tensor", "variable") for leaf in leaves):
         return "packed"
     if any(kind_of(leaf) == "array" for leaf in leaves):
         return "array"
+    if hasattr(type(value), "__array__"):
+        return "like_array"
     return _of_python({type(leaf) for leaf in leaves}, leaves)
 
 
@@ -83,14 +91,24 @@ def _of_python(types: set[type], leaves: list[Any]) -> str:
         return "bool"
     if types == {int}:
         return "int" if all(-INT32 <= leaf < INT32 for leaf in leaves) else "long"
+    if types == {int, bool}:
+        return "counted"
     if types == {int, float}:
         return "mixed"
     single = {float: "float", complex: "complex", str: "text", bytes: "text"}
     return single.get(next(iter(types)), "other") if len(types) == 1 else "other"
 
 
+def _is_uneven(value: Any) -> bool:
+    """Whether it is rows of different lengths."""
+    if not isinstance(value, (list, tuple)):
+        return False
+    rows = [row for row in value if isinstance(row, (list, tuple))]
+    return bool(rows) and (len(rows) < len(value) or len(set(map(len, rows))) > 1)
+
+
 def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, range)):
         for member in value[:TRIED]:
             yield from _leaves(member)
     else:
@@ -116,7 +134,9 @@ def _lost(value: Any, tensor: Any) -> float | None:
         return None
     try:
         given = np.asarray(value, dtype=np.float64)
-        return float(np.max(np.abs(given - tensor.numpy().astype(np.float64)), initial=0.0))
+        with np.errstate(invalid="ignore"):  # of two infinities: that is no difference
+            moved = np.abs(given - tensor.numpy().astype(np.float64))
+        return float(np.max(moved[~np.isnan(moved)], initial=0.0))
     except (TypeError, ValueError):
         return None
 
@@ -130,4 +150,8 @@ def _product(value: Any, tensor: Any) -> tuple[str, str]:
         with warnings.catch_warnings(action="ignore"):  # numpy's, of an imaginary part that goes
             return (tf.constant(1.0) * value).dtype.name, ""
     except Exception as error:
-        return "", (str(error).strip() or type(error).__name__).splitlines()[0]
+        return "", _first_line(error)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

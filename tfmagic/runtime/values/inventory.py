@@ -103,9 +103,18 @@ class _Walker:
         self.rows.append((row, value))
         if tree and id(value) not in self.shown and depth < DEPTH:
             self.shown.add(id(value))
-            for path, part in children(value, kind):
-                if kind_of(part) != "variable" or id(part) not in self.shown:
-                    self.visit(f"{name}{path}", part, tree=True, depth=depth + 1)
+            self._parts(name, value, kind, depth)
+
+    def _parts(self, name: str, value: Any, kind: str, depth: int) -> None:
+        """The rows of what is inside; another name of one that is there already is noted."""
+        beside: set[int] = set()
+        for path, part in children(value, kind):
+            known = self.shown if kind_of(part) == "variable" else beside
+            if id(part) in known:
+                self.names.setdefault(id(part), []).append(f"{name}{path}")
+            else:
+                beside.add(id(part))
+                self.visit(f"{name}{path}", part, tree=True, depth=depth + 1)
 
     def _written(self, name: str) -> str:
         """How the namespace calls it, where what was there is kept under."""

@@ -17,16 +17,13 @@ KERAS = ("layer", "model", "optimizer", "metric")
 
 
 def children(value: Any, kind: str) -> Iterator[tuple[str, Any]]:
-    """The parts of a container, each once: containers and variables with the way to them.
+    """The parts of a container: containers and variables with the way to them.
 
-    Of a Keras layer the layers inside come first, then the variables of its own.
+    What stands in it under two names comes twice.  Of a Keras layer the layers inside come
+    first, then the variables of its own.
     """
-    seen: set[int] = {id(value)}
     found = _of_keras(value) if kind in KERAS else _of_attributes(_attributes(value))
-    for path, part in found:
-        if id(part) not in seen:
-            seen.add(id(part))
-            yield path, part
+    return ((path, part) for path, part in found if part is not value)
 
 
 def _of_keras(owner: Any) -> Iterator[tuple[str, Any]]:
