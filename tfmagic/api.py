@@ -134,8 +134,8 @@ def bench(
     *,
     namespace: Mapping[str, Any] | None = None,
     setup: str = "",
-    devices: Sequence[str] = (),
-    modes: Sequence[str] = (),
+    devices: Sequence[str] | str = (),
+    modes: Sequence[str] | str = (),
     sweep: Mapping[str, Sequence[float]] | None = None,
     transfer: bool = False,
     cold: bool = False,
@@ -179,8 +179,8 @@ def bench(
 
     request = Request(
         subject(statement, setup, namespace or {}, title),
-        devices=tuple(devices),
-        modes=tuple(modes),
+        devices=_listed(devices),
+        modes=_listed(modes),
         plan=Plan.given(budget, loops, repeat, swept=bool(sweep)),
         points=tuple(points(sweep or {})),
         transfer=transfer,
@@ -225,6 +225,13 @@ def tested(bench: Bench) -> Bench:
     from tfmagic.analysis.bench import allowing_for_drift
 
     return allowing_for_drift(replace(bench, selftest=known))
+
+
+def _listed(given: Sequence[str] | str) -> tuple[str, ...]:
+    """``"CPU:0,GPU:0"`` is two names, as behind an option."""
+    return (
+        tuple(word.strip() for word in given.split(",")) if isinstance(given, str) else tuple(given)
+    )
 
 
 def _earlier(given: Any) -> Bench:

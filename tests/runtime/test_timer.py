@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -590,6 +590,21 @@ def test_every_value_of_the_statement_is_returned() -> None:
     assert all(t.ops == () and t.problem == "" for t in found.values())
 
 
+@dataclass
+class Both:
+    """A result of a user's own kind."""
+
+    product: Any
+    more: list[Any]
+
+
+def test_tensors_in_objects_and_beside_other_things_are_returned_too() -> None:
+    found = by_mode(
+        "Both(tf.matmul(x, x), [tf.tanh(x), 'label', {'n': (3, tf.exp(x))}])", Both=Both
+    )
+    assert all(t.problem == "" and left_out(t) == () for t in found.values())
+
+
 @pytest.mark.parametrize("small", [tf.ones([8, 8]), np.ones((8, 8), np.float32)])
 def test_what_is_captured_is_computed_every_time(small: Any) -> None:
     """A small tensor or an array would be a constant, and its product computed once."""
@@ -675,6 +690,19 @@ def test_the_first_mode_that_is_named_is_what_others_are_set_against() -> None:
 def test_a_budget_without_end_is_refused(given: float) -> None:
     with pytest.raises(OptionError, match="--budget"):
         quick("1", budget=given)
+
+
+@pytest.mark.parametrize("values", [[], 3, [1, "a"], "12", [float("nan")]])
+def test_a_sweep_without_numbers_is_refused(values: Any) -> None:
+    with pytest.raises(OptionError, match="-s n="):
+        quick("n", sweep={"n": values})
+
+
+def test_what_is_no_source_is_refused_and_one_name_is_a_list_of_one() -> None:
+    with pytest.raises(OptionError, match="This cannot be timed: 3"):
+        quick(3)
+    (timing,) = quick("1", devices="CPU:0", modes="eager").timings
+    assert timing.name == "CPU:0 eager"
 
 
 def test_an_error_of_tensorflow_is_one_short_line() -> None:

@@ -7,6 +7,7 @@ import keyword
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tfmagic.analysis.bench import compared, within
 from tfmagic.errors import OptionError
@@ -52,7 +53,7 @@ def _range(given: str) -> list[float]:
     return [_plain(first * by**i) for i in range(min(MOST + 1, count))]
 
 
-def _number(text: str) -> float:
+def _number(text: str | float) -> float:
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(text)
@@ -65,9 +66,22 @@ def _plain(value: float) -> float:
 
 
 def points(sweeps: Mapping[str, Sequence[float]]) -> Iterator[dict[str, float]]:
-    """Every combination of the values, the last variable changing fastest."""
-    for values in itertools.product(*sweeps.values()):
-        yield dict(zip(sweeps, map(_plain, values), strict=True))
+    """Every combination of the values, the last variable changing fastest.
+
+    Raises :class:`~tfmagic.errors.OptionError` where a variable has none, or one that is no number.
+    """
+    known = [_values(name, given) for name, given in sweeps.items()]
+    return (dict(zip(sweeps, values, strict=True)) for values in itertools.product(*known))
+
+
+def _values(name: str, given: Any) -> list[float]:
+    try:
+        values = [] if isinstance(given, str) else [_number(value) for value in given]
+    except (TypeError, ValueError, OverflowError):
+        values = []
+    if not values:
+        raise OptionError("bench.no_sweep", given=f"{name}={given}")
+    return values
 
 
 def swept(bench: Bench) -> tuple[str, ...]:

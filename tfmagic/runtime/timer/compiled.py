@@ -8,6 +8,7 @@ and kept; tensors that functions of the user's capture become arguments too.
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,8 @@ import tensorflow as tf
 from tfmagic.runtime import private
 from tfmagic.runtime.recorder.interrupt import by_handler
 from tfmagic.runtime.timer.place import fetched
-from tfmagic.runtime.timer.statement import VALUE, Loop, Statement
+from tfmagic.runtime.timer.reached import is_users_object
+from tfmagic.runtime.timer.statement import TENSORS, VALUE, Loop, Statement
 
 __all__ = ["Compiled", "compiled"]
 
@@ -87,7 +89,8 @@ def compiled(
     XLA must know small whole numbers (a shape, an axis) when it compiles: where it refuses
     them as arguments they stay constants.
     """
-    results = [name for name, value in outcome.items() if _made_of_tensors(value)]
+    results = [name for name, value in outcome.items() if _tensors_in(value)]
+    space[TENSORS] = _returned
     try:
         return _traced(statement, space, results, _inputs(statement, space), xla, scope)
     except (tf.errors.InvalidArgumentError, ValueError, TypeError) as error:
@@ -129,6 +132,31 @@ def _made_of_tensors(value: Any) -> bool:
     if not isinstance(value, (list, tuple, dict)) or not value:
         return False
     return all(isinstance(leaf, (tf.Tensor, np.ndarray)) for leaf in tf.nest.flatten(value))
+
+
+@tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+def _returned(*values: Any) -> list[Any]:
+    """The tensors of the graph that is being traced, wherever they are in ``values``."""
+    here = tf.compat.v1.get_default_graph()
+
+    def made_here(part: Any) -> bool:
+        parts = tf.nest.flatten(part, expand_composites=True)
+        return not any(isinstance(p, private.EagerTensor) or p.graph is not here for p in parts)
+
+    return [part for part in _tensors_in(values) if made_here(part)]
+
+
+def _tensors_in(value: Any, depth: int = 0) -> list[Any]:
+    """The tensors in lists, dictionaries and objects of the user's."""
+    if isinstance(value, (tf.Tensor, tf.__internal__.CompositeTensor)):
+        return [value]
+    if isinstance(value, dict):
+        inside: Any = value.values()
+    elif isinstance(value, (list, tuple, set, deque)):
+        inside = value
+    else:
+        inside = vars(value).values() if is_users_object(value) else ()
+    return [t for part in inside for t in _tensors_in(part, depth + 1)] if depth < 6 else []
 
 
 def _same(value: Any) -> Any:

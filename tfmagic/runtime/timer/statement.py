@@ -27,6 +27,7 @@ __all__ = ["Statement", "Subject", "subject"]
 LOOP, BODY, VALUE = "_tfbench_loop", "_tfbench_body", "_tfbench_value"
 TIMES, TURN, FIRST = "_tfbench_times", "_tfbench_turn", "_tfbench_first_"
 CALL, FETCH = "_tfbench_call", "_tfbench_fetch"
+TENSORS = "_tfbench_tensors"
 _counter = itertools.count()
 
 #: Runs the statement so many times; the last run's outcome, by name.
@@ -55,7 +56,7 @@ class Statement:
             compile(tree, self.filename, "exec", self.flags, dont_inherit=True)
             table = symtable.symtable(_apart(tree) or self.source, self.filename, "exec")
             self._compiled(_in_loop(tree))
-        except (SyntaxError, ValueError) as error:
+        except (SyntaxError, ValueError, TypeError) as error:
             detail = getattr(error, "msg", None) or str(error)
             raise OptionError("bench.no_python", given=_short(self.source), detail=detail) from None
         if not tree.body:
@@ -105,7 +106,8 @@ class Statement:
     def body(
         self, space: dict[str, Any], arguments: Sequence[str], results: Sequence[str]
     ) -> tuple[Callable[..., Any], Callable[[], None]]:
-        """One run as a function of ``arguments`` that gives the ``results``, to be traced.
+        """One run as a function of ``arguments``, to be traced; it gives what the function that
+        ``space`` has as ``TENSORS`` makes of the ``results``.
 
         AutoGraph finds its source until the second function is called.
         """
@@ -200,10 +202,9 @@ def _in_loop(tree: ast.Module, begin: Sequence[str] = (), end: Sequence[str] = (
 
 
 def _as_body(tree: ast.Module, arguments: Sequence[str], results: Sequence[str]) -> ast.Module:
-    """``def body(arguments): STATEMENT; return (results)``."""
-    given = ", ".join(arguments)
-    made = "".join(f"{name}, " for name in results)
-    whole = ast.parse(f"def {BODY}({given}):\n return ({made})")
+    """``def body(arguments): STATEMENT; return tensors(results)``."""
+    given, made = ", ".join(arguments), ", ".join(results)
+    whole = ast.parse(f"def {BODY}({given}):\n return {TENSORS}({made})")
     function = whole.body[0]
     assert isinstance(function, ast.FunctionDef)
     function.body = [*_with_value(copy.deepcopy(tree).body), *function.body]
@@ -278,5 +279,5 @@ def _binds(symbol: symtable.Symbol) -> bool:
 
 
 def _short(source: str) -> str:
-    line = source.strip().split("\n")[0]
+    line = str(source).strip().split("\n")[0]
     return line if len(line) <= 80 else line[:79] + "…"
