@@ -111,6 +111,15 @@ def test_a_metric_that_a_function_updates() -> None:
 
 
 METRIC_ALONE = {
+    "an accuracy by hand": (
+        "right = tf.equal(tf.argmax(forward(X), 1, tf.int32), Y)\n"
+        "r = tf.reduce_mean(tf.cast(right, tf.float32))",
+        "None",
+    ),
+    "an accuracy of Keras's": (
+        "r = tf.reduce_mean(keras.metrics.sparse_categorical_accuracy(Y, forward(X)))",
+        "None",
+    ),
     "an accuracy": ("acc.update_state(Y, forward(X))\nr = acc.result()", "None"),
     "ended with": ("mean.update_state(forward(X))", "mean.result()"),
     "in a loop": (
@@ -170,6 +179,28 @@ OWN = {
         {"W": "state", "b": "state"},
     ),
 }
+
+
+MODULE = (
+    "class Counter(tf.Module):\n    def __init__(self):\n        super().__init__()\n"
+    "        with self.name_scope:\n            self.total = tf.Variable(0.0, trainable=False{name})\n"
+    "    def __call__(self, v):\n        self.total.assign_add(v)\n        return self.total * 1.0\n"
+    "{made}loss_of(forward(X), Y))"
+)
+
+
+@pytest.mark.parametrize(
+    "made, name",
+    [
+        ("counter = Counter()\ny = counter(", ""),
+        ("counter = Counter()\ny = counter(", ", name='total'"),
+        ("y = Counter()(", ""),
+    ],
+)
+def test_the_state_of_a_module_is_no_metrics(made: str, name: str) -> None:
+    call = asked(MODULE.format(made=made, name=name))
+    assert call.targets == ("y",)
+    assert {g.verdict.code for g in call.gradients if g.verdict} == {"state"}
 
 
 @pytest.mark.parametrize("made, codes", OWN.values(), ids=OWN)

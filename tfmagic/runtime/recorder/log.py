@@ -217,7 +217,8 @@ class Log:
     """All that was heard; grows while the recorder listens.
 
     ``jacobians`` and ``hessians`` stand with their call, and the places of the target and
-    of the sources in it.  ``made`` is for :meth:`makers`, which has met so many entries.
+    of the sources in it.  ``metrics`` are variables that a name of the user's finds in a Keras
+    metric.  ``made`` is for :meth:`makers`, which has met so many entries.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -229,6 +230,7 @@ class Log:
     calls: list[Call] = field(default_factory=list)
     snapshots: dict[int, Snapshot | Taken] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
+    metrics: set[int] = field(default_factory=set)
     settled: int = 0
     held: int = 0
     dropped: int = 0

@@ -97,6 +97,14 @@ def _choice(value: Any, kind: str) -> Any:
 _OWNERS = {"layers": "Model", "variables": "Optimizer"}
 
 
+def in_metric(namespace: Mapping[str, Any], key: int) -> bool:
+    """Whether the way to a variable leads through a Keras metric."""
+    steps = _ways[key].steps if key in _ways else ()
+    known: dict[tuple[Step, ...], Any] = {}
+    owners = (_follow(namespace, steps[:i], known) for i in range(1, len(steps)))
+    return any(_is_keras(owner, "Metric") for owner in owners)
+
+
 def _search(namespace: Mapping[str, Any], wanted: set[int]) -> dict[int, str]:
     """The shortest way to each; it stops when all are found."""
     names: dict[int, str] = {}
@@ -170,7 +178,8 @@ def _attributes(value: Any) -> Iterator[Member]:
 
 def _is_keras(value: Any, kind: str) -> bool:
     keras = sys.modules.get("keras")
-    owner = getattr(keras, "optimizers" if kind == "Optimizer" else "layers", None)
+    home = {"Optimizer": "optimizers", "Metric": "metrics"}.get(kind, "layers")
+    owner = getattr(keras, home, None)
     owner = keras if kind == "Model" else owner
     cls = getattr(owner, kind, None)
     return isinstance(cls, type) and isinstance(value, cls)

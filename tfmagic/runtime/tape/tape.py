@@ -33,7 +33,7 @@ from tfmagic.runtime.tape.differentiate import (
     tape_for,
 )
 from tfmagic.runtime.tape.finish import Failed, Finisher
-from tfmagic.runtime.tape.names import key_of, walk
+from tfmagic.runtime.tape.names import in_metric, key_of, walk
 from tfmagic.runtime.tape.second import product
 from tfmagic.runtime.tape.structure import leaves
 from tfmagic.runtime.tape.target import last_float
@@ -149,6 +149,9 @@ class Tape:
             wanted = {key for key in log.variables if key not in log.names}
             if wanted:
                 log.names.update(walk(space, wanted))
+                log.metrics.update(
+                    key for key in wanted & log.names.keys() if in_metric(space, key)
+                )
         for key, name in others.items():
             log.names.setdefault(key, name)
 

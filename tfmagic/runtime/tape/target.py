@@ -1,13 +1,14 @@
 """Which value a cell most likely meant to differentiate, where it did not say.
 
 That is the last float of size 1 that it named, metrics aside.  What a Keras metric has counted
-comes of its state, and no gradient goes through that; an accuracy beside a loss comes of whole
-numbers; a constant or a first draw comes of nothing.  Nobody means to differentiate these, and
-they often stand last.
+comes of its state, and no gradient goes through that; an accuracy comes of truth values, and
+other counts beside a loss of whole numbers; a constant or a first draw comes of nothing.
+Nobody means to differentiate these, and they often stand last.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -19,8 +20,11 @@ from tfmagic.runtime.tape.differentiate import ancestors
 __all__ = ["last_float"]
 
 #: What went into a tensor: a source, by floats alone; a source that was counted on the way; the
-#: state of a metric; any other variable; a value that already had a name.
-_MOVED, _COUNTED, _TALLY, _OTHER, _NAMED = 1, 2, 4, 8, 16
+#: state of a metric; any other variable; a value that already had a name; whether a guess is right.
+_MOVED, _COUNTED, _TALLY, _OTHER, _NAMED, _HIT = 1, 2, 4, 8, 16, 32
+_HITS = {"Equal", "NotEqual", "InTopK", "InTopKV2"}
+#: What TensorFlow calls a variable without a name; Keras calls none so.
+_NAMELESS = re.compile(r"/Variable(_\d+)?(:\d+)?$")
 
 
 def last_float(
@@ -34,13 +38,13 @@ def last_float(
     """The last float (of size 1, or of ``any_size``) among the tensors ``named`` that ``cell``
     made, or None.
 
-    A metric's result is passed over, what nothing went into where there are sources, and an
-    accuracy where there is a loss beside it; never what one of ``sources`` went into (ids, as
-    ``named``; every trainable variable is one).
+    A metric's result and an accuracy are passed over, what nothing went into where there are
+    sources, and another count where there is a loss beside it; never what one of ``sources``
+    went into by floats (ids, as ``named``; every trainable variable is one).
     """
     went = _Influence(log, cell, sources)
     floats = _floats(log, cell, named, any_size)
-    found = (c for c in floats if not went.is_tally(c[1]) and not went.is_constant(*c))
+    found = (c for c in floats if not went.is_metric(c[1]) and not went.is_constant(*c))
     last = next(found, None)
     if last is None:
         return None
@@ -94,7 +98,7 @@ class _Influence:
                 went |= self._into(given._id)
             for made in entry.outputs if went else ():
                 carries = made.dtype.name.startswith((*FLOATS, "variant", "resource"))
-                self._of[made._id] = went if carries else _counted(went)
+                self._of[made._id] = went if carries else _counted(went, entry.type)
         return self._of.get(tensor._id, 0)
 
     def _untold(self, key: int) -> set[int]:
@@ -129,12 +133,14 @@ class _Influence:
     def _is_metrics(self, record: VariableRecord) -> bool:
         """Whether it is state of Keras's that this cell changed: such a variable bears the name
         of its owner, and none that the user gave it."""
-        own = self._log.names.get(record.key, "").isidentifier()
+        name = self._log.names.get(record.key, "")
+        own = _NAMELESS.search(record.label) or (name and record.key not in self._log.metrics)
         return "/" in record.label and record.key in self._changed and not own
 
-    def is_tally(self, tensor: Any) -> bool:
-        """Whether nothing but the state of metrics went into it."""
-        return self._went(tensor) & ~_NAMED == _TALLY
+    def is_metric(self, tensor: Any) -> bool:
+        """Whether nothing but the state of metrics went into it, or what was guessed right."""
+        went = self._went(tensor)
+        return went & ~_NAMED == _TALLY or bool(went & _HIT and not went & _MOVED)
 
     def is_constant(self, position: int, tensor: Any) -> bool:
         """Whether nothing went into what this entry made, though there are sources: no variable,
@@ -152,8 +158,10 @@ class _Influence:
         return bool(self._went(tensor) & _MOVED)
 
 
-def _counted(went: int) -> int:
-    return went & ~_MOVED | _COUNTED if went & _MOVED else went
+def _counted(went: int, op_type: str) -> int:
+    if not went & (_MOVED | _COUNTED):
+        return went
+    return went & ~_MOVED | _COUNTED | (_HIT if op_type in _HITS else 0)
 
 
 def _changed(log: Log, cell: int) -> set[int]:
