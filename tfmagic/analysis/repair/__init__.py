@@ -54,7 +54,7 @@ _STOPPED = {"stop_gradient", "through_integer", "no_gradient_op"}
 _ADVICE = {
     "empty", "dropped", "overwritten", "itself", "one_alone", "normalised", "in_control",
     "py_function", "flat_slope", "too_small", "clipped_probability", "mean_of_nothing",
-    "not_finite",
+    "not_finite", "at_bound", "flat_here",
 }  # fmt: skip
 
 
@@ -70,16 +70,18 @@ def repair(scene: Scene) -> Repair | None:
 
 def _is_not_all(scene: Scene, found: Repair) -> bool:
     """Whether another op, beyond the lines of the repair, lets no gradient through either."""
-    if scene.op is None or scene.finding.code not in _STOPPED:
+    stop = scene.op
+    if stop is None or scene.finding.code not in _STOPPED:
         return False
     lines, mended = scene.recording.lines, range(found.first, found.last + 1)
 
     def crossing(op: Op) -> bool:
         frames = (lines[frame.line] for frame in op.stack)
         here = any(line.cell == found.cell and line.number in mended for line in frames)
-        return here or not scene.ways.blocks(op)
+        mends = scene.finding.code == "through_integer" or op.type == stop.type
+        return (here and mends) or not scene.ways.blocks(op)
 
-    return not scene.ways.leads(scene.op, scene.call, crossing)
+    return not scene.ways.leads(stop, scene.call, crossing)
 
 
 def _changes_nothing(scene: Scene, found: Repair) -> bool:

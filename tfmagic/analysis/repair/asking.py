@@ -6,7 +6,7 @@ import ast
 import difflib
 from collections.abc import Callable, Sequence
 
-from tfmagic.analysis.code import Code, Edits, dotted, names_in, stored
+from tfmagic.analysis.code import Code, Edits, dotted, stored
 from tfmagic.analysis.repair.rewrite import called, keyword, rewrite
 from tfmagic.analysis.repair.scene import Repair, Scene
 
@@ -278,8 +278,8 @@ def ask_another_target(scene: Scene) -> Repair | None:
         for t in tensors
         if t.name.isidentifier() and t.op is not None and (heard is None or heard.listened(t.op))
     ]
-    cell, code, _ = scene.asked
-    here = names_in(code.tree) | stored(code.tree)
+    cell, code, asked = scene.asked
+    here = _names_at(code, asked)
     fitting = [t.name for t in named if t.name in here and t.name != scene.source]
     if not fitting:
         return take_out(scene)
@@ -288,6 +288,17 @@ def ask_another_target(scene: Scene) -> Repair | None:
     both = others and not isinstance(target, (ast.List, ast.Tuple))
     edits.replace(target, f"[{code.one_line(target)}, {fitting[-1]}]" if both else fitting[-1])
     return scene.repair(cell, edits)
+
+
+def _names_at(code: Code, node: ast.AST) -> set[str]:
+    """The names that have got a value in the function around a node, or outside of all."""
+    statement = next((n for n in code.around(node) if isinstance(n, ast.stmt)), None)
+    homes = (code.tree, code.tree if statement is None else code.function(statement))
+    given: set[str] = set()
+    for other in code.of(ast.stmt):
+        if not hasattr(other, "body") and any(code.function(other) is home for home in homes):
+            given |= stored(other)
+    return given
 
 
 def ask_watched(scene: Scene) -> Repair | None:

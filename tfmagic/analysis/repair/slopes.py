@@ -6,10 +6,13 @@ import ast
 import math
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from tfmagic.analysis.code import Code, Edits, code_of, dotted, stored
 from tfmagic.analysis.repair.rewrite import Rule, called, grouped, keyword, rewrite
 from tfmagic.analysis.repair.scene import Repair, Scene
+from tfmagic.analysis.ways import largest
+from tfmagic.model import Op
 
 __all__ = [
     "differentiable",
@@ -25,6 +28,7 @@ __all__ = [
 ]
 
 Text = Callable[[ast.expr], str]
+_BENT = ("Sigmoid", "Tanh", "Softsign")
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
 #: Type of op → the names of the functions that run it.
 _CALLS = {
@@ -122,6 +126,8 @@ def _moving(scene: Scene, call: ast.Call) -> ast.expr | None:
         a for a in arguments if any(isinstance(n, (ast.Name, ast.Call)) for n in ast.walk(a))
     ]
     carrying = [a for a in computed if scene.mentions(a)]
+    if len(carrying) > 1 and called(_code(scene), call, ["minimum", "maximum"]):
+        return None  # a choice between two, and no bound
     return next(iter(carrying or computed), None)
 
 
@@ -284,12 +290,18 @@ def _axis(call: ast.Call, rank: int, default: int) -> int | None:
 
 
 def _one_hot(scene: Scene, code: Code, node: ast.expr, text: Text) -> str | None:
-    """``one_hot(argmax(A))`` as a softmax."""
+    """``one_hot(argmax(A))`` as a softmax, ``one_hot(cast(E))`` as one around E."""
     call = called(code, node, ["one_hot", "to_categorical"])
-    chosen = called(code, call.args[0], _ARGMAX) if call is not None and call.args else None
-    if chosen is None or not chosen.args:
+    if call is None or not call.args:
         return None
-    return f"{code.tensorflow}.nn.softmax({text(chosen.args[0])})"
+    tf, chosen = code.tensorflow, called(code, call.args[0], _ARGMAX)
+    if chosen is not None and chosen.args:
+        return f"{tf}.nn.softmax({text(chosen.args[0])})"
+    cast, depth = called(code, call.args[0], ["cast"]), keyword(call, "depth", 1)
+    if cast is None or not cast.args or depth is None or not scene.mentions(cast):
+        return None
+    places = f"{tf}.range({tf}.cast({code.one_line(depth)}, {tf}.float32))"
+    return f"{tf}.nn.softmax(-{tf}.square({tf}.expand_dims({text(cast.args[0])}, -1) - {places}))"
 
 
 def _soft_hit(scene: Scene, code: Code, node: ast.expr, text: Text) -> str | None:
@@ -585,9 +597,10 @@ def _one_output(scene: Scene) -> Repair | None:
 
 def passing(scene: Scene) -> Repair | None:
     """ReLU in place of a function that flattens, where it is used again and again."""
-    for op in scene.ways.way(scene.call, scene.gradient):
-        if op.type not in ("Sigmoid", "Tanh", "Softsign"):
-            continue
+    bent = [o for o in scene.ways.way(scene.call, scene.gradient) if o.type in _BENT]
+    if bent and sum(map(partial(_shrinks, scene), bent)) < len(bent) / 2:
+        return None  # the weights are too small
+    for op in bent:
         for cell, code, statement in scene.statements(op):
 
             def rule(node: ast.expr, text: Text, code: Code = code) -> str | None:
@@ -600,6 +613,12 @@ def passing(scene: Scene) -> Repair | None:
             if rewrite(edits, statement, rule):
                 return scene.repair(cell, edits)
     return _activation(scene, ("sigmoid", "tanh"), "relu")
+
+
+def _shrinks(scene: Scene, op: Op) -> bool:
+    """Whether less of the gradient came out of an op than went in; True where it is not known."""
+    coming, going = (largest(scene.ways.gradients(t)) for t in (op.outputs, op.inputs))
+    return not coming or not going or going < 0.7 * coming
 
 
 def not_constant(scene: Scene) -> Repair | None:

@@ -15,7 +15,12 @@ from tfmagic.model import Gradient, GradientCall, Op, Stats
 __all__ = ["ZeroRules"]
 
 _RELU = {"Relu", "LeakyRelu"}
-_CLIP = {"Minimum", "Maximum", "ClipByValue", "Relu6"}
+_CLIP = {
+    "Minimum", "Maximum", "ClipByValue", "Relu6", "FakeQuantWithMinMaxArgs",
+    "FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel",
+}  # fmt: skip
+#: A bound of at most this keeps a value away from an edge, such as that of a root at zero.
+_GUARD = 1e-3
 _FLATTENS = {
     "Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Erf", "Erfc", "Softsign", "Softplus", "Atan",
     "Elu", "Selu",
@@ -155,7 +160,9 @@ class ZeroRules:
         if zeros:
             return self._killed(zeros, moving) or Finding("ok")
         if self._linear_after(op, way, moving):
-            return Finding("cancelled", op=op.index)
+            if op.type in _LINEAR | _PRODUCTS | _NORMED:
+                return Finding("cancelled", op=op.index)
+            return Finding("flat_op", op=op.index, words="flat_here")
         return Finding("ok")
 
     def _flattened(
@@ -167,7 +174,7 @@ class ZeroRules:
             return Finding("cancelled", op=op.index)
         cut = self._cut(op)
         if cut:
-            words = "clipped_probability" if cut == "clipped" and self._in_a_loss(op) else ""
+            words = self._bound(op, moving, way) if cut == "clipped" else ""
             return Finding(cut, op=op.index, words=words)
         if self._vanished(op, moving):
             return Finding("underflow", op=op.index, words="too_small")
@@ -266,6 +273,29 @@ class ZeroRules:
             if op.type in types:
                 return code
         return ""
+
+    def _bound(self, op: Op, moving: set[int], way: Sequence[Op]) -> str:
+        """The sentence where the bound is no slip: a cross entropy's own, a guard, or the floor
+        of a loss that has reached it."""
+        if self._in_a_loss(op):
+            return "clipped_probability"
+        still = [s for t in op.inputs if t not in moving and (s := self._ways.stats(t)) is not None]
+        if op.type != "Maximum" or not still or (still[0].min or 0.0) < 0:
+            return ""
+        if 0 < largest(still) <= _GUARD:
+            return "at_bound"
+        reached = all(all_zero(self._ways.stats(t)) for t in way[-1].outputs)
+        met = reached and not largest(still) and self._margin(op, moving)
+        return "at_bound" if met and self._linear_after(op, way, moving) else ""
+
+    def _margin(self, op: Op, moving: set[int]) -> bool:
+        """Whether what is held above the bound has a constant in it, as a hinge loss's margin."""
+        recording = self._ways.recording
+        makers = (recording.tensors[t].op for t in op.inputs if t in moving)
+        sums = (recording.ops[m] for m in makers if m is not None)
+        return any(
+            o.type in ("Sub", "Add", "AddV2") and not moving.issuperset(o.inputs) for o in sums
+        )
 
     def _in_a_loss(self, op: Op) -> bool:
         """Whether a cross entropy of Keras's holds its probabilities away from 0 and 1."""
