@@ -442,14 +442,14 @@ def _random_start(scene: Scene) -> Repair | None:
         name = info.name
         found = scene.definition(name) if name.isidentifier() else None
         if found is not None:
-            return _redefined(scene, found, info.shape or (), info.dtype)
+            return _redefined(scene, name, found, info.shape or (), info.dtype)
         if info.variable is not None and name:
             return _initialised(scene, name) or _assigned_before(scene, name, info.variable)
         named = [n for n in _statement_names(scene) if (d := scene.definition(n)) and _zeros(d[2])]
         if named:
             again = scene.definition(named[0])
             assert again is not None
-            return _redefined(scene, again, info.shape or (), info.dtype)
+            return _redefined(scene, named[0], again, info.shape or (), info.dtype)
     return None
 
 
@@ -465,6 +465,7 @@ def _zeros(statement: ast.Assign | ast.AnnAssign) -> bool:
 
 def _redefined(
     scene: Scene,
+    name: str,
     found: tuple[int, Code, ast.Assign | ast.AnnAssign],
     shape: tuple[int | None, ...],
     dtype: str,
@@ -473,8 +474,12 @@ def _redefined(
     tf = code.tensorflow
     wanted = "" if dtype == "float32" else f", dtype={tf}.{dtype}"
     random = f"{tf}.random.normal({shape!r}, stddev=0.1{wanted})"
+    values = [value for target, value in assigned(statement) if dotted(target) == name]
+    own = {id(node) for value in values for node in ast.walk(value)}
 
     def rule(node: ast.expr, text: object) -> str | None:
+        if id(node) not in own:
+            return None
         if called(code, node, ["zeros", "zeros_like", "zeros_initializer"]):
             return random
         maker = called(code, node, ["Variable", "constant", "convert_to_tensor"])

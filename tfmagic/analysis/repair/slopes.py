@@ -641,6 +641,8 @@ def _squares(scene: Scene) -> Repair | None:
     sums = [o for o in scene.ways.way(scene.call, scene.gradient) if o.type in ("Sum", "Mean")]
     for op in reversed(sums):
         for cell, code, statement in scene.statements(op):
+            if _is_difference(code, statement):
+                continue  # its squares may cancel out as well
 
             def rule(node: ast.expr, text: Text, code: Code = code) -> str | None:
                 call = called(code, node, ["reduce_sum", "reduce_mean"])
@@ -656,6 +658,17 @@ def _squares(scene: Scene) -> Repair | None:
             if rewrite(edits, statement, rule):
                 return scene.repair(cell, edits)
     return None
+
+
+def _is_difference(code: Code, statement: ast.stmt) -> bool:
+    """Whether one sum is taken off another."""
+    return any(
+        isinstance(node, ast.BinOp)
+        and isinstance(node.op, ast.Sub)
+        and called(code, node.left, ["reduce_sum", "reduce_mean"])
+        and called(code, node.right, ["reduce_sum", "reduce_mean"])
+        for node in ast.walk(statement)
+    )
 
 
 def _is_itself(code: Code, node: ast.expr) -> bool:

@@ -28,12 +28,20 @@ class ConstantRules:
     def finding(self, way: Sequence[Op], moving: set[int]) -> Finding | None:
         """The op that makes a constant of what it is given, by its inputs and shapes alone."""
         for op in way:
-            if op.type in _DIFFERENCES and op.inputs[0] == op.inputs[1]:
+            if op.type in _DIFFERENCES | {"RealDiv"} and self._same(*op.inputs[:2]):
                 return Finding("cancelled", op=op.index, words="itself")
         for op in way:
             if op.type == "Mean" and self._of_one(op) and self._taken_off(op, way):
                 return Finding("cancelled", op=op.index, words="one_alone")
         return None
+
+    def _same(self, one: int, other: int) -> bool:
+        """Whether both are one tensor, or reads of a variable that was never changed."""
+        recording = self._ways.recording
+        number = recording.tensors[one].variable
+        if number is None or number != recording.tensors[other].variable:
+            return one == other
+        return one == other or len(recording.variables[number].assigned_by) < 2
 
     def _of_one(self, op: Op) -> bool:
         """Whether each mean is taken of a single value."""

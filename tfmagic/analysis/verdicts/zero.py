@@ -22,7 +22,7 @@ _CLIP = {
 #: A bound of at most this keeps a value away from an edge, such as that of a root at zero.
 _GUARD = 1e-3
 _FLATTENS = {
-    "Sigmoid", "Tanh", "Softmax", "LogSoftmax", "Erf", "Erfc", "Softsign", "Softplus", "Atan",
+    "Sigmoid", "Tanh", "Softmax", "Erf", "Erfc", "Softsign", "Softplus", "Atan",
     "Elu", "Selu",
 }  # fmt: skip
 #: The slopes of functions made of straight pieces, as ops: they do not change with their input.
@@ -58,10 +58,12 @@ _STATIONARY = {
     "Square", "SquaredDifference", "Pow", "Abs", "L2Loss", "Cos", "Sin", "Cosh", "Sqrt",
     "SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits", "ComplexAbs", "Gelu",
     "Log", "Log1p", "Exp", "Lgamma", "Xlogy", "Acos", "Asin", "Atan2", "Reciprocal", "Rsqrt",
+    "LogSoftmax",
 }  # fmt: skip
 _LINEAR = {
     "AddV2", "Add", "AddN", "Sub", "Neg", "Sum", "Mean", "Identity", "Reshape", "Squeeze",
     "ExpandDims", "Transpose", "BiasAdd", "Cast", "BroadcastTo", "IdentityN", "ReadVariableOp",
+    "MatrixDiagV3",
 } | _MOVES  # fmt: skip
 #: Products: linear in each factor, and so linear where only one of them moves.
 _PRODUCTS = {
@@ -69,7 +71,7 @@ _PRODUCTS = {
     "DepthwiseConv2dNative", "DivNoNan", "Conv2DBackpropInput", "SparseTensorDenseMatMul",
     "Prod", "MulNoNan", "Cumprod", "FusedBatchNormV3",
 }  # fmt: skip
-_NORMED = {"Softmax", "FusedBatchNormV3", "LogSoftmax"}
+_NORMED = {"Softmax", "FusedBatchNormV3"}
 #: A gradient this small is lost where it is multiplied once more.
 _TINY = {"float16": 1e-3, "bfloat16": 1e-30, "float32": 1e-22, "float64": 1e-150}
 
@@ -116,9 +118,23 @@ class ZeroRules:
             if found is not None and op.index not in before:
                 continue
             coming, going = self._passing(call, op, moving)
-            if coming and going and some(coming) and not some(going):
+            died = coming and going and some(coming) and not some(going)
+            if died and not self._balanced(op, moving):
                 found, before = op, {*self._ways.to_op(op.index)}
         return found
+
+    def _balanced(self, op: Op, moving: set[int]) -> bool:
+        """Whether the op did pass some on, and another that takes the same value took it away."""
+        recording, ways = self._ways.recording, self._ways
+        tensors = (recording.tensors[t] for t in op.inputs)
+        floats = [t.id for t in tensors if t.shape and t.dtype.startswith(FLOATS)]
+        if not floats or not moving.issuperset(floats):
+            return False  # what it gave to a factor that does not move is no matter
+        shapes = {recording.tensors[t].shape for t in floats}
+        turns = (o for o in recording.backward if o.differentiates == op.index)
+        made = [t for o in turns for t in o.outputs if recording.tensors[t].shape in shapes]
+        shares = [s for t in made if (s := ways.stats(t)) is not None]
+        return some(shares[-len(floats) :])
 
     def _own(self, call: GradientCall, way: Sequence[Op]) -> Finding | None:
         """A custom gradient that was given some, and after which there was none."""
@@ -172,6 +188,8 @@ class ZeroRules:
         onehot = any(_extreme(self._ways.stats(t)) for t in op.outputs)
         if op.type in _NORMED and not onehot and self._linear_after(op, way, moving):
             return Finding("cancelled", op=op.index)
+        if op.type == "Softmax" and not onehot:
+            return Finding("ok")  # all that it gives counts the same there
         cut = self._cut(op)
         if cut:
             words = self._bound(op, moving, way) if cut == "clipped" else ""
@@ -244,8 +262,8 @@ class ZeroRules:
         return False
 
     def _killed(self, zeros: Sequence[int], moving: set[int]) -> Finding | None:
-        """The ReLU, bound or condition that made these zeros of what is none: that the square of
-        a zero is flat there is no minimum then."""
+        """The ReLU, bound, condition or factor that made these zeros of what is none: that the
+        square of a zero is flat there is no minimum then."""
         recording, ways = self._ways.recording, self._ways
         for tensor in zeros:
             maker = recording.tensors[tensor].op if tensor in moving else None
@@ -258,9 +276,18 @@ class ZeroRules:
             given = [t for t in op.inputs if t in moving]
             if code and given and not all(all_zero(ways.stats(t)) for t in given):
                 return Finding(code, op=op.index, values=(("flat", True),))
+            if op.type in _PRODUCTS and self._by_zero(op, moving):
+                return Finding("zero_input", op=op.index)
             if op.type in _CHOOSES and not all(all_zero(ways.stats(t)) for t in given):
                 return self._passed_over(op)
         return None
+
+    def _by_zero(self, op: Op, moving: set[int]) -> bool:
+        """Whether a factor that the source cannot move made a zero of one that it can."""
+        still = [t for t in op.inputs if t not in moving]
+        given = [t for t in op.inputs if t in moving]
+        zero = any(all_zero(self._ways.stats(t)) for t in still)
+        return zero and not any(all_zero(self._ways.stats(t)) for t in given)
 
     @staticmethod
     def _cut(op: Op) -> str:
@@ -293,9 +320,9 @@ class ZeroRules:
         recording = self._ways.recording
         makers = (recording.tensors[t].op for t in op.inputs if t in moving)
         sums = (recording.ops[m] for m in makers if m is not None)
-        return any(
-            o.type in ("Sub", "Add", "AddV2") and not moving.issuperset(o.inputs) for o in sums
-        )
+        added = (t for o in sums if o.type in ("Sub", "Add", "AddV2") for t in o.inputs)
+        still = (recording.tensors[t] for t in added if t not in moving)
+        return any(t.variable is None and t.op is None for t in still)
 
     def _in_a_loss(self, op: Op) -> bool:
         """Whether a cross entropy of Keras's holds its probabilities away from 0 and 1."""
