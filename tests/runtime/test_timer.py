@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import random
 import subprocess
@@ -219,6 +220,21 @@ def test_names_are_local_and_the_last_value_is_kept() -> None:
 
 def test_functions_inside_see_what_the_statement_holds() -> None:
     assert ran("k = 2\nf = lambda v: v * k\nf(a)", a=5)[VALUE] == 10
+
+
+def test_what_others_hang_on_the_marks_of_all_trees_is_not_copied() -> None:
+    """As IPython does where it shows a traceback: the parent of each node of a whole file."""
+
+    class File:
+        def __deepcopy__(self, _: Any) -> Any:
+            raise AssertionError("copied")
+
+    mark = ast.parse("x").body[0].value.ctx  # type: ignore[attr-defined]
+    mark.parent = File()
+    try:
+        assert ran("y = [i * x for i in range(3)]\nsum(y)", x=2)[VALUE] == 6
+    finally:
+        del mark.parent
 
 
 @pytest.mark.parametrize("source", ["", "  ", "1 +", "return 3", "await f()", "# nothing"])

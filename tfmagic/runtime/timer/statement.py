@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import copy
 import itertools
 import linecache
 import symtable
@@ -197,7 +196,7 @@ def _in_loop(tree: ast.Module, begin: Sequence[str] = (), end: Sequence[str] = (
     turn = function.body[1]
     assert isinstance(turn, ast.For)
     first, last = (ast.parse("\n".join(lines)).body for lines in (begin, end))
-    turn.body = [*first, *_with_value(copy.deepcopy(tree).body), *last] or turn.body
+    turn.body = [*first, *_with_value(_anew(tree).body), *last] or turn.body
     return ast.fix_missing_locations(whole)
 
 
@@ -207,8 +206,19 @@ def _as_body(tree: ast.Module, arguments: Sequence[str], results: Sequence[str])
     whole = ast.parse(f"def {BODY}({given}):\n return {TENSORS}({made})")
     function = whole.body[0]
     assert isinstance(function, ast.FunctionDef)
-    function.body = [*_with_value(copy.deepcopy(tree).body), *function.body]
+    function.body = [*_with_value(_anew(tree).body), *function.body]
     return ast.fix_missing_locations(whole)
+
+
+def _anew(node: Any) -> Any:
+    """The same nodes once more, and nothing else: what shows a traceback hangs whole files on the
+    marks that all trees share, as ``ast.Load()`` is one, and ``copy.deepcopy`` would follow."""
+    if isinstance(node, list):
+        return [_anew(part) for part in node]
+    if not isinstance(node, ast.AST):
+        return node
+    parts = {name: _anew(part) for name, part in ast.iter_fields(node)}
+    return ast.copy_location(type(node)(**parts), node)
 
 
 def _with_value(body: list[ast.stmt]) -> list[ast.stmt]:
@@ -227,7 +237,7 @@ def _apart(tree: ast.Module) -> str:
     """The source with its list, set and dict comprehensions as generators, or empty where there
     are none: since Python 3.12 the names of the others stand among those around them (PEP 709)."""
     generators = _Generators()
-    apart = generators.visit(copy.deepcopy(tree))
+    apart = generators.visit(_anew(tree))
     return ast.unparse(apart) if generators.found else ""
 
 
