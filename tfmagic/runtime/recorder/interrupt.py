@@ -33,7 +33,16 @@ def interrupt_later() -> None:
 
 def _interrupt() -> None:
     time.sleep(MOMENT)
-    _thread.interrupt_main()
+    _send()
+
+
+def _send() -> None:
+    """Interrupt the main thread, also out of a wait, as only a signal that it is sent does."""
+    main = threading.main_thread().ident
+    if main is not None and hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(main, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
 
 
 class Interrupts:
@@ -73,7 +82,7 @@ class Interrupts:
         time.sleep(MOMENT)
         if self.waiting:
             self._again = True
-            _thread.interrupt_main()
+            _send()
 
 
 @contextmanager
