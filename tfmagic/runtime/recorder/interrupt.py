@@ -18,8 +18,6 @@ from traceback import walk_tb
 from types import CodeType, FrameType, TracebackType
 from typing import Any
 
-from tfmagic.runtime import private
-
 #: Seconds by which an interrupt is put off; what it must wait for takes microseconds.
 MOMENT = 0.001
 _ask, _put = signal.getsignal, signal.signal
@@ -99,6 +97,8 @@ def interrupts_put_off(undisturbed: frozenset[CodeType]) -> Iterator[Interrupts]
     if not mine:
         yield interrupts
         return
+    from tfmagic.runtime import private  # not above: cells import this before TensorFlow is here
+
     with (
         private.replaced(signal, "getsignal", getsignal),
         private.replaced(signal, "signal", set_handler),
