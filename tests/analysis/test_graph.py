@@ -158,7 +158,7 @@ def test_the_making_of_variables_is_left_out_and_said(make: Any) -> None:
     m.op("Square", [m.read(w)])
     graph = build(m.done())
     assert [n.title for n in graph.nodes] == ["w", "Square"]
-    assert graph.notes == ("1 op that only handles a shape or a first value is not drawn.",)
+    assert graph.notes == ("1 op that only handles a shape or an initial value is not drawn.",)
 
 
 # --- inputs ------------------------------------------------------------------------------

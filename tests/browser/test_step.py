@@ -138,7 +138,7 @@ def test_what_is_no_number_or_no_rate_is_said(run_in_lab: Run) -> None:
     field.wait_for()
     field.fill("NaN")
     field.press("Enter")
-    page.locator(".tfm-alert", has_text="no finite number").wait_for()
+    page.locator(".tfm-alert", has_text="not a finite number").wait_for()
     assert field.input_value() == "0.11" and field.get_attribute("aria-invalid") == "true"
     rate = page.locator('input[data-field="lr"]')
     warning = page.locator(".tfm-alert[role=status]")

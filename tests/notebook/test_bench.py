@@ -104,7 +104,7 @@ def test_the_traceback_is_the_statements_own(ready: Any) -> None:
         ("--budget -1 x", "0 or more"),
         ("-s n=a:b x", "NAME=START:STOP"),
         ("--vs nowhere x", "--vs nowhere: there is no such name"),
-        ("--vs x x", "--vs x: that is no result"),
+        ("--vs x x", "--vs x: this is not a result"),
         ("-d , x", "-d is empty"),
         ("-m , x", "-m is empty: possible are eager, function, xla"),
         ("-m jit x", "-m jit: possible are"),
@@ -122,7 +122,7 @@ def test_the_traceback_is_the_statements_own(ready: Any) -> None:
         ("1 +", "cannot be timed"),
         ("x --foo", "no option --foo"),
         ("x --mode xla", "Did you mean --modes?"),
-        ("--setup 'y =' x", "--setup y =: this is no Python"),
+        ("--setup 'y =' x", "--setup y =: this is not Python"),
         ("-o 1x x + 1", "1x"),
     ],
 )

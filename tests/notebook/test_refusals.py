@@ -189,11 +189,11 @@ class Failing:
 @pytest.mark.parametrize(
     "given, said",
     [
-        ("grpc://", "is no address"),
-        ("host", "is no address"),
-        ("host:0", "is no address"),
-        ("host:99999", "is no address"),
-        ("user@host:1", "is no address"),
+        ("grpc://", "is not an address"),
+        ("host", "is not an address"),
+        ("host:0", "is not an address"),
+        ("host:99999", "is not an address"),
+        ("user@host:1", "is not an address"),
         (" , ", "No worker is named"),
         (3, "A int names no workers"),
         ({"worker": "a:1"}, "cannot be read"),

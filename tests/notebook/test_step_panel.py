@@ -101,14 +101,14 @@ def test_stepping_shows_one_factor_in_picture_and_formula_at_once(panels: Any) -
 @pytest.mark.parametrize(
     "kind, content, said",
     [
-        ("set", {"W_1[0,0]": "NaN"}, "no finite number"),
-        ("set", {"lr": "inf"}, "no finite number"),
+        ("set", {"W_1[0,0]": "NaN"}, "not a finite number"),
+        ("set", {"lr": "inf"}, "not a finite number"),
         ("set", {"W_1[9,9]": 1}, "lies outside"),
-        ("set", {"__class__[0]": 1}, "no part of this network"),
-        ("choose", {"part": "<b>"}, "no part of this network"),
+        ("set", {"__class__[0]": 1}, "not a part of this network"),
+        ("choose", {"part": "<b>"}, "not a part of this network"),
         ("run", {"n": 10**9}, "give 1 to 10,000"),
-        ("guess", {"guess": "half"}, "no finite number"),
-        ("landscape", {"first": "X[0,0]", "second": "W_1[0,0]"}, "no part"),
+        ("guess", {"guess": "half"}, "not a finite number"),
+        ("landscape", {"first": "X[0,0]", "second": "W_1[0,0]"}, "not a part"),
         ("dance", {}, "knows no 'dance'"),
     ],
 )

@@ -106,7 +106,7 @@ def test_the_snapshot_is_the_report_of_the_moved_run(frontend: Any) -> None:
 @pytest.mark.parametrize(
     "kind, content, said",
     [
-        ("set", {"0:0": "NaN"}, "W_1[0,0]: 'NaN' is no finite number"),
+        ("set", {"0:0": "NaN"}, "W_1[0,0]: 'NaN' is not a finite number"),
         ("set", {"7:0": 1.0}, "There are: W_1, W_2"),
         ("set", {"0:99": 1.0}, "lies outside"),
         ("pick", {"source": 0, "at": "9,9"}, "lies outside"),

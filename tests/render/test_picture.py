@@ -246,7 +246,7 @@ def test_a_layout_out_of_time_gives_a_coarser_picture(
     recording = chain(make)
     drawing = Drawing(lambda limit: build(recording, limit=limit or 60))
     assert drawing.drawn.svg and len(drawing.drawn.graph.nodes) <= most
-    assert "Drawn coarser, because" in next(drawing.notes())
+    assert "Drawn in less detail, because" in next(drawing.notes())
 
 
 def test_no_picture_at_all_leaves_the_graph_and_the_reason(

@@ -298,8 +298,8 @@ def test_precision_is_that_of_tensorflow() -> None:
         ({"X": [1, 2, 3]}, "W_1 (2, 2) takes 2 values from below, but X (3,) gives 3"),
         ({"Y": [1, 2]}, "Y (2,) does not fit the outputs: it must be (1, 1)"),
         ({"b_1": [1, 2, 3]}, "b_1 (3,) does not fit W_1 (2, 2): it needs one number for each"),
-        ({"W_1": [1, 2]}, "W_1 (2,) is no matrix"),
-        ({"X": np.ones((2, 1, 1))}, "X (2, 1, 1) is no matrix"),
+        ({"W_1": [1, 2]}, "W_1 (2,) is not a matrix"),
+        ({"X": np.ones((2, 1, 1))}, "X (2, 1, 1) is not a matrix"),
     ],
 )
 def test_shapes_that_do_not_fit_are_named(changed: dict[str, Any], said: str) -> None:
@@ -316,8 +316,11 @@ def test_shapes_that_do_not_fit_are_named(changed: dict[str, Any], said: str) ->
         ({"X": [[1], [2, 3]]}, "X is not made of numbers"),
         ({"X": [[1j], [2]]}, "X is not made of numbers"),
         ({"W_1": []}, "W_1 (0,) is empty"),
-        ({"activation": "swish"}, "swish is no activation here. There are: linear, sigmoid"),
-        ({"activation": "relu,relu,relu"}, "no activation"),
+        (
+            {"activation": "swish"},
+            "swish cannot be used as an activation here. There are: linear, sigmoid",
+        ),
+        ({"activation": "relu,relu,relu"}, "cannot be used as an activation"),
         ({"lr": float("inf")}, "lr holds NaN or an infinity"),
         ({"lr": "fast"}, "lr is not made of numbers"),
     ],

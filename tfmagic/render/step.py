@@ -122,7 +122,8 @@ class StepView:
         notes = [agreement_line(compare(self.state.base, self.state.passed, self.hand))]
         network = self.state.network
         if network.samples > 1:
-            notes.append(say("step.sample_note", sample=self.sample, n=network.samples))
+            count = network.samples
+            notes.append(say("step.sample_note", sample=self.sample, n=count, last=count - 1))
         if network.activation != ("linear", "linear"):
             notes.append(say("step.activations", first=network.activation[0],
                              second=network.activation[1]))  # fmt: skip
