@@ -54,7 +54,7 @@ _STOPPED = {"stop_gradient", "through_integer", "no_gradient_op"}
 _ADVICE = {
     "empty", "dropped", "overwritten", "itself", "one_alone", "normalised", "in_control",
     "py_function", "flat_slope", "too_small", "clipped_probability", "mean_of_nothing",
-    "not_finite", "at_bound", "flat_here",
+    "not_finite", "at_bound", "flat_here", "gradient_too_large",
 }  # fmt: skip
 
 

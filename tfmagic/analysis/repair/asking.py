@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import difflib
+import math
 from collections.abc import Callable, Sequence
 
 from tfmagic.analysis.code import Code, Edits, dotted, stored
 from tfmagic.analysis.repair.rewrite import called, keyword, rewrite
 from tfmagic.analysis.repair.scene import Repair, Scene
+from tfmagic.analysis.ways import largest
 
 __all__ = [
     "ask_another_target",
@@ -116,6 +118,8 @@ def persistent(scene: Scene) -> Repair | None:
 
 def ask_for_root(scene: Scene) -> Repair | None:
     """The gradient of the object that the target was really computed from."""
+    if scene.finding.words == "copy":
+        return _not_the_copy(scene)
     root = _root(scene)
     sources = scene.sources()
     if root is None or sources is None or scene.asked is None:
@@ -124,6 +128,18 @@ def ask_for_root(scene: Scene) -> Repair | None:
     edits = Edits(code)
     leaf = _leaf(sources, scene.gradient.place)
     edits.replace(sources if leaf is None else leaf, root)
+    return scene.repair(cell, edits)
+
+
+def _not_the_copy(scene: Scene) -> Repair | None:
+    """The variables themselves where copies of their values in numpy were asked for."""
+    sources = scene.sources()
+    if sources is None or scene.asked is None:
+        return None
+    cell, code, _ = scene.asked
+    text = code.text(sources).replace(".get_weights()", ".trainable_variables")
+    edits = Edits(code)
+    edits.replace(sources, text.replace(".numpy()", ""))
     return scene.repair(cell, edits)
 
 
@@ -354,8 +370,7 @@ def ask_scaled(scene: Scene) -> Repair | None:
         return None
     cell, code, call = scene.asked
     tf = code.tensorflow
-    half = any(scene.recording.tensors[t].dtype == "float16" for t in scene.call.target_tensors)
-    scale, wide = ("4096.0", "float32") if half else ("1e30", "float64")
+    scale, wide = _loss_scale(scene)
     text = code.one_line(target)
     words = [code.one_line(a) for a in call.args]
     words += [f"{k.arg}={code.one_line(k.value)}" for k in call.keywords]
@@ -364,6 +379,18 @@ def ask_scaled(scene: Scene) -> Repair | None:
     edits = Edits(code)
     edits.replace(call, _each(scene, inner, f"{tf}.cast({{}}, {tf}.{wide}) / {scale}"))
     return scene.repair(cell, edits)
+
+
+def _loss_scale(scene: Scene) -> tuple[str, str]:
+    """A scale by which nothing is lost and nothing overflows, and the dtype to take it off in."""
+    tensors = scene.recording.tensors
+    if any(tensors[t].dtype == "float16" for t in scene.call.target_tensors):
+        return "4096.0", "float32"
+    lost = largest(scene.ways.gradients(scene.op.outputs)) if scene.op is not None else 0.0
+    way = scene.ways.way(scene.call, scene.gradient)
+    if lost and any(tensors[t].dtype == "float16" for op in way for t in op.inputs):
+        return f"1e{round(-math.log10(lost))}", "float64"
+    return "1e30", "float64"
 
 
 def clip(scene: Scene) -> Repair | None:

@@ -50,7 +50,7 @@ def _edge_rule(scene: Scene, code: Code) -> Rule:
     tiny, below = _TINY.get(dtype, "1e-12"), _BELOW_ONE.get(dtype, "1.0 - 1e-6")
 
     def rule(node: ast.expr, text: Text) -> str | None:
-        for form in (_root_of_squares, _power, _quotient):
+        for form in (_log_of_softmax, _root_of_squares, _power, _quotient):
             new = form(code, node, text, tf, tiny)
             if new is not None:
                 return new
@@ -80,6 +80,19 @@ def _with_first(code: Code, call: ast.Call, first: str, text: Text) -> str:
     words = [first, *(text(a) for a in call.args[1:])]
     words += [f"{k.arg}={text(k.value)}" for k in call.keywords]
     return f"{code.one_line(call.func)}({', '.join(words)})"
+
+
+def _log_of_softmax(code: Code, node: ast.expr, text: Text, tf: str, tiny: str) -> str | None:
+    """``log(softmax(E)[i])`` as ``log_softmax(E)[i]``, which has no zeros."""
+    log = called(code, node, ["log"])
+    inner = log.args[0] if log is not None and log.args else None
+    picked = inner if isinstance(inner, ast.Subscript) else None
+    softmax = called(code, picked.value if picked else inner, ["softmax"]) if inner else None
+    if softmax is None:
+        return None
+    words = [*map(text, softmax.args), *(f"{k.arg}={text(k.value)}" for k in softmax.keywords)]
+    place = f"[{code.text(picked.slice)}]" if picked else ""
+    return f"{tf}.nn.log_softmax({', '.join(words)}){place}"
 
 
 def _root_of_squares(code: Code, node: ast.expr, text: Text, tf: str, tiny: str) -> str | None:

@@ -56,6 +56,8 @@ def names_of(op_type: str) -> tuple[str, ...]:
 def let_through(scene: Scene) -> Repair | None:
     """The expression without ``tf.stop_gradient`` around it."""
     code = _code(scene)
+    if scene.finding.words == "straight_through":
+        return None
 
     def rule(node: ast.expr, text: Text) -> str | None:
         call = called(code, node, ["stop_gradient", "PreventGradient", "prevent_gradient"])
@@ -213,7 +215,8 @@ def _smooth_rule(scene: Scene, code: Code) -> Rule:
                 return new
         cast = called(code, node, ["cast", "saturate_cast", "to_int32", "to_int64"])
         if cast is not None and cast.args and _is_integer(code, keyword(cast, "dtype", 1)):
-            return text(cast.args[0])
+            whole = called(code, code.parent(cast) or cast, _WHOLE)
+            return None if whole else text(cast.args[0])
         return _soft_where(code, node, text) or _soft_comparison(scene, code, node, text, tf)
 
     return rule
@@ -259,23 +262,38 @@ def _soft_comparison(scene: Scene, code: Code, node: ast.expr, text: Text, tf: s
     return alike if sign in ("Eq", "equal") else f"(1.0 - {alike})"
 
 
-_ARGMAX = ("argmax", "arg_max")
+_ARGMAX, _ARGMIN = ("argmax", "arg_max"), ("argmin", "arg_min")
+#: Functions that take whole numbers alone: a cast to them cannot be left out there.
+_WHOLE = {
+    "bincount", "range", "fill", "zeros", "ones", "tile", "repeat", "roll", "sequence_mask",
+    "segment_sum", "unsorted_segment_sum", "dynamic_partition", "scatter_nd", "gather", "one_hot",
+    "gather_nd", "embedding_lookup",
+}  # fmt: skip
 
 
 def _soft_argmax(scene: Scene, code: Code, node: ast.expr, text: Text) -> str | None:
     """The mean place under a softmax."""
-    call = called(code, node, (*_ARGMAX, "argmin", "arg_min"))
-    if call is None or not call.args or scene.op is None:
+    call = called(code, node, (*_ARGMAX, *_ARGMIN))
+    found = None if call is None else _weights(scene, code, call, text)
+    if found is None or scene.op is None:
         return None
-    shape = scene.recording.tensors[scene.op.inputs[0]].shape or ()
-    axis = _axis(call, len(shape), default=0)
-    count = shape[axis] if axis is not None and axis < len(shape) else None
-    if axis is None or count is None:
+    weights, axis = found
+    count = (scene.recording.tensors[scene.op.inputs[0]].shape or ())[axis]
+    if count is None:
         return None
-    tf, inner = code.tensorflow, text(call.args[0])
-    inner = f"-{grouped(inner)}" if "min" in dotted(call.func) else inner
-    weights = f"{tf}.nn.softmax({inner}, axis={axis})"
+    tf = code.tensorflow
     return f"{tf}.tensordot({weights}, {tf}.range({float(count)}), [[{axis}], [0]])"
+
+
+def _weights(scene: Scene, code: Code, call: ast.Call, text: Text) -> tuple[str, int] | None:
+    """The softmax in place of an argmax or argmin, and the axis that it is taken over."""
+    shape = scene.recording.tensors[scene.op.inputs[0]].shape if scene.op is not None else None
+    axis = _axis(call, len(shape), default=0) if shape else None
+    if not call.args or axis is None or not shape or axis >= len(shape):
+        return None
+    inner = text(call.args[0])
+    inner = f"-{grouped(inner)}" if "min" in dotted(call.func) else inner
+    return f"{code.tensorflow}.nn.softmax({inner}, axis={axis})", axis
 
 
 def _axis(call: ast.Call, rank: int, default: int) -> int | None:
@@ -402,9 +420,17 @@ def _soft_gather(scene: Scene, code: Code, node: ast.expr, text: Text) -> str | 
         return None
     table, at = keyword(call, "params", 0), keyword(call, "indices", 1)
     cast = called(code, at, ["cast"]) if at is not None else None
+    chosen = called(code, at, (*_ARGMAX, *_ARGMIN)) if at is not None else None
+    if table is not None and chosen is not None and scene.mentions(chosen):
+        found = _weights(scene, code, chosen, text)
+        return None if found is None else _mixed(code, found[0], text(table), found[1])
     if table is None or cast is None or not scene.mentions(cast):
         return None
     return _near(code, text(table), text(cast.args[0]))
+
+
+def _mixed(code: Code, weights: str, table: str, axis: int) -> str:
+    return f"{code.tensorflow}.tensordot({weights}, {table}, [[{axis}], [0]])"
 
 
 def _near(code: Code, table: str, place: str) -> str:
@@ -435,19 +461,26 @@ def _on_the_way(scene: Scene) -> Repair | None:
     cell, code, statement = places[0]
     edits = Edits(code)
 
+    axes: list[int] = []
+
     def chosen(node: ast.expr, text: Text) -> str | None:
         cast = called(code, node, ["cast"])
         if cast is not None and cast.args and _is_integer(code, keyword(cast, "dtype", 1)):
             return text(cast.args[0])
-        call = called(code, node, _ARGMAX)
-        return f"{code.tensorflow}.nn.softmax({text(call.args[0])})" if call else None
+        call = called(code, node, (*_ARGMAX, *_ARGMIN))
+        found = None if call is None else _weights(scene, code, call, text)
+        axes.extend(() if found is None else (found[1],))
+        return None if found is None else found[0]
 
     def used(node: ast.expr, text: Text) -> str | None:
         call = called(code, node, ["one_hot"])
         if call is not None and call.args:
             return text(call.args[0])
         call = called(code, node, ["gather", "embedding_lookup"])
-        return _near(code, text(call.args[0]), text(call.args[1])) if call else None
+        if call is None or len(call.args) < 2:
+            return None
+        table, place = text(call.args[0]), text(call.args[1])
+        return _mixed(code, place, table, axes[0]) if axes else _near(code, table, place)
 
     done = rewrite(edits, here[0][2], chosen) and rewrite(edits, statement, used)
     return scene.repair(cell, edits) if done else None
@@ -496,7 +529,7 @@ def leaky(scene: Scene) -> Repair | None:
     tf = code.tensorflow
 
     def rule(node: ast.expr, text: Text) -> str | None:
-        call = called(code, node, ["relu", "elu", "selu"])
+        call = called(code, node, ["relu"])
         if call is not None and call.args:
             return f"{tf}.nn.leaky_relu({text(call.args[0])})"
         layer = called(code, node, ["ReLU"])
@@ -504,7 +537,7 @@ def leaky(scene: Scene) -> Repair | None:
             return f"{code.one_line(layer.func).removesuffix('ReLU')}LeakyReLU()"
         return None
 
-    return scene.by_rule(rule) or _activation(scene, ("relu", "elu", "selu"), "leaky_relu")
+    return scene.by_rule(rule) or _activation(scene, ("relu",), "leaky_relu")
 
 
 def _activation(scene: Scene, old: Iterable[str], new: str) -> Repair | None:

@@ -30,8 +30,10 @@ from tfmagic.model import Exit, Gradient, GradientCall, Line, Op, TracedFunction
 __all__ = ["NoneRules"]
 
 _MOVING = re.compile(r"moving_(mean|variance)|seed_generator|iterations?$|learning_rate$")
+_COPY = re.compile(r"\.(get_weights|numpy)\(\)")
 _DATASET = re.compile("Dataset|Iterator")
 _PYTHON = {"PyFunc", "PyFuncStateless"}
+_STRAIGHT = re.compile(r"([\w.]+) \+ [\w.]*stop_gradient\(.* - \1\)")
 _DRAWS = {"Multinomial", "StatelessMultinomial", "StatelessRandomBinomial"}
 _SHAPES = {"Shape", "ShapeN", "Size", "Rank", "OnesLike", "ZerosLike"}
 
@@ -78,6 +80,8 @@ class NoneRules:
 
     def _no_source(self, call: GradientCall, gradient: Gradient) -> Finding:
         """The source is no tensor: plain data, or the value that was taken out of one."""
+        if _COPY.search(gradient.source):
+            return Finding("wrong_object", line=call.line, way=(), words="copy")
         names = roots(gradient)
         for exit_ in self._recording.exits:
             line = self._recording.lines[exit_.line]
@@ -100,7 +104,8 @@ class NoneRules:
         stops = others or whole or heard
         if stops and targets & reach.any:
             stop = next((op for op in stops if self._ways.leads(op, call)), stops[0])
-            way, words = self._ways.to(gradient, stop.outputs), _kept_in(stop) or _drawn(stop)
+            way = self._ways.to(gradient, stop.outputs)
+            words = _kept_in(stop) or _drawn(stop) or self._straight(stop)
             return Finding(self._why_blocked(stop), op=stop.index, way=way, words=words)
         dropped = self._dropped_out(call, gradient) if deep else None
         return dropped or self._apart(call, gradient, source)
@@ -227,6 +232,11 @@ class NoneRules:
                 if info.op is not None:
                     todo.append(info.op)
         return False
+
+    def _straight(self, stop: Op) -> str:
+        """The sentence for ``x + tf.stop_gradient(y - x)``, which passes nothing to ``y``."""
+        text = "" if stop.line is None else self._recording.lines[stop.line].text
+        return "straight_through" if stop.type in STOPS and _STRAIGHT.search(text) else ""
 
     def _why_blocked(self, op: Op) -> str:
         outputs = [self._recording.tensors[t] for t in op.outputs]

@@ -68,6 +68,8 @@ class NotFiniteRules:
             coming, going = ways.gradients(op.outputs), ways.gradients(op.inputs)
             broke = all(s.finite for s in coming) and not all(s.finite for s in going)
             if broke and self._gave_it(op):
+                if op.type == "Cast":
+                    return Finding("overflow", op=op.index, words="gradient_too_large")
                 return self._named(op, way)
         return None
 

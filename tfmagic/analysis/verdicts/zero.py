@@ -89,7 +89,7 @@ class ZeroRules:
     def finding(self, call: GradientCall, gradient: Gradient) -> Finding:
         """Where this gradient died, or that nothing is wrong with it."""
         ways = self._ways
-        moving = ways.reach(gradient, ways.ancestors(call)).any
+        moving = ways.reach(gradient, ways.ancestors(call), backward=ways.deep(call)).any
         way = ways.way(call, gradient)
         last = self._last_alive(call, way, moving)
         if last is None:
