@@ -16,6 +16,8 @@ from tfmagic.model import Op
 __all__ = ["away_from_the_edge", "inner_where", "only_finite", "within_range"]
 
 Text = Callable[[ast.expr], str]
+_Form = Callable[[Code, ast.expr, Text, str, str], str | None]
+_QUOTIENTS = ("RealDiv", "Div", "DivNoNan", "Reciprocal", "Inv", "Xdivy")
 _TINY = {"float16": "1e-4", "bfloat16": "1e-12", "float32": "1e-12", "float64": "1e-24"}
 _LARGEST_EXPONENT = {"float16": "10.0", "bfloat16": "80.0", "float32": "80.0", "float64": "700.0"}
 _WIDER = {
@@ -46,11 +48,14 @@ def away_from_the_edge(scene: Scene) -> Repair | None:
 
 
 def _edge_rule(scene: Scene, code: Code) -> Rule:
-    tf, dtype = code.tensorflow, _dtype(scene)
+    tf, dtype, op = code.tensorflow, _dtype(scene), scene.op.type if scene.op else ""
+    forms: list[_Form] = [_log_of_softmax, _root_of_squares]
+    forms += [_power] if op == "Pow" else []
+    forms += [_quotient] if op in _QUOTIENTS else []
     tiny, below = _TINY.get(dtype, "1e-12"), _BELOW_ONE.get(dtype, "1.0 - 1e-6")
 
     def rule(node: ast.expr, text: Text) -> str | None:
-        for form in (_log_of_softmax, _root_of_squares, _power, _quotient):
+        for form in forms:
             new = form(code, node, text, tf, tiny)
             if new is not None:
                 return new
@@ -59,7 +64,7 @@ def _edge_rule(scene: Scene, code: Code) -> Rule:
             return _with_first(code, call, f"{tf}.maximum({text(call.args[0])}, {tiny})", text)
         call = called(code, node, ["log1p"])
         if call is not None and call.args:
-            return _with_first(code, call, f"{tf}.maximum({text(call.args[0])}, -{below})", text)
+            return _with_first(code, call, f"{tf}.maximum({text(call.args[0])}, -({below}))", text)
         call = called(code, node, ["acos", "asin", "atanh", "arccos", "arcsin", "erfinv"])
         if call is not None and call.args:
             inner = f"{tf}.clip_by_value({text(call.args[0])}, -({below}), {below})"
@@ -112,12 +117,20 @@ def _root_of_squares(code: Code, node: ast.expr, text: Text, tf: str, tiny: str)
 
 def _power(code: Code, node: ast.expr, text: Text, tf: str, tiny: str) -> str | None:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+        if _is_whole(node.right):
+            return None
         return f"{tf}.maximum({text(node.left)}, {tiny}) ** {grouped(text(node.right))}"
     call = called(code, node, ["pow"])
-    if call is None or len(call.args) != 2:
+    if call is None or len(call.args) != 2 or _is_whole(call.args[1]):
         return None
     base = f"{tf}.maximum({text(call.args[0])}, {tiny})"
     return f"{code.one_line(call.func)}({base}, {text(call.args[1])})"
+
+
+def _is_whole(node: ast.expr) -> bool:
+    """An exponent of 1, 2, 3…: such a power has a slope everywhere."""
+    value = node.value if isinstance(node, ast.Constant) else None
+    return isinstance(value, (int, float)) and value >= 1 and value == int(value)
 
 
 def _quotient(code: Code, node: ast.expr, text: Text, tf: str, tiny: str) -> str | None:

@@ -131,6 +131,7 @@ class _Rule:
             found = self._method(node, node.func, text)
             if found is not None:
                 return found
+        self.stuck |= name == "round" and bool(self._names & names_in(node))
         if name == "int" and must_be_whole(self._code, node):
             return None
         if name in ("float", "int", "complex") and len(node.args) == 1:
@@ -156,8 +157,7 @@ class _Rule:
             return text(owner) if not node.args else None
         if function.attr in ("predict", "predict_on_batch") and node.args:
             return f"{text(owner)}({text(node.args[0])})"
-        was_array = any(isinstance(n, ast.Attribute) and n.attr == "numpy" for n in ast.walk(owner))
-        if not was_array:
+        if not any(map(self._is_array, ast.walk(owner))):
             return None
         if function.attr == "astype" and node.args:
             return f"{tf}.cast({text(owner)}, {tf}.float32)"
@@ -166,6 +166,12 @@ class _Rule:
             rest += [f"{k.arg}={text(k.value)}" for k in node.keywords]
             return f"{tf}.{_METHODS[function.attr]}({', '.join([text(owner), *rest])})"
         return None
+
+    def _is_array(self, node: ast.AST) -> bool:
+        """Whether a node makes an array: of a tensor, or by numpy."""
+        if isinstance(node, ast.Attribute):
+            return node.attr == "numpy"
+        return isinstance(node, ast.Call) and is_numpy(self._code, dotted(node.func))
 
     def _numpys(self, node: ast.Call, name: str, text: Callable[[ast.expr], str]) -> str | None:
         tf, last = self._code.tensorflow, name.rpartition(".")[2]

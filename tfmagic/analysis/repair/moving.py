@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from tfmagic.analysis.code import Code, Edits, names_in, stored
+from tfmagic.analysis.code import Code, Edits, dotted, names_in, stored
 from tfmagic.analysis.repair.scene import Repair, Scene
 from tfmagic.model import Op
 
@@ -95,13 +95,25 @@ def _from_before(scene: Scene, missed: Sequence[Op]) -> Repair | None:
     if not moved:
         return _copied(scene, before)
     moved = _with_followers(code, moved, block)
-    header = code.header(block)[1]
+    header = _after_watches(code, block, moved)
     end = (header, len(code.lines[header - 1]))
     edits.cut(end, end, "".join("\n" + text for s in moved for text in _lines(code, s, inside)))
     for statement in moved:
         last = statement.end_lineno or statement.lineno
         edits.cut((statement.lineno, 0), (last + 1, 0), "")
     return scene.repair(cell, edits)
+
+
+def _after_watches(code: Code, block: ast.With, moved: Sequence[ast.stmt]) -> int:
+    """The last line of the block's header and of the ``tape.watch(x)`` at its beginning."""
+    line, made = code.header(block)[1], set().union(*(stored(s) for s in moved))
+    for statement in block.body:
+        call = statement.value if isinstance(statement, ast.Expr) else None
+        watches = isinstance(call, ast.Call) and dotted(call.func).endswith(".watch")
+        if not watches or made & names_in(statement):
+            break
+        line = statement.end_lineno or statement.lineno
+    return line
 
 
 def _lines(code: Code, statement: ast.stmt, margin: str) -> list[str]:

@@ -312,13 +312,15 @@ class NoneRules:
 
     def _related(self, call: GradientCall, index: int) -> bool:
         """Whether what the source was made of went into the target too."""
-        recording = self._recording
+        recording, tape = self._recording, heard(call)
+        watched = {t for event in tape.watched for t in event.tensors} if tape else set()
 
         def roots_of(ops: Iterable[int]) -> set[tuple[str, int]]:
             tensors = [recording.tensors[t] for op in ops for t in recording.ops[op].inputs]
             floats = [t for t in tensors if t.dtype.startswith(FLOATS)]
             read = {("variable", t.variable) for t in tensors if t.variable is not None}
-            return read | {("tensor", t.id) for t in floats if t.op is not None or t.name}
+            known = (t for t in floats if t.op is not None or t.name or t.id in watched)
+            return read | {("tensor", t.id) for t in known}
 
         return bool(
             roots_of(self._ways.to_op(index))
