@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -145,3 +146,9 @@ def test_a_result_is_shown_and_kept_where_it_cannot_be_written(ready: Any, tmp_p
         ready.run_cell(f"%tfbench --budget 0 --save {tmp_path}/x.json -o kept x + x")
     assert "x.json" in out.stdout + out.stderr
     assert out.outputs and "kept" in ready.user_ns
+
+
+def test_the_bar_of_a_terminal_leaves_no_thread_behind(ready: Any) -> None:
+    with capture_output():
+        ready.run_cell("%tfbench --budget 0.05 x + x")
+    assert "tqdm_monitor" not in {thread.name for thread in threading.enumerate()}

@@ -479,6 +479,13 @@ def test_an_input_that_is_used_up_leaves_what_was_measured() -> None:
     assert timing.times and "An input was used up" in repr(result)
 
 
+def test_an_iterator_that_may_be_drawn_from_is_named() -> None:
+    result = quick("next(lines)", namespace={"lines": itertools.count()})
+    assert "may have used up part of lines" in repr(result)
+    result = quick("len(lines)", namespace={"lines": [1]})
+    assert result.bench.remarks == ()
+
+
 def test_an_input_that_is_enough_for_one_run_only_is_no_error_of_the_users() -> None:
     result = quick("next(lines)", namespace={"lines": iter(range(2))}, modes=["function"])
     (timing,) = result.timings
@@ -674,6 +681,13 @@ def test_tracing_again_is_noticed() -> None:
     assert "traced again" in repr(result)
 
 
+def test_tracing_again_is_noticed_inside_a_function_of_the_users() -> None:
+    traced = tf.function(lambda n: tf.constant(1.0) * n)
+    turns = itertools.count()
+    result = quick("step()", namespace={"step": lambda: traced(next(turns))}, loops=1, repeat=3)
+    assert "retraced" in [remark.code for remark in result.timings[0].remarks]
+
+
 def test_shapes_that_change_are_noticed() -> None:
     signature = [tf.TensorSpec([None], tf.float32)]
     double = tf.function(lambda v: v * 2, input_signature=signature, jit_compile=True)
@@ -712,6 +726,15 @@ def test_a_budget_without_end_is_refused(given: float) -> None:
 def test_a_sweep_without_numbers_is_refused(values: Any) -> None:
     with pytest.raises(OptionError, match="-s n="):
         quick("n", sweep={"n": values})
+
+
+def test_too_deep_a_statement_is_refused_in_one_line() -> None:
+    with pytest.raises(OptionError, match=r"cannot be timed: 1\+1.*…"):
+        quick("+".join(["1"] * 100_000))
+
+
+def test_of_a_cell_the_heading_has_the_first_line() -> None:
+    assert repr(quick("a = 1\nb = 2")).startswith("a = 1 …: ")
 
 
 def test_what_is_no_source_is_refused_and_one_name_is_a_list_of_one() -> None:
@@ -790,6 +813,17 @@ def test_an_interrupt_keeps_the_points_that_were_measured() -> None:
     result = quick("stop(n)", namespace={"stop": stop}, sweep={"n": [0, 1, 2, 3]})
     assert [dict(t.point)["n"] for t in result.timings] == [0, 1]
     assert result.bench.remarks[-1].code == "interrupted"
+
+
+def test_a_point_that_is_cut_short_counts_as_one_of_those_that_are_told() -> None:
+    calls = itertools.count()
+
+    def stop(n: int) -> None:
+        if next(calls) > 20:
+            raise KeyboardInterrupt
+
+    result = quick("stop(n)", namespace={"stop": stop}, sweep={"n": [0, 1]}, loops=1, repeat=50)
+    assert len(result.timings) == 1 and "Interrupted after 1 of 2 points" in repr(result)
 
 
 @pytest.mark.parametrize("mode", EVERY_MODE)

@@ -61,8 +61,11 @@ class Progress:
         if self._bar is None:
             from tqdm import tqdm
 
+            class Bar(tqdm):
+                monitor_interval = 0  # else a thread stays behind that looks after bars
+
             form = "{l_bar}{bar}| {elapsed}"
-            self._bar = tqdm(total=100, leave=False, bar_format=form)
+            self._bar = Bar(total=100, leave=False, bar_format=form)
         self._bar.update(round(100 * share) - self._bar.n)
 
     def conclude(self, bundle: Callable[[], Bundle]) -> None:

@@ -137,7 +137,8 @@ class BenchResult:
     # -- the parts ------------------------------------------------------------------
 
     def _head(self) -> str:
-        statement = clipped(visible(self.bench.statement), 100)
+        line, *more = self.bench.statement.strip().splitlines() or [""]
+        statement = clipped(visible(line + " …" if more else line), 100)
         found = [t for t in self.timings if t.median is not None]
         if len(self.timings) == 1 and found:
             time = timed(found[0].median, self.digits)

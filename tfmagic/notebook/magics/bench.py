@@ -262,7 +262,7 @@ def _wants_value(word: str, parser: Options) -> bool:
 def _is_python(source: str) -> bool:
     try:
         ast.parse(source)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True
 
@@ -273,7 +273,7 @@ def _unknown_names(source: str, namespace: Mapping[str, Any]) -> set[str]:
 
     try:
         nodes = list(ast.walk(ast.parse(source)))
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {source}
     names = {n.id for n in nodes if isinstance(n, ast.Name)}
     return {n for n in names if n not in namespace and not hasattr(builtins, n)}

@@ -97,6 +97,9 @@ def measure(
         assigned = subject.statement.assigns
         keep.update({n: taken.made[n] for n in assigned if n in taken.made})
     taken.remarks += _changed(list(dict.fromkeys(changed)))
+    drawn_from = [name for name, value in read.items() if isinstance(value, Iterator)]
+    if drawn_from and all(timing.problem != "used_up" for timing in taken.timings):
+        taken.remarks.append(Remark.of("iterated", names=", ".join(drawn_from[:5])))
     return Bench(
         request.subject.title,
         setup=request.subject.setup.source if request.subject.setup else "",
@@ -158,18 +161,19 @@ class _Measurement:
             except KeyboardInterrupt:
                 done = False
             if not done:
-                self._interrupted(index)
+                self._interrupted()
                 break
         if self.silence.characters:
             self.remarks.append(Remark.of("printed", n=f"{self.silence.characters:,}"))
 
-    def _interrupted(self, index: int) -> None:
+    def _interrupted(self) -> None:
         """Say what is missing; where there is one point, a timing that was cut short says it."""
         points = len(self.request.points)
         if not self.timings:
             self.remarks.append(Remark.of("interrupted_first"))
         elif points > 1:
-            self.remarks.append(Remark.of("interrupted", n=index, points=points))
+            begun = len({timing.point for timing in self.timings})
+            self.remarks.append(Remark.of("interrupted", n=begun, points=points))
         elif all(timing.stopped != "interrupted" for timing in self.timings):
             self.remarks.append(Remark.of("interrupted_late"))
 

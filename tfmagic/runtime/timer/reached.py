@@ -6,13 +6,14 @@ attributes of objects whose class the user wrote.
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
-from types import CodeType, ModuleType
+from functools import cache, partial
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -38,15 +39,16 @@ def reached(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
             continue
         found[id(value)] = name, value
         if depth < _DEEPEST and not isinstance(value, _LEAVES):
-            todo.extend((inner or name, member, depth + 1) for inner, member in _members(value))
+            with contextlib.suppress(Exception):  # an attribute may be anybody's code
+                todo.extend([(inner or name, m, depth + 1) for inner, m in _members(value)])
     return list(found.values())
 
 
 def variable_in(value: Any) -> Any:
     """TensorFlow's variable, if ``value`` is one or a variable of Keras's; else None."""
-    inner = getattr(value, "_value", None)  # a Keras variable holds TensorFlow's
-    variable = inner if isinstance(inner, tf.Variable) else value
-    return variable if isinstance(variable, tf.Variable) else None
+    if _is_keras(value):  # a Keras variable holds TensorFlow's
+        value = getattr(value, "_value", None)
+    return value if isinstance(value, tf.Variable) else None
 
 
 def is_users_object(value: Any) -> bool:
@@ -98,9 +100,9 @@ def _held(value: Any) -> Iterable[Any]:
 def _named(value: Any) -> Iterator[tuple[str, Any]]:
     """What a function speaks of, holds, and belongs to."""
     function = _function(value)
-    code = getattr(function, "__code__", None)
-    if not isinstance(code, CodeType):
+    if not isinstance(function, FunctionType):
         return
+    code = function.__code__
     if is_user_file(code.co_filename):
         around = function.__globals__
         names = {n for part in _codes(code) for n in part.co_names}
@@ -112,8 +114,16 @@ def _named(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _function(value: Any) -> Any:
     """The plain function behind a ``tf.function``, a method, or a cache around one."""
-    inner = getattr(value, "python_function", None) or getattr(value, "__func__", value)
-    return inner if hasattr(inner, "__code__") else getattr(inner, "__wrapped__", inner)
+    if isinstance(value, tf.types.experimental.PolymorphicFunction):
+        return _function(value.python_function)
+    if isinstance(value, MethodType):
+        return value.__func__
+    return value.__wrapped__ if isinstance(value, type(_cached)) else value
+
+
+@cache
+def _cached() -> None:
+    """Has the type of what remembers a function's results."""
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -160,9 +170,9 @@ class Stored:
 def stored(function: Any) -> list[Stored]:
     """The names outside of itself that a function binds: ``global`` and ``nonlocal`` ones."""
     function = _function(function)
-    code = getattr(function, "__code__", None)
-    if not isinstance(code, CodeType) or not is_user_file(code.co_filename):
+    if not isinstance(function, FunctionType) or not is_user_file(function.__code__.co_filename):
         return []
+    code = function.__code__
     cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=False))
     found = []
     for step in (step for part in _codes(code) for step in dis.get_instructions(part)):

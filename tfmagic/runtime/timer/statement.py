@@ -55,7 +55,7 @@ class Statement:
             compile(tree, self.filename, "exec", self.flags, dont_inherit=True)
             table = symtable.symtable(_apart(tree) or self.source, self.filename, "exec")
             self._compiled(_in_loop(tree))
-        except (SyntaxError, ValueError, TypeError) as error:
+        except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
             detail = getattr(error, "msg", None) or str(error)
             raise OptionError("bench.no_python", given=_short(self.source), detail=detail) from None
         if not tree.body:

@@ -21,6 +21,7 @@ from tfmagic.runtime.timer.compiled import Compiled, compiled
 from tfmagic.runtime.timer.guard import Births
 from tfmagic.runtime.timer.memory import MEMORY_ERRORS
 from tfmagic.runtime.timer.place import Place, Placed, fetched, inputs_on, waiter
+from tfmagic.runtime.timer.reached import reached
 from tfmagic.runtime.timer.schedule import Course
 from tfmagic.runtime.timer.speed import peak
 from tfmagic.runtime.timer.statement import Loop, Subject
@@ -159,7 +160,7 @@ def prepared(subject: Subject, place: Place, how: How) -> list[Variant]:
     read = sorted(subject.statement.reads & space.keys())
     placed = inputs_on(place, {name: space[name] for name in read}, transfer=how.transfer)
     space.update(placed.values)
-    own = watched(space[name] for name in read)
+    own = watched(value for _, value in reached({name: space[name] for name in read}))
     loop = subject.statement.loop(space, placed.fresh, fetched if how.transfer else None)
     eager = Variant(place, "eager", loop, wait, sync, first_use, traced=own, cold=how.cold)
     if wait is not None:

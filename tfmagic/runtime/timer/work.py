@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import tensorflow as tf
+
 from tfmagic.analysis.flops import operations
 from tfmagic.runtime import private
 from tfmagic.runtime.recorder.interrupt import interrupts_put_off
@@ -198,7 +200,7 @@ def _called(node: Any) -> Iterator[str]:
 
 def watched(values: Iterable[Any]) -> Callable[[], dict[str, int]]:
     """How often each ``tf.function`` among ``values`` was traced, whenever it is asked."""
-    functions = [v for v in values if hasattr(v, "experimental_get_tracing_count")]
+    functions = [v for v in values if isinstance(v, tf.types.experimental.PolymorphicFunction)]
 
     def counts() -> dict[str, int]:
         return {_name(f): f.experimental_get_tracing_count() for f in functions}
