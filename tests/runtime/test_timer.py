@@ -738,7 +738,7 @@ def test_of_a_cell_the_heading_has_the_first_line() -> None:
 
 
 def test_what_is_no_source_is_refused_and_one_name_is_a_list_of_one() -> None:
-    with pytest.raises(OptionError, match="This cannot be timed: 3"):
+    with pytest.raises(OptionError, match="cannot be timed: 3"):
         quick(3)
     (timing,) = quick("1", devices="CPU:0", modes="eager").timings
     assert timing.name == "CPU:0 eager"
