@@ -405,3 +405,12 @@ def test_a_cells_own_cost_is_measured_before_its_tensors_are_let_go(shell: Any, 
 def tfmagic_tape(shell: Any) -> Any:
     """The tape of the last recorded cell."""
     return shell.magics_manager.registry["GraphMagics"].cells.last_tape
+
+
+@pytest.mark.parametrize("name", ["tape", "tfgraph", "tfbench", "tfdevice"])
+def test_a_cell_magic_without_a_cell_answers_in_our_words(shell: Any, name: str) -> None:
+    for line, said in (("--help", "--help"), ("CPU:0" if name == "tfdevice" else "", name)):
+        with capture_output() as out:
+            shell.run_cell(f"%%{name} {line}".strip())
+        answer = out.stdout + out.stderr
+        assert said in answer and "cell body is empty" not in answer

@@ -74,6 +74,7 @@ class Cells(CellHooks):
         self.shell = shell
         self.settings = settings
         self.magics: dict[str, tuple[Options, Callable[[Session], None]]] = {}
+        self.names: frozenset[str] = frozenset()  # of every cell magic of ours
         self.story: Tape | None = None
         self.telling = False
         self.last_tape: Tape | None = None
@@ -101,9 +102,17 @@ class Cells(CellHooks):
         Only where IPython is about to run a cell of its own, and only where the line is
         one we can follow: any other goes its way and is refused as a magic.
         """
-        if self._running or self._asked(lines) is None:
+        if self._running:
             return lines
+        if self._asked(lines) is None:
+            return [*lines, "\n"] if self._stands_alone(lines) else lines
         return self._cleaned(lines[1:])
+
+    def _stands_alone(self, lines: list[str]) -> bool:
+        """Whether the cell is one line, a cell magic of ours: IPython would refuse it in words of
+        its own, even where it asks for help."""
+        name = lines[0][2:].split(maxsplit=1)[:1] if lines and lines[0].startswith("%%") else []
+        return len(lines) == 1 and self.names.issuperset(name) and bool(name)
 
     def takes_off(self, lines: Sequence[str]) -> bool:
         """Whether the first of these lines is one that is taken off a cell here."""

@@ -40,6 +40,7 @@ def load(shell: Any) -> None:
     shell.register_magics(*families)
     shell.configurables.append(settings)
     cells.magics = {name: how for each in families for name, how in each.takes_cells.items()}
+    cells.names = frozenset(name for each in families for name in each.magics["cell"])
     cells.attach()
     tweaking.attach(shell)
     readable = Readable(shell)
