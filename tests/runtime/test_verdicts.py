@@ -255,3 +255,21 @@ def test_a_target_that_never_was_a_tensor_is_said_to_be_none() -> None:
     verdict = told(run(cell)[0].recording)
     assert (verdict.code, verdict.line_number) == ("left_tensorflow", 4)
     assert "3 on line 4 is no tensor" in verdict.message and verdict.replaces == (0, 0)
+
+
+JACOBIANS = {
+    "not_watched": "x = tf.constant([1.0, 2.0])\nwith tf.GradientTape() as t:\n    y = x ** 2\nJ = t.jacobian(y, x)",
+    "no_gradient_op": "x = tf.Variable([1.2, 2.6])\nwith tf.GradientTape() as t:\n    y = tf.round(x)\nJ = t.jacobian(y, x)",
+    "stop_gradient": "x = tf.Variable([1.2, 2.6])\nwith tf.GradientTape() as t:\n    y = tf.stop_gradient(x) ** 2\nJ = t.jacobian(y, x)",
+}
+
+
+@pytest.mark.parametrize("code", JACOBIANS)
+def test_a_jacobian_that_is_none_is_explained(code: str) -> None:
+    cell = JACOBIANS[code]
+    tape, space, _ = run(cell)
+    verdict = told(tape.recording)
+    assert space["J"] is None
+    assert (verdict.code, verdict.target, verdict.source) == (code, "y", "x")
+    again, space, _ = run(verdict.repaired(cell))
+    assert space["J"].shape == (2, 2) and not again.recording.gradients

@@ -108,7 +108,7 @@ class Scene:
             for node in ast.walk(statement or ast.Module([], []))
             if isinstance(node, ast.Call)
             and isinstance(node.func, ast.Attribute)
-            and node.func.attr == "gradient"
+            and node.func.attr in ("gradient", "jacobian")
         ]
         nearest = sorted(found, key=lambda node: abs(node.lineno - line.number))
         return (line.cell, code, nearest[0]) if nearest else None

@@ -46,6 +46,7 @@ from tfmagic.runtime.recorder.replicas import heard_reductions, local_parts, par
 from tfmagic.runtime.recorder.source import Assignments, UserFiles, source_of, words_of
 from tfmagic.runtime.recorder.tapes import TOLD, Event, TapeEvents, heard_tapes, keys_in
 from tfmagic.runtime.recorder.threads import COUNT, other_threads
+from tfmagic.runtime.tape.structure import leaves
 
 #: Bytes of tensors that are held while a cell runs, unless the settings say otherwise.
 BUDGET = 2 * 2**30
@@ -157,8 +158,9 @@ class Recorder:
         import tensorflow as tf
 
         undo, tape = self._undo, tf.GradientTape
-        heard = _heard_gradient(tape.gradient, undo.enter_context(ear(self)))
-        undo.enter_context(private.replaced(tape, "gradient", heard))
+        me = undo.enter_context(ear(self))
+        undo.enter_context(private.replaced(tape, "gradient", _heard_gradient(tape.gradient, me)))
+        undo.enter_context(private.replaced(tape, "jacobian", _heard_jacobian(tape.jacobian, me)))
         original = private.gradient_function()
         if original is not None:
             undo.callback(private.register_gradient_function, original)
@@ -529,6 +531,30 @@ def _heard_gradient(original: Callable[..., Any], whom: Ear[Recorder]) -> Callab
         return answer
 
     return gradient
+
+
+def _heard_jacobian(original: Callable[..., Any], whom: Ear[Recorder]) -> Callable[..., Any]:
+    """``GradientTape.jacobian`` by which a recorder notes an answer with None in it, after it was
+    given: what was computed on the way is no gradient of the target."""
+
+    @functools.wraps(original)
+    def jacobian(tape: Any, target: Any, sources: Any, *args: Any, **kwargs: Any) -> Any:
+        answer = original(tape, target, sources, *args, **kwargs)
+        recorder = whom.listener
+        if recorder is None or not recorder._mine() or recorder._call is not None:
+            return answer
+        if any(value is None for _, value in leaves(answer)):
+            caller = sys._getframe(1)
+            recorder._name_as_there(caller, target)
+            with recorder.calling("cell", target, sources, recorder.place(caller)) as call:
+                call.watches = private.watches_variables(tape)
+                call.events = recorder._tapes.of(tape)
+                call.result = answer
+            with _CARRIED:
+                look_inside(recorder.log, call, recorder.whole)
+        return answer
+
+    return jacobian
 
 
 def _wants_zeros(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:

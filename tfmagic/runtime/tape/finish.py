@@ -587,7 +587,10 @@ class Finisher:
         if not call.place:
             return None, None
         code, number = call.place[0]
-        arguments = call_arguments(source_of(code.co_filename), number, "gradient")
+        source = source_of(code.co_filename)
+        arguments = call_arguments(source, number, "gradient") or call_arguments(
+            source, number, "jacobian"
+        )
         target, sources, *_ = *arguments, None, None
         return target, sources
 
