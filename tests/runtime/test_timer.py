@@ -737,6 +737,32 @@ def test_of_a_cell_the_heading_has_the_first_line() -> None:
     assert repr(quick("a = 1\nb = 2")).startswith("a = 1 …: ")
 
 
+def test_where_functions_run_eagerly_there_is_no_graph_to_time() -> None:
+    tf.config.run_functions_eagerly(True)
+    try:
+        found = by_mode("tf.tanh(x)")
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert [t.problem for t in found.values()] == ["", "run_eagerly", "run_eagerly"]
+
+
+def test_a_recorded_measurement_says_so() -> None:
+    with tfmagic.record():
+        result = quick("x + 1", namespace={"x": tf.ones(2)})
+    assert "listens to every op" in repr(result) and "listens" not in repr(quick("1"))
+
+
+def test_a_text_that_xla_cannot_give_is_called_one() -> None:
+    found = by_mode("tf.strings.upper('abc')")
+    assert found["xla"].detail == "tf.string"
+
+
+def test_texts_and_records_are_put_back_too() -> None:
+    text, made = tf.Variable("abc"), np.zeros(2, dtype=[("a", int)])
+    quick("text.assign(text + 'd'); made['a'] += 1", namespace={"text": text, "made": made})
+    assert text.numpy() == b"abc" and made["a"].tolist() == [0, 0]
+
+
 def test_what_is_no_source_is_refused_and_one_name_is_a_list_of_one() -> None:
     with pytest.raises(OptionError, match="cannot be timed: 3"):
         quick(3)

@@ -219,6 +219,11 @@ def is_heard(callback: Callable[..., Any]) -> bool:
     return callback in (context().op_callbacks or ())
 
 
+def is_listened_to() -> bool:
+    """Whether anything hears the ops of this thread."""
+    return bool(context().op_callbacks)
+
+
 def set_tensor_profiler(profiler: object | None) -> None:
     """Have ``profiler.created(tensor)`` called for every eager tensor of any thread."""
     if _found["tensor_profiler"] is not None:

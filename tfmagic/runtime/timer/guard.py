@@ -90,7 +90,7 @@ def variables_restored(
         yield
     finally:
         for called, variable, value in [*kept, *births.alive()]:
-            if not np.array_equal(variable.numpy(), value, equal_nan=value.dtype.kind in "fc"):
+            if not _equal(np.asarray(variable.numpy()), np.asarray(value)):
                 changed.append(called)
                 variable.assign(value)
         changed.extend(f"{called}*" for called in left)
@@ -194,8 +194,8 @@ def _weight(value: Any) -> int:
     """Bytes that a copy of a container takes; 0 for what is none."""
     if type(value) in CONTAINERS:
         return 64 + 16 * len(value)
-    numeric = type(value) is np.ndarray and value.dtype.kind in "biufc" and value.flags.writeable
-    return int(value.nbytes) if numeric else 0
+    array = type(value) is np.ndarray and value.flags.writeable and not value.dtype.hasobject
+    return int(value.nbytes) if array else 0
 
 
 def _equal(now: Any, before: Any) -> bool:

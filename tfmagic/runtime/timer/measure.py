@@ -12,6 +12,7 @@ from typing import Any
 
 from tfmagic.errors import OptionError
 from tfmagic.model.bench import Bench, Remark, Timing
+from tfmagic.runtime import private
 from tfmagic.runtime.recorder.interrupt import Carried, by_handler
 from tfmagic.runtime.timer.guard import (
     Births,
@@ -82,6 +83,8 @@ def measure(
     modes = checked_modes(request.modes)
     chosen, start = resolve(request.devices), clock()
     taken = _Measurement(request, chosen, modes, clock, wall, progress, keeps=keep is not None)
+    if private.is_listened_to():
+        taken.remarks.append(Remark.of("listened"))
     changed: list[str] = []
     namespace, subject = request.subject.namespace, request.subject
     read = {n: namespace.get(n) for n in sorted(subject.reads)}

@@ -112,8 +112,14 @@ class Variant:
         """It cannot be measured, and why."""
         unsupported = _UNSUPPORTED.search(str(error))
         self.problem = "unsupported" if unsupported else problem_of(error)
-        self.detail = ", ".join(_OPS.findall(unsupported[1])) if unsupported else one_line(error)
+        self.detail = _names(unsupported[1]) if unsupported else one_line(error)
         self.loop = None
+
+
+def _names(unsupported: str) -> str:
+    """The ops that XLA does not know; a text that goes in or out is none that one has called."""
+    names = ("tf.string" if n in ("_Arg", "_Retval") else n for n in _OPS.findall(unsupported))
+    return ", ".join(dict.fromkeys(names))
 
 
 def problem_of(error: BaseException) -> str:
@@ -245,6 +251,9 @@ def _graph_variant(
     variant = Variant(
         eager.place, mode, None, eager.wait, eager.sync, eager.first_use, cold=eager.cold
     )
+    if tf.config.functions_run_eagerly():
+        variant.problem = "run_eagerly"
+        return variant
     try:
         with collecting() as inside:
             made = compiled(
