@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from types import SimpleNamespace
+from types import FrameType, SimpleNamespace
 
 import pytest
 import tensorflow as tf
@@ -89,6 +89,26 @@ def test_an_interrupt_while_an_op_is_written_down_ends_the_cell_at_that_op(
     assert not reached
     assert [op.type for op in rec.recording.ops] == ["Tanh"]  # it is written down whole
     threading.Event().wait(0.01)  # and no second one comes after it
+
+
+def test_one_that_falls_into_the_forgetting_of_a_tape_is_not_lost() -> None:
+    """Python would print that it ignored it, and the cell would run on."""
+    x, forgotten = tf.constant([1.0, 2.0]), []
+
+    def interrupts(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_qualname.startswith("WeakKeyDictionary."):
+            sys.setprofile(None)
+            forgotten.append(frame.f_code.co_name)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt), tfmagic.record():
+        with tf.GradientTape() as tape:
+            tf.tanh(x)
+        sys.setprofile(interrupts)
+        del tape
+        sys.setprofile(None)
+        tf.tanh(x)
+    assert forgotten == ["remove"]
 
 
 def test_one_that_was_put_off_is_handed_on_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ from tfmagic.runtime.recorder.mentions import Mentions
 from tfmagic.runtime.recorder.reads import find_handle_owner, match_reads
 from tfmagic.runtime.recorder.replicas import heard_reductions, local_parts, parts_of
 from tfmagic.runtime.recorder.source import Assignments, UserFiles, source_of, words_of
-from tfmagic.runtime.recorder.tapes import TOLD, Event, TapeEvents, heard_tapes, keys_in
+from tfmagic.runtime.recorder.tapes import FORGETS, TOLD, Event, TapeEvents, heard_tapes, keys_in
 from tfmagic.runtime.recorder.threads import COUNT, other_threads
 from tfmagic.runtime.tape.structure import leaves
 
@@ -563,11 +563,11 @@ def _wants_zeros(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
     return getattr(given, "value", given) == "zero"
 
 
-#: An interrupt that falls into these would leave half of something behind.
+#: An interrupt that falls into these would leave half of something behind, or be lost.
 _UNDISTURBED = frozenset(
     function.__code__
     for function in (Recorder.start, Recorder.stop, Recorder._on_op, Recorder._let_go)
-) | {TOLD, COUNT}
+) | {COUNT, FORGETS, TOLD}
 
 
 def _ids(tensors: Any) -> tuple[int | None, ...] | None:

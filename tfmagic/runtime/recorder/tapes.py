@@ -72,6 +72,9 @@ def _heard(original: Callable[..., Any], kind: str, whom: Ear[Note]) -> Callable
 #: Every wrapper's code: an interrupt inside would leave a tape open, or half opened.
 TOLD = _heard(lambda *_: None, "", Ear(lambda *_: None)).__code__
 
+#: What forgets a tape that is gone: Python says of an error there that it ignored it, and goes on.
+FORGETS = vars(weakref.WeakKeyDictionary())["_remove"].__code__
+
 
 def keys_in(watched: Any) -> tuple[int, ...]:
     """The ids of the tensors and variables in what ``watch`` was given."""
