@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -137,6 +138,30 @@ def test_a_recorded_cell_can_have_a_device(split: Any, first: str, second: str) 
     ran = split.run(f"{first}\n{second}\ny = v * 2.0")
     assert not ran.error and "CPU:2" in ran.text
     assert split.run("y.device[-5:]").text.strip() == "'CPU:2'"
+
+
+@pytest.mark.parametrize(
+    "line", ["%%tfdevice CPU:0", "%tfdevice CPU:0", "%%time\n%%tfdevice CPU:0"]
+)
+def test_a_traceback_has_no_frame_of_ours(shell: Any, line: str) -> None:
+    """An op that fails, and a signal whose handler is the cell's own."""
+    shell.run_cell("import signal, tensorflow as tf\ndef ring(*_): raise LookupError('ring')")
+    if line.startswith("%tf"):  # the session's default, watched in every cell
+        shell.run_cell(line)
+        line = ""
+    fails = "tf.raw_ops.MatMul(a=[[1.0, 2.0]], b=[[1.0, 2.0]])"
+    rings = "signal.signal(signal.SIGINT, ring)\nsignal.raise_signal(signal.SIGINT)"
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        for cell, error in ((fails, "InvalidArgumentError"), (rings, "LookupError")):
+            with capture_output() as shown:
+                shell.run_cell(f"{line}\n{cell}")
+            assert error in shown.stdout and "execute_with_callbacks" not in shown.stdout
+            assert "interrupt.py" not in shown.stdout and "overrides.py" not in shown.stdout
+    finally:
+        signal.signal(signal.SIGINT, before)
+        shell.run_cell("%tfdevice -q auto")
+    assert "_get_exc_info" not in vars(shell)
 
 
 def test_a_cell_that_opens_a_scope_by_hand_does_not_keep_it(split: Any) -> None:

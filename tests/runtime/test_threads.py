@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 import tfmagic
+from tfmagic.runtime.devices.overrides import Overrides
 from tfmagic.runtime.recorder import interrupt
 from tfmagic.runtime.recorder.interrupt import interrupts_put_off
 from tfmagic.runtime.recorder.recorder import Recorder
@@ -89,6 +90,27 @@ def test_an_interrupt_while_an_op_is_written_down_ends_the_cell_at_that_op(
     assert not reached
     assert [op.type for op in rec.recording.ops] == ["Tanh"]  # it is written down whole
     threading.Event().wait(0.01)  # and no second one comes after it
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGALRM])
+def test_a_signal_while_a_place_is_looked_at_ends_the_cell_at_that_op(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    class Late(Exception):
+        """What the user's own handler raises."""
+
+    def late(*_: object) -> None:
+        raise Late
+
+    monkeypatch.setattr(Overrides, "_note", lambda *_: signal.raise_signal(number))
+    x, reached, before = tf.constant([1.0, 2.0]), [], signal.signal(number, late)
+    try:
+        with pytest.raises(Late), Overrides("no such place"):
+            tf.tanh(x)
+            reached.append("the next line")
+    finally:
+        signal.signal(number, before)
+    assert not reached
 
 
 def test_one_that_falls_into_the_forgetting_of_a_tape_is_not_lost() -> None:

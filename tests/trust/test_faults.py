@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,21 @@ def test_without_an_output_the_cells_go_on() -> None:
     ]
     left = answer(NO_OUTPUT, *ways)
     assert left == {how: ["None", 6.0, 7.0] for how in ways}
+
+
+def test_an_output_of_the_users_own_needs_only_to_be_written_to(shell: Any) -> None:
+    cell = """
+    import sys, tensorflow as tf
+    class Mute:
+        def write(self, text): return len(text)
+        def flush(self): pass
+    there, sys.stdout = sys.stdout, Mute()
+    y = tf.reduce_sum(tf.Variable([1.0, 2.0]) * 2.0)
+    """
+    with capture_output() as shown:
+        shell.run_cell("%%tape\n" + textwrap.dedent(cell))
+        shell.run_cell("sys.stdout = there")
+    assert "<table" in shown.outputs[0].data["text/html"]
 
 
 def test_no_name_is_no_place(recorded: Any, tmp_path: Path, monkeypatch: Any) -> None:

@@ -355,6 +355,16 @@ class Cells(CellHooks):
 
     # -- tracebacks ---------------------------------------------------------------
 
+    @contextlib.contextmanager
+    def frames_hidden(self) -> Iterator[None]:
+        """Tracebacks of the block, and of the cell that it stands in, are shown without ours."""
+        self._strip_frames()
+        try:
+            yield
+        finally:
+            if not self._running:
+                self._show_frames_again()
+
     def _strip_frames(self) -> None:
         """While a recorded cell runs, a traceback is shown without the recorder's frames."""
         hide_frames()

@@ -84,10 +84,9 @@ class DeviceCells(CellHooks):
             device = self._device(lines)
             if not device and self._cells.takes_off(lines):  # %%tape above: both lines went
                 device = self._device(self._cleaned(lines[1:]))
-            if device:
-                stack.enter_context(cell_scope(device))
-            else:
-                stack.enter_context(_default_watched())
+            if device or _default():
+                stack.enter_context(self._cells.frames_hidden())
+                stack.enter_context(cell_scope(device) if device else _default_watched())
         self._running.append(stack)
 
     def after(self, result: Any) -> None:
@@ -135,17 +134,19 @@ def tell_of_lost_workers() -> None:
         show_line(say("device.set_auto"))
 
 
+def _default() -> str:
+    """The session's default device, where one was chosen."""
+    placing = sys.modules.get("tfmagic.runtime.devices.placing")
+    return "" if placing is None else placing.default()
+
+
 @contextlib.contextmanager
 def _default_watched() -> Iterator[None]:
     """Say which ops of the cell did not run on the session's default device."""
-    placing = sys.modules.get("tfmagic.runtime.devices.placing")
-    if placing is None or not placing.default():
-        yield
-        return
     from tfmagic.runtime.devices.overrides import Overrides
 
-    default = placing.default()
+    default = _default()
     with Overrides(default) as watch:
         yield
-    if placing.default() == default:  # else the cell itself has changed it
+    if _default() == default:  # else the cell itself has changed it
         show_line(watch.sentence())

@@ -39,7 +39,8 @@ def render(
     ``width`` is in columns, ``colour`` whether terminal codes may be in it; both go by
     standard output where they are not given.
     """
-    terminal = sys.stdout.isatty()
+    ask = getattr(sys.stdout, "isatty", None)  # the user's own need not have it
+    terminal = ask is not None and ask()
     out = io.StringIO()
     console = _console(
         out,

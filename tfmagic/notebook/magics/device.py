@@ -93,7 +93,7 @@ class DeviceMagics(Family):
             return None
         except TfmagicError as error:
             raise usage_error(error) from None
-        with cell_scope(device):
+        with self.cells.frames_hidden(), cell_scope(device):
             return run_body(self.shell, cell)
 
     def _cell_device(self, line: str) -> str:

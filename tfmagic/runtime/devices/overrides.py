@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -11,12 +12,14 @@ from typing import Any
 from tfmagic.analysis.notation import device as short
 from tfmagic.language import say
 from tfmagic.runtime import private
+from tfmagic.runtime.recorder.interrupt import Carried, Interrupts, interrupts_put_off
 from tfmagic.runtime.recorder.source import UserFiles
 
 __all__ = ["Overrides"]
 
 _MOST = 3
 _RESOURCE = 20
+_CARRIED = Carried()
 
 
 class Overrides:
@@ -26,13 +29,18 @@ class Overrides:
         self.wanted = wanted
         self.found: Counter[tuple[str, str, int]] = Counter()
         self._files = UserFiles()
+        self._undo = contextlib.ExitStack()
+        self._interrupts: Interrupts
 
     def __enter__(self) -> Overrides:
+        undisturbed = frozenset({Overrides._on_op.__code__})
+        self._interrupts = self._undo.enter_context(interrupts_put_off(undisturbed))
+        self._undo.callback(private.remove_callback, self._on_op)
         private.add_callback(self._on_op)
         return self
 
     def __exit__(self, *raised: Any) -> None:
-        private.remove_callback(self._on_op)
+        self._undo.close()
 
     def _on_op(
         self,
@@ -43,15 +51,14 @@ class Overrides:
         op_name: Any = None,
         graph: Any = None,
     ) -> Any:
-        if graph is not None:
-            return private.handed_on(outputs)  # traced into a graph, not run
-        try:
-            told = outputs or inputs
-            if told and told[0].device != self.wanted:
-                self._note(inputs, told[0].device)
-        except Exception:  # ours to carry: the user's cell must not feel it
-            pass
-        return None
+        if graph is None:  # else traced into a graph, not run
+            with _CARRIED:
+                told = outputs or inputs
+                if told and told[0].device != self.wanted:
+                    self._note(inputs, told[0].device)
+        if self._interrupts.waiting:
+            self._interrupts.hand_on(sys._getframe(1))
+        return None if graph is None else private.handed_on(outputs)
 
     def _note(self, inputs: Any, ran: str) -> None:
         scope = private.device_scope()
