@@ -152,3 +152,10 @@ def test_the_bar_of_a_terminal_leaves_no_thread_behind(ready: Any) -> None:
     with capture_output():
         ready.run_cell("%tfbench --budget 0.05 x + x")
     assert "tqdm_monitor" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_above_a_cell_the_result_may_be_named_last(ready: Any) -> None:
+    ready.run_cell_magic("tfbench", "-q --budget 0.02 -o named", "y = x + x")
+    assert ready.user_ns["named"].bench.setup == ""
+    ready.run_cell_magic("tfbench", "-q --budget 0.02 -o named z = x", "y = z + x")
+    assert ready.user_ns["named"].bench.setup == "z = x"

@@ -356,6 +356,8 @@ def test_what_is_in_arrays_and_lists_is_put_back_too() -> None:
 class Counting:
     """An object of a user's, with something to change."""
 
+    all_of_them = 0
+
     def __init__(self) -> None:
         self.n, self.seen, self.optimizer = 0, [1], tf.keras.optimizers.SGD(0.1, momentum=0.9)
 
@@ -372,10 +374,12 @@ weight = tf.Variable([1.0, 2.0])
 bumped = 0
 
 
-def bump() -> None:
-    """Binds a global name anew."""
+def bump(seen: list[int] = []) -> None:  # noqa: B006
+    """Changes a global name, an attribute of its class, and its default."""
     global bumped
     bumped += 1
+    Counting.all_of_them += 1
+    seen.append(bumped)
 
 
 def test_what_functions_and_objects_change_is_put_back() -> None:
@@ -383,6 +387,7 @@ def test_what_functions_and_objects_change_is_put_back() -> None:
     space = {"bump": bump, "mine": mine, "nested": nested, "seen": seen}
     result = quick("bump(); mine.step(); nested['a'].append(1); seen.append(1)", namespace=space)
     assert (bumped, mine.n, mine.seen, nested, seen) == (0, 0, [1], {"a": [1]}, deque([1]))
+    assert Counting.all_of_them == 0 and bump.__defaults__ == ([],)
     assert weight.numpy().tolist() == [1.0, 2.0] and mine.optimizer.iterations.numpy() == 0
     assert all(not np.any(v.numpy()) for v in mine.optimizer.variables[2:])  # the slots it made
     (remark,) = result.bench.remarks
@@ -735,6 +740,11 @@ def test_too_deep_a_statement_is_refused_in_one_line() -> None:
 
 def test_of_a_cell_the_heading_has_the_first_line() -> None:
     assert repr(quick("a = 1\nb = 2")).startswith("a = 1 …: ")
+
+
+def test_ops_are_those_of_the_eager_run() -> None:
+    result = quick("x + 1", namespace={"x": tf.ones(2)}, modes=["function"], ops=True)
+    assert "-m eager,function" in repr(result)
 
 
 def test_where_functions_run_eagerly_there_is_no_graph_to_time() -> None:

@@ -85,7 +85,9 @@ class BenchMagics(Family):
     def _answer(self, line: str, cell: str | None) -> Any:
         __tracebackhide__ = True
         try:
-            options, rest = split(line, self.parsers["tfbench"], self.shell.user_ns)
+            options, rest = split(
+                line, self.parsers["tfbench"], self.shell.user_ns, cell=cell is not None
+            )
             self._check(options)
             if cell is not None:
                 rest, options.setup = cell, "\n".join(filter(None, (options.setup, rest)))
@@ -188,25 +190,30 @@ def _listed(given: list[str] | None) -> list[str]:
 # --- where the options end and the statement begins -----------------------------------------
 
 
-def split(line: str, parser: Options, namespace: Mapping[str, Any]) -> tuple[Any, str]:
-    """The options before and after a statement, and the statement as it was typed.
+def split(
+    line: str, parser: Options, namespace: Mapping[str, Any], *, cell: bool = False
+) -> tuple[Any, str]:
+    """The options before and after a statement, and the statement as it was typed; above a
+    ``cell`` it is the setup.
 
     ``x -n`` may be a difference of two names: what follows a statement counts as options
     only where the whole is no Python, or names things that are not there.
     """
-    ahead, rest = _leading(line.strip(), parser, namespace)
+    ahead, rest = _leading(line.strip(), parser, namespace, cell)
     statement, behind = _trailing(rest, parser, namespace)
     return parser.parse(f"{ahead} {behind}"), statement
 
 
-def _leading(line: str, parser: Options, namespace: Mapping[str, Any]) -> tuple[str, str]:
+def _leading(
+    line: str, parser: Options, namespace: Mapping[str, Any], cell: bool
+) -> tuple[str, str]:
     """The options at the beginning, and what comes after them."""
     words = list(_WORD.finditer(line))
     at = 0
     while at < len(words) and _is_option(words[at].group(), parser):
         step = 2 if _wants_value(words[at].group(), parser) else 1
         if words[at].group() == "-o":
-            step = 2 if _names_output(words[at + 1 :], parser) else 1
+            step = 2 if _names_output(words[at + 1 :], cell) else 1
             if step == 1:
                 words[at : at + 1] = [_WORD.match(f"-o={RETURNED}")]  # type: ignore[list-item]
         at += step
@@ -219,9 +226,10 @@ def _leading(line: str, parser: Options, namespace: Mapping[str, Any]) -> tuple[
     return ahead, rest
 
 
-def _names_output(words: list[re.Match[str]], parser: Options) -> bool:
-    """Whether the word after ``-o`` is a name to keep the result under: something follows it."""
-    return len(words) > 1 and words[0].group().isidentifier()
+def _names_output(words: list[re.Match[str]], cell: bool) -> bool:
+    """Whether the word after ``-o`` is a name to keep the result under: a statement follows it,
+    or there is the ``cell``, to which a name alone is no setup."""
+    return len(words) > (0 if cell else 1) and words[0].group().isidentifier()
 
 
 def _trailing(rest: str, parser: Options, namespace: Mapping[str, Any]) -> tuple[str, str]:

@@ -83,6 +83,8 @@ def measure(
     modes = checked_modes(request.modes)
     chosen, start = resolve(request.devices), clock()
     taken = _Measurement(request, chosen, modes, clock, wall, progress, keeps=keep is not None)
+    if request.by_op and "eager" not in modes:
+        taken.remarks.append(Remark.of("ops_eager"))
     if private.is_listened_to():
         taken.remarks.append(Remark.of("listened"))
     changed: list[str] = []

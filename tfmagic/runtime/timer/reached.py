@@ -13,7 +13,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -108,8 +108,9 @@ def _named(value: Any) -> Iterator[tuple[str, Any]]:
         names = {n for part in _codes(code) for n in part.co_names}
         yield from ((name, around[name]) for name in names if name in around)
     cells = zip(code.co_freevars, function.__closure__ or (), strict=False)
-    yield from ((name, _content(cell)) for name, cell in cells)
-    yield "", getattr(value, "__self__", None)
+    yield from ((name, value) for name, cell in cells for value in _contents(cell))
+    defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
+    yield from (("", member) for member in (*defaults, getattr(value, "__self__", None)))
 
 
 def _function(value: Any) -> Any:
@@ -133,43 +134,48 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(inner)
 
 
-def _content(cell: Any) -> Any:
+def _contents(cell: CellType) -> list[Any]:
+    """What a cell holds, as a list: it may be empty."""
     try:
-        return cell.cell_contents
+        return [cell.cell_contents]
     except ValueError:
-        return None
+        return []
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A name that a function binds anew: in its globals, or in a cell that functions share."""
+    """A name that may be bound anew: in a namespace, in a class, in a cell of functions."""
 
     name: str
     place: Any
 
-    def now(self) -> Any:
+    def now(self) -> list[Any]:
         """What it is bound to; a list of that, so that nothing is something too."""
-        if isinstance(self.place, dict):
-            return [self.place[self.name]] if self.name in self.place else []
-        try:
-            return [self.place.cell_contents]
-        except ValueError:
-            return []
+        if isinstance(self.place, CellType):
+            return _contents(self.place)
+        names = vars(self.place) if isinstance(self.place, type) else self.place
+        return [names[self.name]] if self.name in names else []
 
     def put_back(self, before: list[Any]) -> None:
         """Bind it as it was."""
-        if isinstance(self.place, dict):
-            self.place.update([(self.name, value) for value in before])
-            if not before:
-                self.place.pop(self.name, None)
-        else:
+        if isinstance(self.place, CellType):
             for value in before:
                 self.place.cell_contents = value
+        elif isinstance(self.place, type):
+            setattr(self.place, self.name, before[0])
+        elif before:
+            self.place[self.name] = before[0]
+        else:
+            self.place.pop(self.name, None)
 
 
-def stored(function: Any) -> list[Stored]:
-    """The names outside of itself that a function binds: ``global`` and ``nonlocal`` ones."""
-    function = _function(function)
+def stored(value: Any) -> list[Stored]:
+    """The names outside of itself that a function binds, ``global`` and ``nonlocal`` ones, and
+    the plain attributes of a class of the user's."""
+    if isinstance(value, type):
+        plain = {n for n, v in vars(value).items() if not n.startswith("__") and _is_plain(v)}
+        return [Stored(name, value) for name in plain] if _is_users_class(value) else []
+    function = _function(value)
     if not isinstance(function, FunctionType) or not is_user_file(function.__code__.co_filename):
         return []
     code = function.__code__
@@ -181,3 +187,7 @@ def stored(function: Any) -> list[Stored]:
         elif step.opname in ("STORE_DEREF", "DELETE_DEREF") and step.argval in cells:
             found.append(Stored(step.argval, cells[step.argval]))
     return found
+
+
+def _is_plain(value: Any) -> bool:
+    return not callable(value) and not hasattr(type(value), "__get__")
