@@ -146,6 +146,9 @@ def test_a_metric_that_is_asked_for_is_explained() -> None:
 
 
 CONSTANTS = {
+    "a rate that a step gives": (
+        "step = tf.Variable(3.0, trainable=False)\nloss = loss_of(forward(X), Y)\nrate = 0.9 ** step"
+    ),
     "a constant after the loss": "loss = loss_of(forward(X), Y)\ntwo_pi = tf.math.log(6.28)",
     "a first draw": "loss = loss_of(forward(X), Y)\nfirst = tf.random.normal([])\nv = tf.Variable(first)",
 }

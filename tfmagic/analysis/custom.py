@@ -11,15 +11,20 @@ __all__ = ["answering_line", "custom_function", "custom_line"]
 
 
 def custom_function(recording: Recording, op: Op) -> tuple[Cell, Code, ast.FunctionDef] | None:
-    """The function whose result the op gives, where its source is in the recording."""
-    name = op.own_gradient.rpartition(".")[2]
+    """The function whose result the op gives, where its source is in the recording.
+
+    Inside a ``tf.function`` an op does not tell its name: then it is the only one there is.
+    """
+    name, every = op.own_gradient.rpartition(".")[2], []
     for cell in reversed(recording.cells):
         code = code_of(cell.source)
         for function in code.of(ast.FunctionDef):
             marks = [dotted(d).rpartition(".")[2] for d in function.decorator_list]
-            if function.name == name and "custom_gradient" in marks:
-                return cell, code, function
-    return None
+            if "custom_gradient" in marks:
+                every.append((cell, code, function))
+    if name == "custom" and len(every) == 1:
+        return every[0]
+    return next((found for found in every if found[2].name == name), None)
 
 
 def custom_line(recording: Recording, op: Op) -> Line | None:

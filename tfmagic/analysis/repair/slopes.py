@@ -28,6 +28,8 @@ __all__ = [
 ]
 
 Text = Callable[[ast.expr], str]
+#: Inputs that are scaled down by more than this are no values, but a mask.
+_MASKED = 1e6
 _BENT = ("Sigmoid", "Tanh", "Softsign")
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool")
 #: Type of op → the names of the functions that run it.
@@ -600,6 +602,8 @@ def _scale(scene: Scene) -> float:
 def unsaturated(scene: Scene) -> Repair | None:
     """The input scaled into the range where the function has a slope."""
     if scene.op is None:
+        return None
+    if _scale(scene) > _MASKED:
         return None
     names = names_of(scene.op.type)
     return scaled(scene, names, "{f}({e})") or _activation(scene, ("sigmoid", "tanh"), "softsign")

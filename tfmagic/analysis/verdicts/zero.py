@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tfmagic.analysis.custom import answering_line
 from tfmagic.analysis.verdicts.constant import ConstantRules
-from tfmagic.analysis.ways import FLOATS, Finding, Ways, all_zero, largest, some
+from tfmagic.analysis.ways import FLOATS, Finding, Reach, Ways, all_zero, largest, some
 from tfmagic.model import Gradient, GradientCall, Op, Stats
 
 __all__ = ["ZeroRules"]
@@ -89,25 +89,25 @@ class ZeroRules:
     def finding(self, call: GradientCall, gradient: Gradient) -> Finding:
         """Where this gradient died, or that nothing is wrong with it."""
         ways = self._ways
-        moving = ways.reach(gradient, ways.ancestors(call), backward=ways.deep(call)).any
-        way = ways.way(call, gradient)
-        last = self._last_alive(call, way, moving)
+        reach = ways.reach(gradient, ways.ancestors(call), backward=ways.deep(call))
+        way, moving = ways.way(call, gradient), reach.any
+        last = self._last_alive(call, way, reach)
         if last is None:
-            found = self._own(call, way) or self._not_seen(way) or self._sum(way, gradient, moving)
+            found = self._own(call, way) or self._not_seen(way, gradient)
+            found = found or self._sum(way, gradient, moving)
         else:
-            found = self._why(last, self._passing(call, last, moving)[0], moving, way)
+            found = self._why(last, self._passing(call, last, reach)[0], moving, way)
         return found if found.code != "ok" else self._constant.finding(way, moving) or found
 
-    def _passing(
-        self, call: GradientCall, op: Op, moving: set[int]
-    ) -> tuple[list[Stats], list[Stats]]:
-        """The gradients that came to an op, and those that it passed on."""
+    def _passing(self, call: GradientCall, op: Op, reach: Reach) -> tuple[list[Stats], list[Stats]]:
+        """The gradients that came to an op, and those that it passed on to where a way leads
+        back to the source."""
         coming = self._ways.gradients(op.outputs)
         if not coming and set(call.target_tensors).intersection(op.outputs):
             coming = [_ONE]  # what the way back begins with
-        return coming, self._ways.gradients(t for t in op.inputs if t in moving)
+        return coming, self._ways.gradients(t for t in op.inputs if t in reach.free)
 
-    def _last_alive(self, call: GradientCall, way: Sequence[Op], moving: set[int]) -> Op | None:
+    def _last_alive(self, call: GradientCall, way: Sequence[Op], reach: Reach) -> Op | None:
         """The last op that still had some and passed none on.
 
         Where something came round it by another branch, and died before both branches meet,
@@ -115,21 +115,22 @@ class ZeroRules:
         """
         found, before = None, set[int]()
         for op in reversed(way):
-            if found is not None and op.index not in before:
+            beside = found is not None and op.index not in before
+            if beside or not (reach.free.intersection(op.outputs) or op.kind == "backward"):
                 continue
-            coming, going = self._passing(call, op, moving)
+            coming, going = self._passing(call, op, reach)
             died = coming and going and some(coming) and not some(going)
-            if died and not self._balanced(op, moving):
+            if died and not self._balanced(op, reach.free):
                 found, before = op, {*self._ways.to_op(op.index)}
         return found
 
-    def _balanced(self, op: Op, moving: set[int]) -> bool:
+    def _balanced(self, op: Op, free: set[int]) -> bool:
         """Whether the op did pass some on, and another that takes the same value took it away."""
         recording, ways = self._ways.recording, self._ways
         tensors = (recording.tensors[t] for t in op.inputs)
         floats = [t.id for t in tensors if t.shape and t.dtype.startswith(FLOATS)]
-        if not floats or not moving.issuperset(floats):
-            return False  # what it gave to a factor that does not move is no matter
+        if not floats or not free.issuperset(floats):
+            return False  # what it gave to one that does not lead to the source is no matter
         shapes = {recording.tensors[t].shape for t in floats}
         turns = (o for o in recording.backward if o.differentiates == op.index)
         made = [t for o in turns for t in o.outputs if recording.tensors[t].shape in shapes]
@@ -151,12 +152,26 @@ class ZeroRules:
                 return Finding("saturated", op=op.index, values=(("op", "SiLU"),))
         return None
 
-    def _not_seen(self, way: Sequence[Op]) -> Finding | None:
-        """A function, loop or condition that was not looked into."""
+    def _not_seen(self, way: Sequence[Op], gradient: Gradient) -> Finding | None:
+        """A function, loop or condition that was not looked into; a source of zeros may well
+        stand at a minimum."""
+        if gradient.weight_norm == 0 or self._was_given_zeros(gradient):
+            return None
         for op in way:
             if op.function or op.type in _CONTROL:
                 return Finding("disconnected", op=op.index, words="in_control")
         return None
+
+    def _was_given_zeros(self, gradient: Gradient) -> bool:
+        """Whether the last value that the source's variable was seen to get is zero."""
+        recording = self._ways.recording
+        if gradient.variable is None:
+            return False
+        given = recording.variables[gradient.variable].assigned_by[-1:]
+        ops = (recording.ops[i] for i in given)
+        return any(
+            o.type == "AssignVariableOp" and all_zero(self._ways.stats(o.inputs[1])) for o in ops
+        )
 
     def _why(self, op: Op, coming: Sequence[Stats], moving: set[int], way: Sequence[Op]) -> Finding:
         """``moving`` are the tensors that change with the source: a factor among them that

@@ -20,8 +20,9 @@ from tfmagic.runtime.tape.differentiate import ancestors
 __all__ = ["last_float"]
 
 #: What went into a tensor: a source, by floats alone; a source that was counted on the way; the
-#: state of a metric; any other variable; a value that already had a name; whether a guess is right.
-_MOVED, _COUNTED, _TALLY, _OTHER, _NAMED, _HIT = 1, 2, 4, 8, 16, 32
+#: state of a metric; another variable that the cell changed; a value that already had a name;
+#: whether a guess is right; a variable that stayed as it was and is not trained.
+_MOVED, _COUNTED, _TALLY, _OTHER, _NAMED, _HIT, _STILL = 1, 2, 4, 8, 16, 32, 64
 _HITS = {"Equal", "NotEqual", "InTopK", "InTopKV2"}
 #: What TensorFlow calls a variable without a name; Keras calls none so.
 _NAMELESS = re.compile(r"/Variable(_\d+)?(:\d+)?$")
@@ -48,7 +49,7 @@ def last_float(
     last = next(found, None)
     if last is None:
         return None
-    if not went.is_counted(last[1]):
+    if not went.is_counted(last[1]) and not went.is_still(last[1]):
         return last[1]
     before = set(ancestors(log, [last[1]._id]))
     beside = (t for position, t in found if position not in before and went.is_moved(t))
@@ -86,6 +87,7 @@ class _Influence:
         self._log = log
         self._sources = sources
         self._changed = _changed(log, cell)
+        self._updated = self._changed - _only_made(log, cell)
         self._trains = any(record.trainable for record in log.variables.values())
         self._of: dict[int, int] = {}
         self._done: set[int] = set()
@@ -122,7 +124,9 @@ class _Influence:
             return self._of.get(key) or (_NAMED if self._was_there(key) else 0)
         if record.key in self._sources or record.trainable:
             return _COUNTED if record.counts else _MOVED
-        return _TALLY if self._is_metrics(record) else _OTHER
+        if self._is_metrics(record):
+            return _TALLY
+        return _OTHER if record.key in self._updated else _STILL
 
     def _was_there(self, key: int) -> bool:
         """Whether it is a value with a name that these ops did not make."""
@@ -153,6 +157,10 @@ class _Influence:
         """Whether a source went into it, and always by way of whole numbers."""
         return self._went(tensor) & (_MOVED | _COUNTED) == _COUNTED
 
+    def is_still(self, tensor: Any) -> bool:
+        """Whether nothing but variables went into it that are not trained, and did not change."""
+        return self._went(tensor) & ~_NAMED == _STILL
+
     def is_moved(self, tensor: Any) -> bool:
         """Whether a source went into it by floats alone."""
         return bool(self._went(tensor) & _MOVED)
@@ -173,3 +181,15 @@ def _changed(log: Log, cell: int) -> set[int]:
         elif FUNCTION.match(entry.type):
             found.update(tensor._id for tensor in entry.inputs)
     return found
+
+
+def _only_made(log: Log, cell: int) -> set[int]:
+    """The handles of the variables that the cell made, and gave no other value afterwards."""
+    made: set[int] = set()
+    given: list[int] = []
+    for _, entry in _of_cell(log, cell):
+        if entry.type == "VarHandleOp":
+            made.update(tensor._id for tensor in entry.outputs)
+        elif ASSIGNS.match(entry.type) or FUNCTION.match(entry.type):
+            given.extend(tensor._id for tensor in entry.inputs)
+    return {key for key in made if given.count(key) < 2}
