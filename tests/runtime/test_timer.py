@@ -427,7 +427,8 @@ def test_generators_of_the_users_go_on_where_they_were() -> None:
         return [random.Random(1), np.random.default_rng(1), tf.random.Generator.from_seed(1)]
 
     own, same = made(), made()
-    quick("[r.random() for r in own[:2]], own[2].normal([2])", namespace={"own": own})
+    source = "[r.random() for r in own[:2]], own[2].normal([2])"
+    assert "The statement changes own:" in repr(quick(source, namespace={"own": own}))
     assert [own[0].random(), own[1].random()] == [same[0].random(), same[1].random()]
     assert own[2].normal([2]).numpy().tolist() == same[2].normal([2]).numpy().tolist()
 

@@ -226,9 +226,9 @@ def _bytes(variable: Any) -> int:
 
 
 def _name(variable: Any, near: str) -> str:
-    """TensorFlow's name of a variable, or the ``near`` one where it has only ``Variable``."""
+    """TensorFlow's name of a variable, or the ``near`` one where that says nothing."""
     own = str(getattr(variable, "path", "") or variable.name).partition(":")[0]
-    return near if near and own == "Variable" else own
+    return near if near and own in ("Variable", "StateVar") else own
 
 
 class Silence:

@@ -59,9 +59,10 @@ def is_users_object(value: Any) -> bool:
 
 
 def _is_users_class(kind: type) -> bool:
-    if kind.__module__ in sys.builtin_module_names:
+    module = sys.modules.get(kind.__module__)
+    if module is None or kind.__module__ in sys.builtin_module_names:
         return False
-    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    file = getattr(module, "__file__", None)  # a notebook's __main__ has none
     return file is None or is_user_file(file)
 
 
