@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import math
-import sys
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from types import CodeType
 from typing import Any, NamedTuple
 
-from tfmagic.language import say
 from tfmagic.model import (
     Body,
-    Cell,
     Exit,
     Failure,
-    Frame,
-    Gap,
     Gradient,
     GradientCall,
     Jacobian,
-    Line,
     Op,
     Recording,
     TapeEvent,
@@ -32,9 +25,7 @@ from tfmagic.model import (
 )
 from tfmagic.model.reduction import Reduction, without_replica
 from tfmagic.model.value import UNKNOWN
-from tfmagic.runtime import private
 from tfmagic.runtime.devices.places import places
-from tfmagic.runtime.functions.inside import InnerOp, Inside
 from tfmagic.runtime.recorder.log import (
     FUNCTION,
     Answer,
@@ -49,12 +40,15 @@ from tfmagic.runtime.recorder.log import (
     VariableRecord,
 )
 from tfmagic.runtime.recorder.snapshot import Snapshot
-from tfmagic.runtime.recorder.source import as_typed, call_arguments, source_of
+from tfmagic.runtime.recorder.source import call_arguments, source_of
 from tfmagic.runtime.replay.state import ASSIGNS
+from tfmagic.runtime.tape.attributes import Attributes
+from tfmagic.runtime.tape.bodies import body
+from tfmagic.runtime.tape.gaps import gaps, no_gradient, versions
+from tfmagic.runtime.tape.lines import Lines
 from tfmagic.runtime.tape.linking import Linker
 from tfmagic.runtime.tape.structure import expression_at
 
-_LONGEST_ATTR = 200
 _OPAQUE = ("EagerPyFunc", "PyFunc", "PyFuncStateless")
 
 
@@ -118,22 +112,19 @@ class Finisher:
 
     def __init__(self, label: Callable[[str], str]) -> None:
         self._log = Log()
-        self._label = label
         self._entries: list[Entry] = []
         self._linker = Linker(self._entries)
         self._tensor: dict[int, int] = {}
         self._order: list[int] = []
         self._origin: dict[int, tuple[int, int]] = {}
-        self._lines: dict[tuple[str, int], Line] = {}
-        self._cells: dict[str, Cell] = {}
-        self._attrs: dict[tuple[str, ...], Any] = {}
+        self._lines = Lines(label)
+        self._attributes = Attributes()
         self._read_of: dict[int, int] = {}
         self._read_seen: set[int] = set()
         self._assigned: dict[int, list[int]] = {}
         self._read_at: dict[int, list[tuple[int, int]]] = {}
         self._since: dict[int, tuple[int, tuple[int, ...]]] = {}
         self._records: list[VariableRecord] = []
-        self._places: dict[int, tuple[int | None, tuple[Frame, ...]]] = {}
         self._made, self._upto = _Made(), _Upto()
 
     def recording(
@@ -159,8 +150,8 @@ class Finisher:
             tensors=self._tensors(),
             variables=self._variables(),
             gradients=calls,
-            lines=tuple(self._lines.values()),
-            cells=tuple(self._cells.values()),
+            lines=self._lines.lines,
+            cells=self._lines.cells,
             complete=gaps(log, made.untaped, made.opaque),
             failure=failed,
             tensor_gradients=tuple(made.gradient_of.items()),
@@ -225,14 +216,14 @@ class Finisher:
         if not known:
             return ()
         lost = {g.source for call in calls for g in call.gradients if g.value is None}
-        return tuple((name, self._line_in(*known[name]).index) for name in lost & known.keys())
+        return tuple((name, self._lines.at(*known[name])) for name in lost & known.keys())
 
     def _op_types(self) -> set[str]:
         inner = (op.type for inside in self._log.insides.values() for op in inside.ops)
         return self._made.types.union(inner)
 
     def _reduction(self, reduced: Reduced) -> Reduction:
-        line, _ = self._place(reduced.place)
+        line, _ = self._lines.place(reduced.place)
         *parts, result = self._ids((*reduced.parts, reduced.result))
         return Reduction(
             how=reduced.how,
@@ -295,42 +286,11 @@ class Finisher:
                 self._read_seen.add(key)
                 self._read_at.setdefault(self._read_of[key], []).append((position, key))
 
-    # -- lines ------------------------------------------------------------------
-
-    def _line(self, code: CodeType, number: int) -> Line:
-        return self._line_in(code.co_filename, number)
-
-    def _line_in(self, filename: str, number: int) -> Line:
-        key = (filename, number)
-        if key not in self._lines:
-            cell = self._cell(filename)
-            text = cell.source.split("\n")[number - 1 : number] if number else []
-            told = as_typed(text[0].strip()) if text else ""
-            self._lines[key] = Line(len(self._lines), cell.index, number, told)
-        return self._lines[key]
-
-    def _cell(self, filename: str) -> Cell:
-        if filename not in self._cells:
-            self._cells[filename] = Cell(
-                len(self._cells), self._label(filename), source_of(filename)
-            )
-        return self._cells[filename]
-
-    def _place(self, place: Place) -> tuple[int | None, tuple[Frame, ...]]:
-        known = self._places.get(id(place))  # the log holds every place: ids stay unique
-        if known is None:
-            frames = tuple(
-                Frame(_function_name(code), self._line(code, number).index)
-                for code, number in reversed(place)
-            )
-            known = self._places[id(place)] = (frames[-1].line if frames else None), frames
-        return known
-
     # -- ops and tensors --------------------------------------------------------
 
     def _op(self, position: int, entry: Entry) -> Op:
         before = self._entries[position - 1].when if position else entry.when
-        line, stack = self._place(entry.place)
+        line, stack = self._lines.place(entry.place)
         match, where = FUNCTION.match(entry.type), self._where(entry)
         function = match[2] if match else ""
         if function and entry.call < 0:
@@ -343,7 +303,7 @@ class Finisher:
             kind="forward" if entry.call < 0 else "backward",
             inputs=self._ids(entry.inputs),
             outputs=self._ids(entry.outputs),
-            attrs=self._plain_attrs(entry),
+            attrs=self._attributes.of(entry),
             scope=entry.scope,
             line=line,
             stack=stack,
@@ -365,17 +325,6 @@ class Finisher:
     def _own_gradient(self, entry: Entry) -> str:
         names = (self._log.own_gradients.get(key, "") for key in entry.outputs[:1])
         return next(names, "")
-
-    def _plain_attrs(self, entry: Entry) -> tuple[tuple[str, Any], ...]:
-        attrs = entry.attrs or ()
-        found: dict[str, Any] = {}
-        for name, value in zip(attrs[::2], attrs[1::2], strict=False):
-            name = name.decode() if isinstance(name, bytes) else str(name)
-            key = (entry.type, name, type(value).__name__, str(value)[:_LONGEST_ATTR])
-            if key not in self._attrs:
-                self._attrs[key] = plain_attr(entry.type, name, value)
-            found[name] = self._attrs[key]
-        return tuple(found.items())
 
     def _tensors(self) -> tuple[TensorInfo, ...]:
         """Every tensor, those anew of which a name, a value or a maker has become known."""
@@ -467,7 +416,7 @@ class Finisher:
                 self._made.gradient_of[one] = its
 
     def _call(self, call: Call) -> GradientCall:
-        line, _ = self._place(call.place)
+        line, _ = self._lines.place(call.place)
         target, sources = self._expressions(call)
         names = tuple(self._leaf_name(leaf, target) for leaf in call.target)
         known = (self._id(leaf.key) for leaf in call.target if leaf.kind == "tensor")
@@ -490,7 +439,7 @@ class Finisher:
         )
 
     def _event(self, event: Any) -> TapeEvent:
-        line, _ = self._place(event.place)
+        line, _ = self._lines.place(event.place)
         records = (self._log.variables.get(key) for key in event.keys)
         return TapeEvent(
             kind=event.kind,
@@ -511,7 +460,7 @@ class Finisher:
 
     def _take_exit(self, left: Left) -> bool:
         """Note a place where a value went to Python; whether the tensor is a recorded one."""
-        tensor, (line, _) = self._id(left.key), self._place(left.place)
+        tensor, (line, _) = self._id(left.key), self._lines.place(left.place)
         if tensor is not None and line is not None:
             self._made.exits[Exit(tensor, left.how, line, left.at)] = None
         return tensor is not None
@@ -519,54 +468,8 @@ class Finisher:
     def _bodies(self) -> tuple[Body, ...]:
         made = self._made.bodies
         for position in sorted(self._log.insides.keys() - made.keys()):
-            made[position] = self._body(position)
+            made[position] = body(position, self._log.insides[position], self._lines.at)
         return tuple(made[position] for position in sorted(made))
-
-    def _body(self, position: int) -> Body:
-        """What ran inside the call of a function that is the entry at ``position``."""
-        inside: Inside = self._log.insides[position]
-        maker = {t: (i, n) for i, op in enumerate(inside.ops) for n, t in enumerate(op.outputs)}
-        tensors = [
-            self._inner_tensor(number, inside, maker.get(number))
-            for number in range(len(inside.tensors))
-        ]
-        pairs = []
-        for number, snapshot in inside.gradients.items():
-            pairs.append((number, len(tensors)))
-            tensors.append(_of_snapshot(len(tensors), snapshot, "input"))
-        return Body(
-            op=position,
-            ops=tuple(self._inner_op(index, op) for index, op in enumerate(inside.ops)),
-            tensors=tuple(tensors),
-            inputs=tuple(inside.inputs),
-            outputs=tuple(inside.outputs),
-            gradients=tuple(pairs),
-        )
-
-    def _inner_tensor(
-        self, number: int, inside: Inside, made: tuple[int, int] | None
-    ) -> TensorInfo:
-        told, snapshot = inside.tensors[number], inside.values.get(number)
-        info = TensorInfo(number, told.shape, told.dtype, "", "input", name=told.name)
-        if snapshot is not None:
-            info = replace(_of_snapshot(number, snapshot, "input"), name=told.name)
-        op, output = made if made is not None else (None, 0)
-        return replace(info, op=op, output=output, role="input" if made is None else "op")
-
-    def _inner_op(self, index: int, op: InnerOp) -> Op:
-        frames = tuple(
-            Frame(name, self._line_in(filename, number).index)
-            for filename, number, name in reversed(op.frames)
-        )
-        return Op(
-            index=index,
-            type=op.type,
-            inputs=op.inputs,
-            outputs=op.outputs,
-            line=frames[-1].line if frames else None,
-            stack=frames,
-            own_gradient=op.own_gradient,
-        )
 
     def _functions(self) -> tuple[TracedFunction, ...]:
         calls: dict[Traced, list[int]] = {}
@@ -577,7 +480,7 @@ class Finisher:
                 name=traced.code.co_name,
                 ops=tuple(ops),
                 mentions=traced.mentions,
-                line=self._line(traced.code, traced.code.co_firstlineno).index,
+                line=self._lines.of(traced.code, traced.code.co_firstlineno),
             )
             for traced, ops in calls.items()
         )
@@ -660,8 +563,8 @@ class Finisher:
     def _failure(self, failed: Failed | None) -> Failure | None:
         if failed is None:
             return None
-        mine = [place for place in failed.places if place[0].co_filename in self._cells]
-        line = self._line(*mine[-1]).index if mine else None
+        mine = [place for place in failed.places if self._lines.knows(place[0])]
+        line = self._lines.of(*mine[-1]) if mine else None
         return Failure(failed.type, failed.message, line)
 
 
@@ -677,92 +580,3 @@ def _named(index: int, places: tuple[int, ...], found: Any, calls: Sequence[Grad
 
 def _at(found: Sequence[Any], position: int) -> Any:
     return found[position] if position < len(found) else None
-
-
-def _of_snapshot(number: int, snapshot: Snapshot, role: str) -> TensorInfo:
-    return TensorInfo(
-        number,
-        snapshot.shape,
-        snapshot.dtype,
-        snapshot.device,
-        role,
-        value=snapshot.value(),
-        bytes=snapshot.bytes,
-    )
-
-
-def _function_name(code: CodeType) -> str:
-    return "" if code.co_name == "<module>" or code.co_name.startswith("<cell") else code.co_name
-
-
-def plain_attr(op_type: str, name: str, value: Any) -> Any:
-    """An op attribute as plain data: dtypes by name, long values shortened."""
-    import tensorflow as tf
-
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    if isinstance(value, tf.DType):
-        return value.name
-    if isinstance(value, (bool, float)) or value is None:
-        return value
-    if isinstance(value, int):
-        return _dtype_name(op_type, name, value)
-    if isinstance(value, (list, tuple)) and len(value) <= 64:
-        return tuple(plain_attr(op_type, name, v) for v in value)
-    return str(value)[:_LONGEST_ATTR]
-
-
-def _dtype_name(op_type: str, name: str, value: int) -> Any:
-    """Dtype attributes come as enum numbers: the OpDef says which they are."""
-    import tensorflow as tf
-
-    definition = private.op_definition(op_type)
-    attributes = definition.attr if definition is not None else ()
-    if any(a.name == name and "type" in a.type for a in attributes):
-        try:
-            return tf.dtypes.as_dtype(value).name
-        except (TypeError, KeyError):
-            return value
-    return value
-
-
-def no_gradient(op_types: set[str]) -> tuple[str, ...]:
-    """Those of these types of op through which TensorFlow never passes a gradient."""
-    return tuple(sorted(t for t in op_types if private.is_not_differentiable(t)))
-
-
-def versions() -> tuple[tuple[str, str], ...]:
-    """TensorFlow, Keras and Python as they are here."""
-    import tensorflow as tf
-
-    keras = getattr(sys.modules.get("keras"), "__version__", "")
-    found = [("tensorflow", tf.__version__), ("python", sys.version.split()[0])]
-    return tuple([*found, ("keras", keras)] if keras else found)
-
-
-def gaps(log: Log, untaped: Sequence[str], opaque: int) -> tuple[Gap, ...]:
-    """What was not seen, each kind once.
-
-    ``untaped`` are the names of the functions that were called, ``opaque`` is the number of
-    calls of Python that TensorFlow made.
-    """
-    found = []
-    if log.foreign:
-        found.append(_gap("threads", log.foreign))
-    if untaped:
-        named = list(dict.fromkeys(untaped))
-        found.append(_gap("functions", len(untaped), names=", ".join(named[:5])))
-    if opaque:
-        found.append(_gap("python", opaque))
-    if log.dropped:
-        found.append(_gap("budget", log.dropped))
-    lacking = private.missing_features()
-    if lacking:
-        found.append(_gap("features", len(lacking), names=", ".join(lacking)))
-    if log.faults:
-        found.append(_gap("fault", len(log.faults), detail=log.faults[0]))
-    return tuple(found)
-
-
-def _gap(code: str, count: int, **values: Any) -> Gap:
-    return Gap(code, say(f"gap.{code}", n=count, **values), count)

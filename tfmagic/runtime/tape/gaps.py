@@ -1,0 +1,54 @@
+"""What a recording says of itself: what was not seen, what has no gradient, on what it ran."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from tfmagic.language import say
+from tfmagic.model import Gap
+from tfmagic.runtime import private
+from tfmagic.runtime.recorder.log import Log
+
+
+def no_gradient(op_types: set[str]) -> tuple[str, ...]:
+    """Those of these types of op through which TensorFlow never passes a gradient."""
+    return tuple(sorted(t for t in op_types if private.is_not_differentiable(t)))
+
+
+def versions() -> tuple[tuple[str, str], ...]:
+    """TensorFlow, Keras and Python as they are here."""
+    import tensorflow as tf
+
+    keras = getattr(sys.modules.get("keras"), "__version__", "")
+    found = [("tensorflow", tf.__version__), ("python", sys.version.split()[0])]
+    return tuple([*found, ("keras", keras)] if keras else found)
+
+
+def gaps(log: Log, untaped: Sequence[str], opaque: int) -> tuple[Gap, ...]:
+    """What was not seen, each kind once.
+
+    ``untaped`` are the names of the functions that were called, ``opaque`` is the number of
+    calls of Python that TensorFlow made.
+    """
+    found = []
+    if log.foreign:
+        found.append(_gap("threads", log.foreign))
+    if untaped:
+        named = list(dict.fromkeys(untaped))
+        found.append(_gap("functions", len(untaped), names=", ".join(named[:5])))
+    if opaque:
+        found.append(_gap("python", opaque))
+    if log.dropped:
+        found.append(_gap("budget", log.dropped))
+    lacking = private.missing_features()
+    if lacking:
+        found.append(_gap("features", len(lacking), names=", ".join(lacking)))
+    if log.faults:
+        found.append(_gap("fault", len(log.faults), detail=log.faults[0]))
+    return tuple(found)
+
+
+def _gap(code: str, count: int, **values: Any) -> Gap:
+    return Gap(code, say(f"gap.{code}", n=count, **values), count)
