@@ -374,6 +374,26 @@ def test_a_graph_too_large_to_be_read_whole_begins_readable(
     assert page.evaluate(IN_VIEW) > 3
 
 
+def test_a_row_too_long_to_be_read_whole_begins_at_its_left_end(
+    open_page: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    import tensorflow as tf
+
+    import tfmagic
+
+    names = ("first", "second", "third")
+    layers = [tf.keras.layers.Dense(3, activation="relu", name=name) for name in names]
+    model = tf.keras.Sequential([tf.keras.Input((2,)), *layers])
+    drawn = tfmagic.graph(model, "row", direction="LR")
+    page = open_page(drawn.save(tmp_path / "row.html"))
+    page.wait_for_function(SCALED)
+    left = "box => box.getBoundingClientRect().left"
+    first, third = (page.locator(f".tfg-box[aria-label^='{n},']").first for n in ("first", "third"))
+    view = page.locator(".tfg-view").evaluate(left)
+    assert view <= first.evaluate(left) < view + 100
+    assert third.evaluate(left) > view + 600
+
+
 def test_an_arrow_touches_the_fold_that_has_grown(
     recording: Any, open_page: Callable[[Path], Any], tmp_path: Path
 ) -> None:

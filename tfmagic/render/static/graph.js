@@ -471,15 +471,24 @@ function showGraph(root, ask, first) {
   function start() {
     const width = viewport.clientWidth || 800;
     const k = Math.max(LEAST, Math.min(1, (width - 2 * EDGE) / size.w));
-    viewport.style.height = `${Math.round(Math.min(560, Math.max(200, size.h * k + 2 * EDGE + 2)))}px`;
+    makeRoom(k);
     fit();
     if (view.k >= LEAST) return;
-    // Too large to be read whole: its beginning, where most boxes are.
+    // Too large to be read whole: its beginning, the left end of a row, else where most boxes are.
+    makeRoom(READABLE);
+    if (size.w > 2 * size.h) {
+      view = { x: EDGE, y: EDGE, k: READABLE };
+      return move();
+    }
     const seen = [...boxes.values()].filter((box) => !box.node.fold && box.y * READABLE < viewport.clientHeight);
     const middle = seen.length ? seen.reduce((sum, box) => sum + box.x, 0) / seen.length : size.w / 2;
     const spare = width - size.w * READABLE;
     view = { x: spare > 0 ? spare / 2 : Math.min(EDGE, width / 2 - middle * READABLE), y: EDGE, k: READABLE };
     move();
+  }
+
+  function makeRoom(k) {
+    viewport.style.height = `${Math.round(Math.min(560, Math.max(200, size.h * k + 2 * EDGE + 2)))}px`;
   }
 
   function zoom(factor, x = viewport.clientWidth / 2, y = viewport.clientHeight / 2) {
