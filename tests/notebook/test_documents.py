@@ -27,8 +27,8 @@ TOPICS = sorted({path.name.split(".")[0] for path in NOTEBOOKS})
 #: For each notebook: the cell, and what it must show, the same in every language.
 SHOWN: dict[str, dict[str, str]] = {
     "none_hunt": {"loop": "left_tensorflow", "mended": "ok", "second": "rebound", "vars": "W"},
-    "keras_cnn": {"graph": "conv", "vars": "model.conv.kernel", "step": "ok", "moved": "‖Δ‖"},
-    "transformer_block": {"tree": "block.attend.query.kernel", "gradients": "block.attend.key_dense.bias"},
+    "keras_cnn": {"graph": "conv", "vars": "conv", "step": "ok", "moved": "‖Δ‖"},
+    "transformer_block": {"tree": "query", "gradients": "block.attend.key_dense.bias"},
     "custom_gradient": {"naive": "overflow", "mended": "✓", "wrong": "✗ 0.5"},
     "devices_and_a_worker": {
         "here": "CPU:1", "missing": "CPU:0, CPU:1", "remote": "worker:0/CPU:0", "why": "tf.device",
@@ -37,7 +37,7 @@ SHOWN: dict[str, dict[str, str]] = {
     "tape": {"plain": "-0.22652", "named": "H_1", "later": "tf.Tensor", "check": "✓", "loss": "Loss"},
     "tfgraph": {"folded": "hidden", "flat": "Relu", "function": "energy", "save": "model.svg"},
     "tfvars": {
-        "first": "broken", "second": "‖Δ‖ = 0.05", "one": "W_1", "tree": "model.dense.kernel",
+        "first": "broken", "second": "‖Δ‖ = 0.05", "one": "W_1", "tree": "kernel",
         "sort": "X", "why": "W_1", "why-float": "float32",
     },
     "tfbench": {"one": "CPU:0 eager", "modes": "CPU:0 function", "against": "CPU:0 eager"},
