@@ -18,6 +18,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 import tfmagic
+from tfmagic.notebook.once import Once
+from tfmagic.runtime.devices.overrides import Overrides
 from tfmagic.runtime.recorder.recorder import Recorder
 
 INTERRUPTS = int(os.environ.get("TFMAGIC_INTERRUPTS", "40"))
@@ -113,6 +115,39 @@ def test_a_handler_of_the_cell_is_called_once_and_never_amid_an_op(
     (called,) = shell.user_ns["calls"]
     assert "tfmagic" not in called
     assert [op.type for op in tfmagic.last.ops].count("Tanh") == 1
+
+
+@pytest.mark.parametrize(
+    "tape, owner, name",
+    [("%%tape -q", Once, "look"), ("%%tfdevice CPU:0", Overrides, "__enter__")],
+)
+def test_one_that_comes_before_a_cell_begins_ends_the_cell(
+    shell: Any, monkeypatch: pytest.MonkeyPatch, tape: str, owner: Any, name: str
+) -> None:
+    """The signal falls into what goes before the cell; IPython would print it and go on."""
+    calls: list[int] = []
+
+    class Stop(Exception):
+        """What the user's own handler raises."""
+
+    def stop(number: int, _: Any) -> None:
+        calls.append(number)
+        raise Stop
+
+    run(shell, "w = tf.Variable(tf.ones([2]))")
+    there = signal.signal(signal.SIGINT, stop)
+    begin = getattr(owner, name)
+
+    def interrupted(of: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return begin(of)
+
+    monkeypatch.setattr(owner, name, interrupted)
+    with capture_output() as shown:
+        result = shell.run_cell(f"{tape}\nfor turn in range(20_000): y = tf.tanh(w)")
+    now = signal.signal(signal.SIGINT, there)
+    assert type(result.error_in_exec) is Stop and len(calls) == 1 and now is stop
+    assert "Error in callback" not in shown.stdout + shown.stderr
 
 
 def test_asyncio_ends_its_task_as_without_us(shell: Any) -> None:

@@ -32,7 +32,6 @@ from tfmagic.notebook.tracebacks import hide_frames, show_frames, without_frames
 from tfmagic.notebook.view import View
 from tfmagic.runtime.arrival import when_imported
 from tfmagic.runtime.recorder.collector import calm
-from tfmagic.runtime.recorder.interrupt import interrupt_later
 
 if TYPE_CHECKING:
     from tfmagic.model import Recording
@@ -142,12 +141,6 @@ class Cells(CellHooks):
 
     def before(self, info: Any) -> None:
         """``pre_run_cell``: start recording where the cell asks for it."""
-        try:
-            self._begin(info)
-        except KeyboardInterrupt:  # meant for the cell, which is about to run
-            interrupt_later()
-
-    def _begin(self, info: Any) -> None:
         lines = info.raw_cell.splitlines(keepends=True)
         asked = None if self._running else self._asked(self._cleaned(lines))
         session = None

@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from tfmagic.runtime.recorder.interrupt import interrupts_put_off
+
 _Transform = TypeVar("_Transform", bound=Callable[..., list[str]])
 
 
@@ -41,7 +43,12 @@ class CellHooks:
                 self.shell.events.unregister(event, hook)
 
     def _events(self) -> Iterable[tuple[str, Any]]:
-        return (("pre_run_cell", self.before), ("post_run_cell", self.after))
+        return (("pre_run_cell", self.undisturbed), ("post_run_cell", self.after))
+
+    def undisturbed(self, info: Any) -> None:
+        """:meth:`before`; an interrupt that falls into it is meant for the cell, and waits."""
+        with interrupts_put_off(_UNDISTURBED):
+            self.before(info)
 
     def take_line_off(self, lines: list[str]) -> list[str]:
         """Input transformer: the cell without the line of ours that it begins with."""
@@ -63,3 +70,6 @@ class CellHooks:
                 break
             lines = transform(lines)
         return lines
+
+
+_UNDISTURBED = frozenset({CellHooks.undisturbed.__code__})

@@ -17,6 +17,7 @@ from tfmagic.language import say
 from tfmagic.notebook.cells import Cells, show_line
 from tfmagic.notebook.hooks import CellHooks, only_when_run
 from tfmagic.notebook.options import HelpShown
+from tfmagic.runtime.recorder.interrupt import interrupts_put_off
 
 if TYPE_CHECKING:
     from tfmagic.runtime.cluster import Worker
@@ -91,9 +92,13 @@ class DeviceCells(CellHooks):
 
     def after(self, result: Any) -> None:
         """``post_run_cell``: close it."""
-        if self._running:
-            self._running.pop().close()
-        tell_of_lost_workers()
+        with interrupts_put_off(_CLOSING):
+            if self._running:
+                self._running.pop().close()
+            tell_of_lost_workers()
+
+
+_CLOSING = frozenset({DeviceCells.after.__code__})
 
 
 def joined_line(joined: Sequence[Worker]) -> str:

@@ -23,17 +23,6 @@ MOMENT = 0.001
 _ask, _put = signal.getsignal, signal.signal
 
 
-def interrupt_later() -> None:
-    """Have the main thread interrupted again in a moment."""
-    # a name of its own: the next thread of the user's is still called Thread-1
-    threading.Thread(target=_interrupt, name="tfmagic-interrupt", daemon=True).start()
-
-
-def _interrupt() -> None:
-    time.sleep(MOMENT)
-    _send()
-
-
 def _send() -> None:
     """Interrupt the main thread, also out of a wait, as only a signal that it is sent does."""
     main = threading.main_thread().ident
@@ -66,6 +55,7 @@ class Interrupts:
             return None  # it was handed on in the meantime
         if runs_one_of(self._undisturbed, frame):
             self.waiting = True
+            # a name of its own: the next thread of the user's is still called Thread-1
             threading.Thread(target=self._retry, name="tfmagic-interrupt", daemon=True).start()
             return None
         self.waiting = False
@@ -97,17 +87,21 @@ def interrupts_put_off(undisturbed: frozenset[CodeType]) -> Iterator[Interrupts]
     if not mine:
         yield interrupts
         return
-    from tfmagic.runtime import private  # not above: cells import this before TensorFlow is here
+    _put(signal.SIGINT, interrupts.handle)
+    _exchange(_THEIRS, _OURS)
+    try:
+        yield interrupts
+    finally:
+        _take_out(interrupts)
+        if not _chain(signal.SIGINT):
+            _exchange(_OURS, _THEIRS)
 
-    with (
-        private.replaced(signal, "getsignal", getsignal),
-        private.replaced(signal, "signal", set_handler),
-    ):
-        _put(signal.SIGINT, interrupts.handle)
-        try:
-            yield interrupts
-        finally:
-            _take_out(interrupts)
+
+def _exchange(there: dict[str, Any], new: dict[str, Any]) -> None:
+    """Put functions into ``signal``, but not where somebody else has put one."""
+    for name, function in there.items():
+        if getattr(signal, name) is function:
+            setattr(signal, name, new[name])
 
 
 def _chain(number: int) -> list[Interrupts]:
@@ -147,6 +141,10 @@ def set_handler(signalnum: Any, handler: Any) -> Any:
     if callable(handler):
         chain[-1].before = handler
     return shown
+
+
+_THEIRS = {"getsignal": _ask, "signal": _put}
+_OURS = {"getsignal": getsignal, "signal": set_handler}
 
 
 class Carried:
