@@ -145,9 +145,12 @@ class Births:
 
 def _initial(variable: Any, maker: Any) -> Any:
     """What a variable is made with.  One that is made while a function is traced has no value
-    yet: where a library's code makes that, and the same each time, it is made once more."""
+    yet: where that is a constant it is read, and where a library's code makes it, and the same
+    each time, it is made once more."""
     if tf.executing_eagerly():
         return variable.numpy()
+    if isinstance(maker, tf.Tensor):
+        return tf.get_static_value(maker)
     code = getattr(maker, "__code__", None)
     if code is None or is_user_file(code.co_filename):
         return None
