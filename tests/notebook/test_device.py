@@ -197,7 +197,7 @@ def test_threads_are_set_and_told(split: Any) -> None:
 
 def test_a_setting_that_is_so_already_is_no_error(split: Any) -> None:
     ran = split.run("%tfdevice --split CPU=3 --threads 2")
-    assert "It is so already" in ran.text and "UsageError" not in ran.text
+    assert "it is set already" in ran.text and "UsageError" not in ran.text
 
 
 def test_a_setting_that_comes_too_late_gives_the_cell_to_begin_with(split: Any) -> None:
