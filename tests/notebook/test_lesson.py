@@ -108,7 +108,7 @@ def test_a_missing_gradient_is_explained(lesson: Any, cell_id: str, code: str) -
     [
         ("dtype-why", ["[1, 2.5]", "float32"]),
         ("numpy-why", ["tensor", "float64"]),
-        ("tree", ["m.v0", "m.vs[0]", "m.vs[1]"]),
+        ("tree", ["v0", "vs[0]", "vs[1]"]),
         ("names", ["my_variable", "(2, 3)", "ndarray"]),
         ("tfdevice", ["CPU:0"]),
     ],
