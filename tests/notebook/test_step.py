@@ -86,7 +86,7 @@ def test_a_keras_model(shell: Any, shown: Any) -> None:
         ("", "--sizes 0,2,1", "0,2,1 gives no sizes"),
         ("", "--sizes 2,2,1 --batch 0", "0 gives no sizes"),
         ("", "--sizes 5000,5000,1", "too large to step through: at most 1,000,000"),
-        ("", "--activation swish", "swish is no activation"),
+        ("", "--activation swish", "swish cannot be used as an activation"),
         ("", "--lr nan", "lr holds NaN"),
         ("", "W_1,W_2,X,Y", "W_1"),
         ("W_1 = [[1.]]", "W_1", "Not given: X, Y, W_2"),
