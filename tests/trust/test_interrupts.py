@@ -236,8 +236,8 @@ def run_many(shell: Any, usual: float, armed: list[bool]) -> None:
         error: BaseException | None = None
         with capture_output() as captured:
             thread.start()
-            armed.append(True)
             try:
+                armed.append(True)
                 error = shell.run_cell(CELL).error_in_exec
                 armed.clear()
             except KeyboardInterrupt:  # between two cells: the user's prompt would get it
