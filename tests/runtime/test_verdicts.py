@@ -76,6 +76,7 @@ def run(source: str) -> tuple[tfmagic.Tape, dict[str, Any], Exception | None]:
     lines = source.splitlines(keepends=True)
     linecache.cache[filename] = (len(source), None, lines, filename)
     space: dict[str, Any] = {"tf": tf, "np": np, "__name__": "__main__"}
+    tf.keras.utils.set_random_seed(1)  # a layer's first weights, and what a dropout leaves
     tape = tfmagic.Tape(lambda: space)
     try:
         with tape:
