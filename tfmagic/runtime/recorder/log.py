@@ -70,7 +70,7 @@ class VariableRecord:
         self.ref: Callable[[], Any] = weakref.ref(variable) if variable is not None else _gone
         self.label = str(getattr(variable, "name", "") or "")
         self.shape = _shape_of(variable)
-        kept = _held(variable)  # the dtype of Keras's own changes by scope
+        kept = held_variable(variable)  # the dtype of Keras's own changes by scope
         self.dtype = getattr(getattr(kept, "dtype", None), "name", "")
         self.trainable = bool(getattr(variable, "trainable", False))
 
@@ -362,14 +362,14 @@ class Log:
 
 def handle_of(variable: Any) -> Any:
     """The resource handle of a variable, of TensorFlow's or of Keras's, or None."""
-    variable = _held(variable)
+    variable = held_variable(variable)
     if not isinstance(variable, private.Variable):
         return None
     handle = getattr(variable, "handle", None)
     return handle if isinstance(handle, private.EagerTensor) else None
 
 
-def _held(variable: Any) -> Any:
+def held_variable(variable: Any) -> Any:
     """TensorFlow's variable where ``variable`` is Keras's own around it, else itself."""
     inner = getattr(variable, "_value", None)
     return inner if isinstance(inner, private.Variable) else variable

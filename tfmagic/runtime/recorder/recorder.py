@@ -442,6 +442,11 @@ class Recorder:
             call.end = len(log.entries)
             self._call = None
 
+    def _tell_of(self, tape: Any, call: Call) -> None:
+        """What stands on the tape that a call asks."""
+        call.watches = private.watches_variables(tape)
+        call.events = self._tapes.of(tape)
+
     def _heard_turn(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """TensorFlow's "differentiate this op" that notes whose turn it is."""
 
@@ -510,8 +515,8 @@ def _heard_gradient(original: Callable[..., Any], whom: Ear[Recorder]) -> Callab
 
     @functools.wraps(original)
     def gradient(tape: Any, target: Any, sources: Any, *args: Any, **kwargs: Any) -> Any:
-        recorder = whom.listener
-        if recorder is None or not recorder._mine() or recorder._call is not None:
+        recorder = _asked(whom)
+        if recorder is None:
             return original(tape, target, sources, *args, **kwargs)
         caller = sys._getframe(1)
         recorder._name_as_there(caller, target)
@@ -519,8 +524,7 @@ def _heard_gradient(original: Callable[..., Any], whom: Ear[Recorder]) -> Callab
         if get_ident() != recorder._thread:
             told = local_parts(told)
         with recorder.calling("cell", *told, recorder.place(caller)) as call:
-            call.watches = private.watches_variables(tape)
-            call.events = recorder._tapes.of(tape)
+            recorder._tell_of(tape, call)
             call.weights = args[0] if args else kwargs.get("output_gradients")
             call.zeros = _wants_zeros(args, kwargs)
             answer = call.result = original(tape, target, sources, *args, **kwargs)
@@ -540,21 +544,25 @@ def _heard_jacobian(original: Callable[..., Any], whom: Ear[Recorder]) -> Callab
     @functools.wraps(original)
     def jacobian(tape: Any, target: Any, sources: Any, *args: Any, **kwargs: Any) -> Any:
         answer = original(tape, target, sources, *args, **kwargs)
-        recorder = whom.listener
-        if recorder is None or not recorder._mine() or recorder._call is not None:
-            return answer
-        if any(value is None for _, value in leaves(answer)):
+        recorder = _asked(whom)
+        if recorder is not None and any(value is None for _, value in leaves(answer)):
             caller = sys._getframe(1)
             recorder._name_as_there(caller, target)
             with recorder.calling("cell", target, sources, recorder.place(caller)) as call:
-                call.watches = private.watches_variables(tape)
-                call.events = recorder._tapes.of(tape)
+                recorder._tell_of(tape, call)
                 call.result = answer
             with _CARRIED:
                 look_inside(recorder.log, call, recorder.whole)
         return answer
 
     return jacobian
+
+
+def _asked(whom: Ear[Recorder]) -> Recorder | None:
+    """Who is to note what a tape is asked now: none inside a call that is being noted."""
+    recorder = whom.listener
+    heard = recorder is not None and recorder._mine() and recorder._call is None
+    return recorder if heard else None
 
 
 def _wants_zeros(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfmagic.runtime.recorder.log import held_variable
 from tfmagic.runtime.recorder.source import is_user_file
 
 __all__ = ["CONTAINERS", "Stored", "is_users_object", "reached", "stored", "variable_in"]
@@ -46,8 +47,8 @@ def reached(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def variable_in(value: Any) -> Any:
     """TensorFlow's variable, if ``value`` is one or a variable of Keras's; else None."""
-    if _is_keras(value):  # a Keras variable holds TensorFlow's
-        value = getattr(value, "_value", None)
+    if _is_keras(value):
+        value = held_variable(value)
     return value if isinstance(value, tf.Variable) else None
 
 
