@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tfmagic.render.inventory import InventoryView
     from tfmagic.render.pair import Pair
     from tfmagic.render.report import GraphView
-    from tfmagic.runtime.replay.tweak import Tweak
     from tfmagic.runtime.tape.tape import Tape
+    from tfmagic.runtime.tape.tweak import Tweak
     from tfmagic.runtime.twolayer.twolayer import TwoLayer
 
 
@@ -88,8 +88,8 @@ def graph(subject: Any, title: str = "", **options: Any) -> GraphView | Pair:
 
     if isinstance(subject, Recording):
         return GraphView(subject, title, **options)
-    from tfmagic.runtime.functions.subject import of_value
-    from tfmagic.runtime.functions.traced import Subject
+    from tfmagic.runtime.compiled.autograph import Subject
+    from tfmagic.runtime.tape.graph_subject import of_value
 
     if not isinstance(subject, Subject):
         name = getattr(subject, "__name__", "") or getattr(subject, "name", "") or "graph"
@@ -306,7 +306,7 @@ def tweak(record: Tape | Recording, sources: Any = None) -> Tweak:
     ``set(W_1=…)`` moves them; ``recording``, ``gradients`` and ``value(tensor)`` are those of
     the moved run, and ``notes`` say what it cannot follow.
     """
-    from tfmagic.runtime.replay.tweak import Tweak
+    from tfmagic.runtime.tape.tweak import Tweak
 
     return Tweak(record, sources)
 

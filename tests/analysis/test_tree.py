@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfmagic.analysis.around import Around, parents
 from tfmagic.analysis.graph import Sketch
+from tfmagic.analysis.neighbourhood import Neighbourhood, parents
 from tfmagic.analysis.reach import carrying, stream
 from tfmagic.analysis.repeat import repeats
 from tfmagic.analysis.tree import MOST, Fold, folds
@@ -169,7 +169,7 @@ def test_from_inside_a_fold_every_op_outside_is_seen_in_the_box_beside_it(make: 
     every = {fold.id: fold for fold in folds(root)}
     above = parents(every.values())
     for fold in every.values():
-        around = Around(fold, above, len(root.ops))
+        around = Neighbourhood(fold, above, len(root.ops))
         assert set(around) == set(root.ops) - set(fold.ops) and len(around) == len(set(around))
         assert not any(op in around for op in fold.ops)
         for op, part in around.items():

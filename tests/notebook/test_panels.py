@@ -96,12 +96,12 @@ def test_a_cell_that_runs_again_closes_its_old_panel(
 ) -> None:
     from tfmagic.notebook.panels import base
 
-    monkeypatch.setattr(base, "place", lambda: base.Place("cell-1", "first run"))
+    monkeypatch.setattr(base, "place", lambda: base.Slot("cell-1", "first run"))
     knob.show()
     beside = type(knob)()
     beside.show()
     assert not hasattr(knob, "freed") and list(base._open.values()) == [knob, beside]
-    monkeypatch.setattr(base, "place", lambda: base.Place("cell-1", "second run"))
+    monkeypatch.setattr(base, "place", lambda: base.Slot("cell-1", "second run"))
     again = type(knob)()
     again.show()
     assert knob.freed and beside.freed and list(base._open.values()) == [again]

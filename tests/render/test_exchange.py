@@ -46,7 +46,7 @@ def test_tensorflow_reads_the_graph_def(
 
 def test_our_own_reader_opens_it_again(lesson: Recording, tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
-    from tfmagic.runtime.functions.subject import subject_of
+    from tfmagic.runtime.tape.graph_subject import subject_of
 
     path = GraphView(lesson).save(tmp_path / "g.pb")
     again = subject_of(str(path), dict).recording

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tfmagic.analysis import tally
+from tfmagic.analysis import rollup as tally
 from tfmagic.analysis.cost import Total, total
 from tfmagic.analysis.graph import Sketch
 from tfmagic.errors import OptionError, RenderError

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from tfmagic.runtime.recorder.snapshot import Snapshot, take
+from tfmagic.runtime.capture.snapshot import Snapshot, take
 from tfmagic.runtime.values.figures import figures
 
 

@@ -12,7 +12,7 @@ from tensorflow.python.framework import op_callbacks
 
 import tfmagic
 from tfmagic.errors import NoTargetError, OptionError
-from tfmagic.runtime.tape.tape import Wish
+from tfmagic.runtime.tape.tape import GradientRequest
 
 STEPS = {
     "tanh": tf.tanh,
@@ -161,9 +161,9 @@ def test_a_target_or_source_that_is_no_tensor(wrong) -> None:
     with tfmagic.record() as rec:
         y = v * 2.0
     with pytest.raises(OptionError):
-        rec.infer(Wish(target=wrong, target_name="wrong"))
+        rec.infer(GradientRequest(target=wrong, target_name="wrong"))
     with pytest.raises(OptionError):
-        rec.infer(Wish(sources=wrong, source_names=("wrong",)))
+        rec.infer(GradientRequest(sources=wrong, source_names=("wrong",)))
     assert rec.gradient(y, v).numpy() == 2.0
 
 

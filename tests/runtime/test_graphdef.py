@@ -12,8 +12,8 @@ tf = pytest.importorskip("tensorflow")
 from tfmagic import api  # noqa: E402
 from tfmagic.errors import LoadError, OptionError  # noqa: E402
 from tfmagic.model import Recording  # noqa: E402
-from tfmagic.runtime.functions import graphdef  # noqa: E402
-from tfmagic.runtime.functions.subject import subject_of  # noqa: E402
+from tfmagic.runtime.compiled import graphdef  # noqa: E402
+from tfmagic.runtime.tape.graph_subject import subject_of  # noqa: E402
 
 v = tf.Variable([1.0, 2.0])
 

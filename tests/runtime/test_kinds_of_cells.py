@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 import tfmagic
-from tfmagic.runtime.tape.deeper import Depth
+from tfmagic.runtime.tape.derivatives import Depth
 
 START = np.array([0.5, 1.5, 0.8], "float32")
 

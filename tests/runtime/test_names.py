@@ -9,8 +9,8 @@ import pytest
 import tensorflow as tf
 
 import tfmagic
-from tfmagic.runtime.tape import names
-from tfmagic.runtime.tape.names import key_of, walk
+from tfmagic.runtime.capture import names
+from tfmagic.runtime.capture.names import key_of, walk
 
 
 class Layer(tf.Module):

@@ -18,8 +18,8 @@ import tensorflow as tf
 import tfmagic
 from tfmagic.errors import TensorFlowMissing
 from tfmagic.runtime import private
-from tfmagic.runtime.recorder import snapshot
-from tfmagic.runtime.timer.guard import random_state
+from tfmagic.runtime.capture import snapshot
+from tfmagic.runtime.timer.state_restore import random_state
 
 NEEDED = [key for key, name in private.NAMES.items() if name.needed]
 OTHERS = [key for key, name in private.NAMES.items() if not name.needed]

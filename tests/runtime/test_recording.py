@@ -16,7 +16,7 @@ import tensorflow as tf
 import tfmagic
 import tfmagic.errors
 from tfmagic.model import from_json
-from tfmagic.runtime.tape.account import Account
+from tfmagic.runtime.tape.incremental_builder import IncrementalBuilder
 
 
 def lesson() -> tfmagic.Tape:
@@ -280,7 +280,7 @@ def test_what_was_told_of_a_run_stands_when_it_goes_on() -> None:
         assert len(after.ops) > len(before.ops)
         for one, other in ((before.ops, after.ops), (before.gradients, after.gradients)):
             assert all(a is b for a, b in zip(one, other, strict=False))
-    anew = Account(str).recording(tape.log, seconds=0.0, failure=None, notes=())
+    anew = IncrementalBuilder(str).recording(tape.log, seconds=0.0, failure=None, notes=())
     assert replace(told[-1], seconds=0.0) == anew
     assert tape.release().recording == told[-1]
 

@@ -11,8 +11,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 
 import tfmagic
-from tfmagic.runtime.replay.replay import Replay
-from tfmagic.runtime.tape.names import key_of
+from tfmagic.runtime.autodiff.replay import Replay
+from tfmagic.runtime.capture.names import key_of
 
 
 def replayed(rec: Any, source: Any, value: Any, target: Any, **options: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 
-from tfmagic.runtime.recorder.source import as_typed
+from tfmagic.runtime.capture.source import as_typed
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 import tfmagic
 from tfmagic.errors import NoTargetError
 from tfmagic.model import GradientCall
-from tfmagic.runtime.tape.tape import Wish
+from tfmagic.runtime.tape.tape import GradientRequest
 
 _number = count()
 
@@ -30,7 +30,7 @@ def loss_of(logits, y):
 """
 
 
-def asked(cell: str, wish: Wish | None = None, ended: str = "None") -> GradientCall:
+def asked(cell: str, wish: GradientRequest | None = None, ended: str = "None") -> GradientCall:
     """What was asked for ``cell``, after the beginning; ``ended`` is its last line's value."""
     space: dict[str, Any] = {"__name__": "__main__"}
     filename = f"<target {next(_number)}>"
@@ -40,7 +40,7 @@ def asked(cell: str, wish: Wish | None = None, ended: str = "None") -> GradientC
     with tape:
         exec(compile(cell, filename, "exec"), space)
         result = eval(ended, space)
-    tape.infer(Wish() if wish is None else wish, result)
+    tape.infer(GradientRequest() if wish is None else wish, result)
     (call,) = tape.recording.gradients
     return call
 
@@ -224,7 +224,7 @@ def test_weights_that_are_not_trained_are_no_metric() -> None:
     tape = tfmagic.Tape(lambda: space)
     with tape:
         exec(cell, space)
-    tape.infer(Wish(sources=space["X"], source_names=("X",)))
+    tape.infer(GradientRequest(sources=space["X"], source_names=("X",)))
     (call,) = tape.recording.gradients
     assert call.targets == ("y",) and call.gradients[0].value is not None
 
@@ -262,6 +262,6 @@ def test_whole_numbers_that_are_asked_for_are_told() -> None:
     tape = tfmagic.Tape(lambda: space)
     with tape:
         exec("n = tf.Variable(3)\ny = tf.cast(n, tf.float32) * tf.reduce_sum(W)", space)
-    tape.infer(Wish(sources=[space["W"], space["n"]], source_names=("W", "n")))
+    tape.infer(GradientRequest(sources=[space["W"], space["n"]], source_names=("W", "n")))
     (call,) = tape.recording.gradients
     assert [g.verdict.code for g in call.gradients if g.verdict] == ["ok", "not_float"]

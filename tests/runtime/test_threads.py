@@ -13,10 +13,10 @@ import pytest
 import tensorflow as tf
 
 import tfmagic
+from tfmagic.runtime.capture import interrupts as interrupt
+from tfmagic.runtime.capture.interrupts import interrupts_put_off
+from tfmagic.runtime.capture.recorder import Recorder
 from tfmagic.runtime.devices.overrides import Overrides
-from tfmagic.runtime.recorder import interrupt
-from tfmagic.runtime.recorder.interrupt import interrupts_put_off
-from tfmagic.runtime.recorder.recorder import Recorder
 
 NO_ROOM = """
 import contextlib, sys

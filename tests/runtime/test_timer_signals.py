@@ -14,7 +14,7 @@ import tensorflow as tf
 import tfmagic
 from tfmagic.model.bench import OpTime
 from tfmagic.runtime.timer import Request, measure, ops, subject
-from tfmagic.runtime.timer.spoilers import Watch
+from tfmagic.runtime.timer.interference import Watch
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="no alarms here")
 

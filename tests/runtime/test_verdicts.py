@@ -23,7 +23,7 @@ import tensorflow as tf
 
 import tfmagic
 import tfmagic.language
-from tfmagic.analysis.repair import leaving
+from tfmagic.analysis.repair import host_transfer_fixes
 from tfmagic.model import Recording, Verdict
 from tfmagic.model.verdict import CODES, ZERO
 
@@ -150,7 +150,9 @@ def test_the_tables_are_large_and_know_every_code(judged: Any) -> None:
     assert {*hits, *(case.code for case in FINE)} == set(CODES)
 
 
-@pytest.mark.parametrize("table", [leaving._FUNCTIONS.values(), leaving._SAME])
+@pytest.mark.parametrize(
+    "table", [host_transfer_fixes._FUNCTIONS.values(), host_transfer_fixes._SAME]
+)
 def test_what_a_repair_calls_is_there(table: Any) -> None:
     assert all(callable(attrgetter(name)(tf)) for name in table)
 

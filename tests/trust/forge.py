@@ -26,8 +26,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tfmagic import api
 from tfmagic.errors import TfmagicError
-from tfmagic.runtime.functions import graphdef
-from tfmagic.runtime.functions.subject import subject_of
+from tfmagic.runtime.compiled import graphdef
+from tfmagic.runtime.tape.graph_subject import subject_of
 
 #: Bytes that the process may use, so that a file that asks for more is an error here alone.
 MEMORY = 3 << 30

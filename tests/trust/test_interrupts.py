@@ -18,9 +18,9 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 import tfmagic
-from tfmagic.notebook.once import Once
+from tfmagic.notebook.variable_history import VariableHistory
+from tfmagic.runtime.capture.recorder import Recorder
 from tfmagic.runtime.devices.overrides import Overrides
-from tfmagic.runtime.recorder.recorder import Recorder
 
 INTERRUPTS = int(os.environ.get("TFMAGIC_INTERRUPTS", "40"))
 CELL = """%%tape -q
@@ -119,7 +119,7 @@ def test_a_handler_of_the_cell_is_called_once_and_never_amid_an_op(
 
 @pytest.mark.parametrize(
     "tape, owner, name",
-    [("%%tape -q", Once, "look"), ("%%tfdevice CPU:0", Overrides, "__enter__")],
+    [("%%tape -q", VariableHistory, "look"), ("%%tfdevice CPU:0", Overrides, "__enter__")],
 )
 def test_one_that_comes_before_a_cell_begins_ends_the_cell(
     shell: Any, monkeypatch: pytest.MonkeyPatch, tape: str, owner: Any, name: str

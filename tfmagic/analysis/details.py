@@ -17,7 +17,7 @@ from tfmagic.analysis.notation import (
     size,
     value_lines,
 )
-from tfmagic.analysis.tally import Tallies, Tally
+from tfmagic.analysis.rollup import Rollup, Rollups
 from tfmagic.analysis.tree import line_span
 from tfmagic.language import say
 from tfmagic.model import Gradient, Node, Op, Recording, TensorInfo, Value, Verdict
@@ -42,9 +42,9 @@ class Details:
     recording: Recording
 
     @cached_property
-    def tallies(self) -> Tallies:
+    def tallies(self) -> Rollups:
         """What ops come to together."""
-        return Tallies(self.recording)
+        return Rollups(self.recording)
 
     def rows(self, node: Node) -> Rows:
         """Label and text of all that is known."""
@@ -64,12 +64,12 @@ class Details:
             found["gradient"] = norm
         return found
 
-    def _tally(self, node: Node) -> Tally:
+    def _tally(self, node: Node) -> Rollup:
         """The sum over a box's ops; what stands for itself counts as it is."""
         tensor = self._tensor(node)
         if node.ops or tensor is None:
             return self.tallies.of(node.ops)
-        return Tally(
+        return Rollup(
             devices={device(tensor.device): None} if tensor.device else {},
             dtypes={tensor.dtype: None} if tensor.dtype else {},
             bytes=tensor.bytes,
@@ -129,7 +129,7 @@ class Details:
         if op.differentiates is not None:
             yield "differentiates", self.recording.ops[op.differentiates].title
 
-    def _of_fold(self, made: Tally) -> Iterator[tuple[str, str]]:
+    def _of_fold(self, made: Rollup) -> Iterator[tuple[str, str]]:
         most = sorted(made.types.items(), key=lambda item: -item[1])
         yield "ops", f"{sum(made.types.values()):,}"
         told = ", ".join(f"{kind} × {count:,}" if count > 1 else kind for kind, count in most[:6])
@@ -139,7 +139,7 @@ class Details:
         yield "made", size(made.bytes) if made.bytes else ""
         yield "line", line_span(made.numbers) if made.numbers else ""
 
-    def _timed(self, made: Tally) -> Iterator[tuple[str, str]]:
+    def _timed(self, made: Rollup) -> Iterator[tuple[str, str]]:
         if made.seconds:
             yield ("time_replayed" if self.tallies.timed else "time_recorded"), spent_text(made)
         yield "flops", flops_text(made.cost)
@@ -180,7 +180,7 @@ def flops_text(counted: Total) -> str:
     return f"{'' if counted.whole else '≥ '}{number(value, 3)}{unit}"
 
 
-def spent_text(made: Tally) -> str:
+def spent_text(made: Rollup) -> str:
     """The time, with ``≥`` where an op could not be timed by itself."""
     return ("≥ " if made.untimed else "") + duration(made.seconds)
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from tfmagic.analysis.boxes import Boxes, is_stub
 from tfmagic.analysis.fold import Cut
 from tfmagic.analysis.notation import shape, shorten
-from tfmagic.analysis.origin import Origin, Selection
+from tfmagic.analysis.producers import Origin, Selection
 from tfmagic.analysis.tree import Fold, Part
 from tfmagic.model import Cluster, Edge, Node, Op, Recording
 

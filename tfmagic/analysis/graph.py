@@ -15,14 +15,14 @@ from functools import cached_property
 from typing import Any
 
 from tfmagic.analysis import fold as folding
-from tfmagic.analysis.around import Around, parents
 from tfmagic.analysis.boxes import Boxes, is_small_constant
 from tfmagic.analysis.cost import total
 from tfmagic.analysis.drawing import Drawing, absorbed
 from tfmagic.analysis.fold import Cut
+from tfmagic.analysis.neighbourhood import Neighbourhood, parents
 from tfmagic.analysis.notation import device, shorten
-from tfmagic.analysis.origin import Origin, Selection, origin, select, writes
 from tfmagic.analysis.places import placed
+from tfmagic.analysis.producers import Origin, Selection, origin, select, writes
 from tfmagic.analysis.tree import Fold, Part, coarser, folds, grow
 from tfmagic.language import say
 from tfmagic.model import Graph, Recording
@@ -189,7 +189,7 @@ class Sketch:
         cut = Cut(fold, frozenset())
         drawing = self._drawing(cut, 2)
         if name != self.root.id:
-            drawing.around = Around(fold, self._parents, len(self.selection.ops))
+            drawing.around = Neighbourhood(fold, self._parents, len(self.selection.ops))
         drawing.draw()
         boxes = placed(self.recording, drawing.nodes.values())
         nodes = tuple(replace(node, cluster="") for node in boxes)

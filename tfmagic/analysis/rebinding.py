@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from tfmagic.analysis.code import Code, code_of, dotted, names_in, stored
-from tfmagic.analysis.ways import Finding, Source
+from tfmagic.analysis.dependence import Finding, Source
 from tfmagic.model import Gradient, GradientCall, Line, Op, Recording
 
 __all__ = ["assigned", "rebound", "same_place"]

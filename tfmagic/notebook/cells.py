@@ -25,13 +25,13 @@ from tfmagic.errors import OptionError, TfmagicError
 from tfmagic.language import say
 from tfmagic.notebook.body import run_body
 from tfmagic.notebook.hooks import CellHooks, only_when_run
-from tfmagic.notebook.once import Once
 from tfmagic.notebook.options import HelpShown, Options, identifier, source_of, usage_error
 from tfmagic.notebook.settings import TFMagic
 from tfmagic.notebook.tracebacks import hide_frames, show_frames, without_frames
+from tfmagic.notebook.variable_history import VariableHistory
 from tfmagic.notebook.view import View
 from tfmagic.runtime.arrival import when_imported
-from tfmagic.runtime.recorder.collector import calm
+from tfmagic.runtime.capture.gc_throttle import calm
 
 if TYPE_CHECKING:
     from tfmagic.model import Recording
@@ -77,7 +77,7 @@ class Cells(CellHooks):
         self.story: Tape | None = None
         self.telling = False
         self.last_tape: Tape | None = None
-        self._once = Once(shell)
+        self._once = VariableHistory(shell)
         self._running: list[Session | None] = []
         self._raised: list[Session] = []
 
@@ -217,7 +217,7 @@ class Cells(CellHooks):
             session.note = _one_line(error)
 
     def _tape_for(self, session: Session) -> Tape:
-        from tfmagic.notebook.wishes import depth
+        from tfmagic.notebook.gradient_request import depth
         from tfmagic.runtime.tape.tape import Tape
 
         if self.telling and self.story is not None:
@@ -295,7 +295,7 @@ class Cells(CellHooks):
             self._keep(session, tape)
 
     def _differentiate(self, session: Session, tape: Tape, value: Any) -> None:
-        from tfmagic.notebook.wishes import depth, wish
+        from tfmagic.notebook.gradient_request import depth, wish
 
         options = session.options
         asked = getattr(options, "target", None) or getattr(options, "wrt", None)

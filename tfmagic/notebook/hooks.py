@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from tfmagic.runtime.recorder.interrupt import interrupts_put_off
+from tfmagic.runtime.capture.interrupts import interrupts_put_off
 
 _Transform = TypeVar("_Transform", bound=Callable[..., list[str]])
 

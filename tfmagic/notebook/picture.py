@@ -42,7 +42,7 @@ def _has_cells(shell: Any) -> bool:
 
 
 def _door(view: Any, name: str) -> None:
-    from tfmagic.notebook.panels.door import Door
+    from tfmagic.notebook.panels.deferred_graph import DeferredGraph
 
     if view.recording is not None:
-        Door(view, name).show()
+        DeferredGraph(view, name).show()

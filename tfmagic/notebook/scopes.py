@@ -17,7 +17,7 @@ from tfmagic.language import say
 from tfmagic.notebook.cells import Cells, show_line
 from tfmagic.notebook.hooks import CellHooks, only_when_run
 from tfmagic.notebook.options import HelpShown
-from tfmagic.runtime.recorder.interrupt import interrupts_put_off
+from tfmagic.runtime.capture.interrupts import interrupts_put_off
 
 if TYPE_CHECKING:
     from tfmagic.runtime.cluster import Worker

@@ -1,4 +1,4 @@
-"""A :class:`~tfmagic.runtime.replay.tweak.Tweak` as it is shown: a panel, or what one leaves."""
+"""A :class:`~tfmagic.runtime.tape.tweak.Tweak` as it is shown: a panel, or what one leaves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tfmagic.notebook.view import show
 
 __all__ = ["attach", "detach", "show_tweak"]
 
-_TYPE = ("tfmagic.runtime.replay.tweak", "Tweak")
+_TYPE = ("tfmagic.runtime.tape.tweak", "Tweak")
 
 
 def show_tweak(

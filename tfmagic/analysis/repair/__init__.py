@@ -1,6 +1,6 @@
 """What to write instead: repairs made of the user's own lines.
 
-Each rule takes the :class:`Scene` of one gradient and answers a :class:`Repair`, the new
+Each rule takes the :class:`FixContext` of one gradient and answers a :class:`Repair`, the new
 text of some lines of a cell, or None where it finds nothing to hold on to.  Then the
 catalogue's advice stands in its place.
 """
@@ -9,45 +9,52 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tfmagic.analysis.repair import asking, finite, giving, leaving, moving, slopes
-from tfmagic.analysis.repair.scene import Repair, Scene
+from tfmagic.analysis.repair import (
+    assignment_fixes,
+    call_fixes,
+    finite,
+    host_transfer_fixes,
+    scope_fixes,
+    surrogate_gradients,
+)
+from tfmagic.analysis.repair.fix_context import FixContext, Repair
 from tfmagic.model import Op
 
-__all__ = ["Repair", "Scene", "repair"]
+__all__ = ["FixContext", "Repair", "repair"]
 
-_RULES: dict[str, Callable[[Scene], Repair | None]] = {
-    "not_watched": asking.watch,
-    "not_trainable": asking.watch,
-    "rebound": giving.assign,
-    "wrong_object": asking.ask_for_root,
-    "made_later": asking.ask_for_root,
-    "not_float": giving.as_float,
-    "unused": asking.take_out,
-    "left_tensorflow": leaving.stay,
-    "frozen_at_trace": giving.trace_again,
-    "stop_gradient": slopes.let_through,
-    "through_integer": slopes.smooth_choice,
-    "no_gradient_op": slopes.straight_through,
-    "state": giving.keep_value,
-    "outside_tape": moving.onto_the_tape,
-    "custom_gradient": giving.inner_tape,
-    "disconnected": asking.ask_another_target,
-    "dead_relu": slopes.leaky,
-    "clipped": slopes.straight_through,
-    "saturated": slopes.unsaturated,
-    "flat_op": slopes.sloped,
-    "underflow": asking.ask_scaled,
-    "cancelled": slopes.not_constant,
-    "zero_input": giving.not_zero,
-    "unused_rows": asking.ask_for_rows,
+_RULES: dict[str, Callable[[FixContext], Repair | None]] = {
+    "not_watched": call_fixes.watch,
+    "not_trainable": call_fixes.watch,
+    "rebound": assignment_fixes.assign,
+    "wrong_object": call_fixes.ask_for_root,
+    "made_later": call_fixes.ask_for_root,
+    "not_float": assignment_fixes.as_float,
+    "unused": call_fixes.take_out,
+    "left_tensorflow": host_transfer_fixes.stay,
+    "frozen_at_trace": assignment_fixes.trace_again,
+    "stop_gradient": surrogate_gradients.let_through,
+    "through_integer": surrogate_gradients.smooth_choice,
+    "no_gradient_op": surrogate_gradients.straight_through,
+    "state": assignment_fixes.keep_value,
+    "outside_tape": scope_fixes.onto_the_tape,
+    "custom_gradient": assignment_fixes.inner_tape,
+    "disconnected": call_fixes.ask_another_target,
+    "dead_relu": surrogate_gradients.leaky,
+    "clipped": surrogate_gradients.straight_through,
+    "saturated": surrogate_gradients.unsaturated,
+    "flat_op": surrogate_gradients.sloped,
+    "underflow": call_fixes.ask_scaled,
+    "cancelled": surrogate_gradients.not_constant,
+    "zero_input": assignment_fixes.not_zero,
+    "unused_rows": call_fixes.ask_for_rows,
     "domain_edge": finite.away_from_the_edge,
     "overflow": finite.within_range,
     "where_branch": finite.inner_where,
     "nan_input": finite.only_finite,
-    "tape_used_up": asking.persistent,
-    "no_gradient_registered": slopes.differentiable,
-    "vanishing": slopes.passing,
-    "exploding": asking.clip,
+    "tape_used_up": call_fixes.persistent,
+    "no_gradient_registered": surrogate_gradients.differentiable,
+    "vanishing": surrogate_gradients.passing,
+    "exploding": call_fixes.clip,
 }
 _STOPPED = {"stop_gradient", "through_integer", "no_gradient_op"}
 #: Findings that no change of a line can mend, or that have more than one mend.
@@ -58,7 +65,7 @@ _ADVICE = {
 }  # fmt: skip
 
 
-def repair(scene: Scene) -> Repair | None:
+def repair(scene: FixContext) -> Repair | None:
     """The repair for what was found, or None where only advice can be given."""
     if scene.finding.words in _ADVICE:
         return None
@@ -68,7 +75,7 @@ def repair(scene: Scene) -> Repair | None:
     return found
 
 
-def _is_not_all(scene: Scene, found: Repair) -> bool:
+def _is_not_all(scene: FixContext, found: Repair) -> bool:
     """Whether another op, beyond the lines of the repair, lets no gradient through either."""
     stop = scene.op
     if stop is None or scene.finding.code not in _STOPPED:
@@ -84,6 +91,6 @@ def _is_not_all(scene: Scene, found: Repair) -> bool:
     return not scene.ways.leads(stop, scene.call, crossing)
 
 
-def _changes_nothing(scene: Scene, found: Repair) -> bool:
+def _changes_nothing(scene: FixContext, found: Repair) -> bool:
     lines = scene.recording.cells[found.cell].source.split("\n")[found.first - 1 : found.last]
     return [line.strip() for line in lines] == [line.strip() for line in found.text.split("\n")]

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tfmagic.analysis.code import Code, Edits, dotted, names_in
+from tfmagic.analysis.dependence import FLOATS
+from tfmagic.analysis.repair.fix_context import FixContext, Repair
 from tfmagic.analysis.repair.rewrite import Rule, called, grouped
-from tfmagic.analysis.repair.scene import Repair, Scene
-from tfmagic.analysis.repair.slopes import names_of
-from tfmagic.analysis.ways import FLOATS
+from tfmagic.analysis.repair.surrogate_gradients import names_of
 from tfmagic.model import Op
 
 __all__ = ["away_from_the_edge", "inner_where", "only_finite", "within_range"]
@@ -29,25 +29,25 @@ _WIDER = {
 _BELOW_ONE = {"float16": "0.999", "bfloat16": "0.99", "float64": "1.0 - 1e-12"}
 
 
-def _dtype(scene: Scene) -> str:
+def _dtype(scene: FixContext) -> str:
     op = scene.op
     known = [scene.recording.tensors[t].dtype for t in (*op.inputs, *op.outputs)] if op else []
     return next((d for d in known if d.startswith(("float", "bfloat"))), "float32")
 
 
-def _home(scene: Scene) -> Code:
+def _home(scene: FixContext) -> Code:
     assert scene.line is not None
     return scene.code(scene.line.cell)
 
 
-def away_from_the_edge(scene: Scene) -> Repair | None:
+def away_from_the_edge(scene: FixContext) -> Repair | None:
     """The input held where the function has a finite slope."""
     if scene.op is None or scene.line is None:
         return None
     return scene.by_rule(_edge_rule(scene, _home(scene)))
 
 
-def _edge_rule(scene: Scene, code: Code) -> Rule:
+def _edge_rule(scene: FixContext, code: Code) -> Rule:
     tf, dtype, op = code.tensorflow, _dtype(scene), scene.op.type if scene.op else ""
     forms: list[_Form] = [_log_of_softmax, _root_of_squares]
     forms += [_power] if op == "Pow" else []
@@ -147,7 +147,7 @@ def _quotient(code: Code, node: ast.expr, text: Text, tf: str, tiny: str) -> str
 # -- overflow -----------------------------------------------------------------------------------
 
 
-def within_range(scene: Scene) -> Repair | None:
+def within_range(scene: FixContext) -> Repair | None:
     """A form that stays within the dtype: log-sum-exp, softplus, a bounded exponent."""
     if scene.op is None or scene.line is None:
         return None
@@ -157,7 +157,7 @@ def within_range(scene: Scene) -> Repair | None:
     return stable or (scene.by_rule(_wider_rule(scene, code, wide)) if wide else None)
 
 
-def _stable_rule(scene: Scene, code: Code) -> Rule:
+def _stable_rule(scene: FixContext, code: Code) -> Rule:
     tf = code.tensorflow
     most = _LARGEST_EXPONENT.get(_dtype(scene), "80.0")
 
@@ -188,7 +188,7 @@ def _log_of_exp(code: Code, inner: ast.expr, text: Text, tf: str) -> str | None:
     return None
 
 
-def _wider_dtype(scene: Scene) -> str:
+def _wider_dtype(scene: FixContext) -> str:
     """A dtype with more room than that of the guilty op, or nothing where there is none."""
     assert scene.op is not None
     tensors = (scene.recording.tensors[t] for t in (*scene.op.inputs, *scene.op.outputs))
@@ -196,7 +196,7 @@ def _wider_dtype(scene: Scene) -> str:
     return _WIDER.get(known, "")
 
 
-def _wider_rule(scene: Scene, code: Code, wide: str) -> Rule:
+def _wider_rule(scene: FixContext, code: Code, wide: str) -> Rule:
     """What carries the source, in a dtype with more room."""
     tf = code.tensorflow
 
@@ -218,7 +218,7 @@ def _is_value(code: Code, node: ast.Name) -> bool:
 # -- where_branch ---------------------------------------------------------------------------------
 
 
-def inner_where(scene: Scene) -> Repair | None:
+def inner_where(scene: FixContext) -> Repair | None:
     """A harmless input for the function where the branch is not taken."""
     if scene.op is None or scene.line is None:
         return None
@@ -229,7 +229,7 @@ def inner_where(scene: Scene) -> Repair | None:
     return scene.by_rule(_safe_rule(scene, _home(scene), condition, taken))
 
 
-def _choice(scene: Scene) -> tuple[str, bool] | None:
+def _choice(scene: FixContext) -> tuple[str, bool] | None:
     """The condition of the ``tf.where`` after the guilty op, and whether its value is what is
     taken where that is true."""
     assert scene.op is not None
@@ -247,7 +247,7 @@ def _choice(scene: Scene) -> tuple[str, bool] | None:
     return None
 
 
-def _safe_rule(scene: Scene, code: Code, condition: str, taken: bool) -> Rule:
+def _safe_rule(scene: FixContext, code: Code, condition: str, taken: bool) -> Rule:
     tf = code.tensorflow
     assert scene.op is not None
     names = {*names_of(scene.op.type), "log", "exp", "sqrt", "pow", "reciprocal", "divide"}
@@ -285,7 +285,7 @@ def _safe_rule(scene: Scene, code: Code, condition: str, taken: bool) -> Rule:
 # -- nan_input ------------------------------------------------------------------------------------
 
 
-def only_finite(scene: Scene) -> Repair | None:
+def only_finite(scene: FixContext) -> Repair | None:
     """Zeros where the values are not finite, before the tape listens; where an op made them of
     finite ones, its input held where it has a value."""
     name = _culprit(scene)
@@ -307,7 +307,7 @@ def only_finite(scene: Scene) -> Repair | None:
     return scene.repair(cell, edits)
 
 
-def _is_given(scene: Scene) -> bool:
+def _is_given(scene: FixContext) -> bool:
     """Whether a value with a name, or the source itself, is not finite."""
     recording = scene.recording
     inputs = scene.op.inputs if scene.op is not None else ()
@@ -315,12 +315,12 @@ def _is_given(scene: Scene) -> bool:
     return any(_not_finite(scene, t) for t in (*scene.gradient.source_tensors, *named))
 
 
-def _not_finite(scene: Scene, tensor: int) -> bool:
+def _not_finite(scene: FixContext, tensor: int) -> bool:
     stats = scene.ways.stats(tensor)
     return stats is not None and not stats.finite
 
 
-def _origin(scene: Scene) -> Op | None:
+def _origin(scene: FixContext) -> Op | None:
     """The op that gave the first value that is not finite, of finite ones."""
     recording, op = scene.recording, scene.op
     while op is not None:
@@ -332,7 +332,7 @@ def _origin(scene: Scene) -> Op | None:
     return None
 
 
-def _culprit(scene: Scene) -> str:
+def _culprit(scene: FixContext) -> str:
     """The name of the first value that is not finite."""
     recording = scene.recording
     for tensor in scene.gradient.source_tensors:

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from tfmagic.analysis.inside import opened
-from tfmagic.analysis.repair import Repair, Scene, repair
+from tfmagic.analysis.dependence import DependenceGraph, Finding
+from tfmagic.analysis.inlined import opened
+from tfmagic.analysis.repair import FixContext, Repair, repair
 from tfmagic.analysis.verdicts.none import NoneRules
 from tfmagic.analysis.verdicts.notfinite import NotFiniteRules
 from tfmagic.analysis.verdicts.warning import warning
 from tfmagic.analysis.verdicts.zero import ZeroRules
-from tfmagic.analysis.ways import Finding, Ways
 from tfmagic.language import say
 from tfmagic.model import Gradient, GradientCall, Line, Recording, Verdict
 
@@ -88,7 +88,7 @@ class _Judge:
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
-        self._ways = Ways(recording)
+        self._ways = DependenceGraph(recording)
         self._none = NoneRules(self._ways)
         self._zero = ZeroRules(self._ways)
         self._not_finite = NotFiniteRules(self._ways)
@@ -144,7 +144,7 @@ class _Judge:
         """The repair, worked out once for each line of a loop."""
         key = (call.line, gradient.source, gradient.place, finding.code)
         if key not in self._repairs:
-            scene = Scene(self._ways, call, gradient, finding, line)
+            scene = FixContext(self._ways, call, gradient, finding, line)
             self._repairs[key] = repair(scene)
         return self._repairs[key]
 

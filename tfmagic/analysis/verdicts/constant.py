@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tfmagic.analysis.ways import Finding, Ways, largest
+from tfmagic.analysis.dependence import DependenceGraph, Finding, largest
 from tfmagic.model import Gradient, Op, Stats
 
 __all__ = ["ConstantRules"]
@@ -22,7 +22,7 @@ _ROUNDING = {"float64": 1e-13, "float32": 2e-5, "bfloat16": 0.1, "float16": 2e-2
 class ConstantRules:
     """The rules for what is constant by the way in which it is computed."""
 
-    def __init__(self, ways: Ways) -> None:
+    def __init__(self, ways: DependenceGraph) -> None:
         self._ways = ways
 
     def finding(self, way: Sequence[Op], moving: set[int]) -> Finding | None:

@@ -13,18 +13,18 @@ from collections.abc import Iterable
 
 from tfmagic.analysis.code import code_of, dotted, must_be_whole, names_in, stored
 from tfmagic.analysis.custom import custom_line
-from tfmagic.analysis.rebinding import rebound
-from tfmagic.analysis.taint import goes_on, leaving, roots
-from tfmagic.analysis.tapes import Heard, heard
-from tfmagic.analysis.ways import (
+from tfmagic.analysis.dependence import (
     FLOATS,
     STATE,
     STOPS,
+    DependenceGraph,
     Finding,
     Reach,
     Source,
-    Ways,
 )
+from tfmagic.analysis.rebinding import rebound
+from tfmagic.analysis.taint import goes_on, leaving, roots
+from tfmagic.analysis.tapes import Heard, heard
 from tfmagic.model import Exit, Gradient, GradientCall, Line, Op, TracedFunction
 
 __all__ = ["NoneRules"]
@@ -41,7 +41,7 @@ _SHAPES = {"Shape", "ShapeN", "Size", "Rank", "OnesLike", "ZerosLike"}
 class NoneRules:
     """The rules for a gradient that is None, over one recording."""
 
-    def __init__(self, ways: Ways) -> None:
+    def __init__(self, ways: DependenceGraph) -> None:
         self._ways = ways
         self._recording = ways.recording
         self._apart_at: dict[tuple[int | None, str, str], Finding] = {}

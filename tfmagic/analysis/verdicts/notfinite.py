@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tfmagic.analysis.custom import answering_line
-from tfmagic.analysis.ways import Finding, Ways
+from tfmagic.analysis.dependence import DependenceGraph, Finding
 from tfmagic.model import Gradient, GradientCall, Op
 
 __all__ = ["NotFiniteRules"]
@@ -22,7 +22,7 @@ _CHOICES = {"SelectV2", "Select"}
 class NotFiniteRules:
     """The rules for a gradient with NaN or infinity in it."""
 
-    def __init__(self, ways: Ways) -> None:
+    def __init__(self, ways: DependenceGraph) -> None:
         self._ways = ways
 
     def finding(self, call: GradientCall, gradient: Gradient) -> Finding:

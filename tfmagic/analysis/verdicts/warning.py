@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tfmagic.analysis.dependence import DependenceGraph, Finding, largest
 from tfmagic.analysis.notation import number
 from tfmagic.analysis.verdicts.constant import ConstantRules
-from tfmagic.analysis.ways import Finding, Ways, largest
 from tfmagic.model import Gradient, GradientCall, Stats
 
 __all__ = ["warning"]
@@ -19,7 +19,7 @@ _ADDING = {"AddV2", "Add", "BiasAdd", "Sub", "BroadcastTo"}
 _ROUNDING = {"float64": 1e-15, "float32": 1e-6, "bfloat16": 3e-2, "float16": 5e-3}
 
 
-def warning(ways: Ways, call: GradientCall, gradient: Gradient, stats: Stats) -> Finding:
+def warning(ways: DependenceGraph, call: GradientCall, gradient: Gradient, stats: Stats) -> Finding:
     """``vanishing``, ``exploding`` or ``ok`` for a gradient that is there.
 
     One factor that is small or large is the user's own (a scaled loss); many in a row
@@ -56,7 +56,7 @@ def warning(ways: Ways, call: GradientCall, gradient: Gradient, stats: Stats) ->
     return Finding("ok")
 
 
-def _rounded(ways: Ways, call: GradientCall, gradient: Gradient) -> bool:
+def _rounded(ways: DependenceGraph, call: GradientCall, gradient: Gradient) -> bool:
     """Whether the gradient did not shrink but is zero by nature, but for the rounding of terms
     that cancel out: a softmax does not change with the bias of an attention's keys."""
     moving = ways.reach(gradient, ways.ancestors(call)).any

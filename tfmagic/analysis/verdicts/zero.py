@@ -8,8 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tfmagic.analysis.custom import answering_line
+from tfmagic.analysis.dependence import (
+    FLOATS,
+    DependenceGraph,
+    Finding,
+    Reach,
+    all_zero,
+    largest,
+    some,
+)
 from tfmagic.analysis.verdicts.constant import ConstantRules
-from tfmagic.analysis.ways import FLOATS, Finding, Reach, Ways, all_zero, largest, some
 from tfmagic.model import Gradient, GradientCall, Op, Stats
 
 __all__ = ["ZeroRules"]
@@ -82,7 +90,7 @@ _ONE = Stats(1, 1, 1.0, 1.0, 1.0, 1.0, 0, 0, 0)
 class ZeroRules:
     """The rules for a gradient of which every element is zero."""
 
-    def __init__(self, ways: Ways) -> None:
+    def __init__(self, ways: DependenceGraph) -> None:
         self._ways = ways
         self._constant = ConstantRules(ways)
 

@@ -135,7 +135,7 @@ class DeviceMagics(Family):
         """Addresses as they are; anything else is an expression of the user's."""
         if given == "TF_CONFIG" or "//" in given or re.search(r":\d+$", given):
             return given
-        from tfmagic.runtime.functions.expression import evaluate
+        from tfmagic.runtime.tape.expression import evaluate
 
         return evaluate(given, self.shell.user_ns, "--connect")
 

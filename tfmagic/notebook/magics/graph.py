@@ -17,9 +17,9 @@ from tfmagic.analysis.folding import WAYS
 from tfmagic.errors import TfmagicError
 from tfmagic.language import say
 from tfmagic.notebook.cells import Session, show_line
+from tfmagic.notebook.external_viewers import VIEWERS, ExternalViewers
 from tfmagic.notebook.magics.base import Family
 from tfmagic.notebook.options import HelpShown, Options, identifier, natural, source_of, usage_error
-from tfmagic.notebook.outside import VIEWERS, Viewers
 from tfmagic.notebook.picture import show_picture
 from tfmagic.notebook.view import show
 
@@ -50,7 +50,7 @@ def graph_options() -> Options:
 
 def timed(tape: Any) -> Any:
     """The recording of a tape with the time of each op."""
-    from tfmagic.runtime.functions.subject import timed as measured
+    from tfmagic.runtime.tape.graph_subject import timed as measured
 
     return measured(tape)
 
@@ -70,7 +70,7 @@ class GraphMagics(Family):
 
     def __init__(self, *shared: Any) -> None:
         super().__init__(*shared)
-        self.viewers = Viewers(self.shell)
+        self.viewers = ExternalViewers(self.shell)
         self.parsers = {"tfgraph": graph_options()}
         self.takes_cells = {"tfgraph": (self.parsers["tfgraph"], self._show_graph)}
 
@@ -113,7 +113,7 @@ class GraphMagics(Family):
             if last is None:
                 raise UsageError(say("cells.nothing_yet"))
             return (timed(self.cells.last_tape) if options.cost else last), ""
-        from tfmagic.runtime.functions.subject import subject_of
+        from tfmagic.runtime.tape.graph_subject import subject_of
 
         found = subject_of(
             expression, lambda: self.shell.user_ns, self.cells.label, cost=options.cost

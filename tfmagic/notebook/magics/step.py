@@ -77,14 +77,14 @@ class StepMagics(Family):
 
     def _given(self, expression: str) -> dict[str, Any]:
         """The values of the user's expressions, by what they stand for."""
-        from tfmagic.runtime.functions.expression import evaluate
+        from tfmagic.runtime.tape.expression import evaluate
 
         found = self._expressions(expression)
         return {name: evaluate(part, self.shell.user_ns, "%tfstep") for name, part in found.items()}
 
     def _expressions(self, expression: str) -> dict[str, str]:
         """What each of the user's expressions stands for."""
-        from tfmagic.runtime.functions.expression import evaluate
+        from tfmagic.runtime.tape.expression import evaluate
         from tfmagic.runtime.twolayer.dense import is_model
 
         parts = expression_names(expression) if expression else ()

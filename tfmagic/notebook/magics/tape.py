@@ -118,7 +118,7 @@ class TapeMagics(Family):
 
     def _tweak(self, options: Any, tape: Any) -> Any:
         from tfmagic.api import tweak
-        from tfmagic.notebook.wishes import value_of
+        from tfmagic.notebook.gradient_request import value_of
 
         sources = value_of("--tweak", options.tweak, self.shell.user_ns) if options.tweak else None
         return tweak(tape, sources)

@@ -81,7 +81,7 @@ class VariableMagics(Family):
 
     def _value(self, expression: str) -> Any:
         """What the expression stands for; what it runs no recording hears."""
-        from tfmagic.runtime.functions.expression import evaluate
+        from tfmagic.runtime.tape.expression import evaluate
         from tfmagic.runtime.values.kinds import unseen
 
         with unseen():

@@ -81,7 +81,7 @@ class Panel(anywidget.AnyWidget):
         self._name = f"tfmagic-panel-{uuid4().hex[:12]}"
         self._shown = False
         self._gone = False
-        self._at = Place()
+        self._at = Slot()
         self.on_msg(self._receive)
 
     def __repr__(self) -> str:
@@ -195,17 +195,17 @@ def close_all() -> None:
         panel.close()
 
 
-class Place(NamedTuple):
+class Slot(NamedTuple):
     """The cell that runs, as its frontend names it, and this run of it; empty where unknown."""
 
     cell: str = ""
     run: str = ""
 
 
-def place() -> Place:
+def place() -> Slot:
     """Where what is shown now will stand."""
     shell: Any = get_ipython()
     with contextlib.suppress(AttributeError, LookupError, TypeError):
         parent = shell.get_parent()
-        return Place(str(parent["metadata"]["cellId"]), str(parent["header"]["msg_id"]))
-    return Place()
+        return Slot(str(parent["metadata"]["cellId"]), str(parent["header"]["msg_id"]))
+    return Slot()

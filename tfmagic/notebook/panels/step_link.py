@@ -47,7 +47,7 @@ class Link:
 
     def write(self) -> None:
         """Put the panel's numbers where they came from."""
-        from tfmagic.runtime.replay.twoway import put
+        from tfmagic.runtime.tape.two_way_binding import put
 
         for part, expression in self.names.items():
             value = self._of_panel(part)
@@ -65,7 +65,7 @@ class Link:
 
     def read(self, result: Any = None) -> None:
         """``post_run_cell``: take over what a cell has changed."""
-        from tfmagic.runtime.replay.twoway import look
+        from tfmagic.runtime.tape.two_way_binding import look
 
         found = {}
         for part, expression in self.names.items():

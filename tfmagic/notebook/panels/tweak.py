@@ -19,7 +19,7 @@ from tfmagic.notebook.view import Bundle
 from tfmagic.render import html
 from tfmagic.render.moving import MovingPicture, gradient_table
 from tfmagic.render.report import Report
-from tfmagic.runtime.replay.tweak import Tweak
+from tfmagic.runtime.tape.tweak import Tweak
 
 __all__ = ["TweakPanel"]
 
@@ -29,7 +29,7 @@ MANY = 400  # ops that run again: before the first move, so many are taken to be
 
 
 class TweakPanel(Panel):
-    """A :class:`~tfmagic.runtime.replay.tweak.Tweak` with a slider for each number.
+    """A :class:`~tfmagic.runtime.tape.tweak.Tweak` with a slider for each number.
 
     ``picture`` are the options of the graph; ``ended`` is called when the panel is closed.
     """

@@ -12,9 +12,9 @@ from typing import Any
 
 from tfmagic.model.device import Device, Devices, Policy
 from tfmagic.runtime import private
+from tfmagic.runtime.capture.log import handle_of
 from tfmagic.runtime.cluster import Worker, workers
 from tfmagic.runtime.devices import placing
-from tfmagic.runtime.recorder.log import handle_of
 
 __all__ = ["devices"]
 

@@ -12,8 +12,8 @@ from typing import Any
 from tfmagic.analysis.notation import device as short
 from tfmagic.language import say
 from tfmagic.runtime import private
-from tfmagic.runtime.recorder.interrupt import Carried, Interrupts, interrupts_put_off
-from tfmagic.runtime.recorder.source import UserFiles
+from tfmagic.runtime.capture.interrupts import Carried, Interrupts, interrupts_put_off
+from tfmagic.runtime.capture.source import UserFiles
 
 __all__ = ["Overrides"]
 

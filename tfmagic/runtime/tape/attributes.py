@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tfmagic.runtime import private
-from tfmagic.runtime.recorder.log import Entry
+from tfmagic.runtime.capture.log import Entry
 
 _LONGEST = 200
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tfmagic.model import Body, Frame, Op, TensorInfo
-from tfmagic.runtime.functions.inside import InnerOp, Inside
-from tfmagic.runtime.recorder.snapshot import Snapshot
+from tfmagic.runtime.capture.snapshot import Snapshot
+from tfmagic.runtime.compiled.function_trace import FunctionTrace, InnerOp
 
 
-def body(position: int, inside: Inside, line_at: Callable[[str, int], int]) -> Body:
+def body(position: int, inside: FunctionTrace, line_at: Callable[[str, int], int]) -> Body:
     """The inside of the call that is the entry at ``position``.
 
     ``line_at`` answers the index of the line with a number in a file.
@@ -31,7 +31,7 @@ def body(position: int, inside: Inside, line_at: Callable[[str, int], int]) -> B
     )
 
 
-def _tensor(number: int, inside: Inside, made: tuple[int, int] | None) -> TensorInfo:
+def _tensor(number: int, inside: FunctionTrace, made: tuple[int, int] | None) -> TensorInfo:
     told, snapshot = inside.tensors[number], inside.values.get(number)
     info = TensorInfo(number, told.shape, told.dtype, "", "input", name=told.name)
     if snapshot is not None:

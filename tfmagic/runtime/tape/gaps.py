@@ -9,7 +9,7 @@ from typing import Any
 from tfmagic.language import say
 from tfmagic.model import Gap
 from tfmagic.runtime import private
-from tfmagic.runtime.recorder.log import Log
+from tfmagic.runtime.capture.log import Log
 
 
 def no_gradient(op_types: set[str]) -> tuple[str, ...]:

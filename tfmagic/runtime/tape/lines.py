@@ -6,8 +6,8 @@ from collections.abc import Callable
 from types import CodeType
 
 from tfmagic.model import Cell, Frame, Line
-from tfmagic.runtime.recorder.log import Place
-from tfmagic.runtime.recorder.source import as_typed, source_of
+from tfmagic.runtime.capture.log import SourceStack
+from tfmagic.runtime.capture.source import as_typed, source_of
 
 
 class Lines:
@@ -50,7 +50,7 @@ class Lines:
             self._lines[key] = Line(len(self._lines), cell.index, number, told)
         return self._lines[key].index
 
-    def place(self, place: Place) -> tuple[int | None, tuple[Frame, ...]]:
+    def place(self, place: SourceStack) -> tuple[int | None, tuple[Frame, ...]]:
         """The innermost line of a place, and all its frames, outermost first."""
         known = self._places.get(id(place))
         if known is None:

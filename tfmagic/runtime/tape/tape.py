@@ -14,35 +14,35 @@ from types import CodeType
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
-from tfmagic.analysis.chapter import chapter
+from tfmagic.analysis.program_slice import chapter
 from tfmagic.errors import NoTargetError, OptionError, ReleasedError
 from tfmagic.language import say
 from tfmagic.model import Recording
 from tfmagic.runtime import private
-from tfmagic.runtime.functions.inside import look_inside
-from tfmagic.runtime.recorder.log import Log
-from tfmagic.runtime.recorder.recorder import BUDGET, Recorder
-from tfmagic.runtime.replay.state import ASSIGNS
-from tfmagic.runtime.tape.account import Account
-from tfmagic.runtime.tape.deeper import Depth, deepen
-from tfmagic.runtime.tape.differentiate import (
+from tfmagic.runtime.autodiff.differentiate import (
     ancestors,
     aside,
     gradient,
     require_differentiable,
     tape_for,
 )
-from tfmagic.runtime.tape.finish import Failed, Finisher
-from tfmagic.runtime.tape.names import in_metric, key_of, walk
-from tfmagic.runtime.tape.second import product
-from tfmagic.runtime.tape.structure import leaves
+from tfmagic.runtime.autodiff.second_order import product
+from tfmagic.runtime.capture.log import Log
+from tfmagic.runtime.capture.names import in_metric, key_of, walk
+from tfmagic.runtime.capture.recorder import BUDGET, Recorder
+from tfmagic.runtime.capture.structure import leaves
+from tfmagic.runtime.compiled.function_trace import look_inside
+from tfmagic.runtime.op_traits import ASSIGNS
+from tfmagic.runtime.tape.builder import Failed, RecordingBuilder
+from tfmagic.runtime.tape.derivatives import Depth, deepen
+from tfmagic.runtime.tape.incremental_builder import IncrementalBuilder
 from tfmagic.runtime.tape.target import last_float
 
 Namespace = Callable[[], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class GradientRequest:
     """What the user asked to be differentiated, in their own words (all optional).
 
     ``willing`` says that they asked for gradients in some way, so that their own gradient
@@ -99,7 +99,7 @@ class Tape:
         self._failure: Failed | None = None
         self._released = False
         self._notes: list[str] = [say("tape.eager")] if eager else []
-        self._account = Account(label)
+        self._account = IncrementalBuilder(label)
         self._began = _Began()
 
     # -- the run ----------------------------------------------------------------
@@ -192,7 +192,7 @@ class Tape:
 
     def _told(self) -> Recording:
         """The recording; of one in the middle of a run nothing stands for later."""
-        kept, self._account = self._account, Account(self._label)
+        kept, self._account = self._account, IncrementalBuilder(self._label)
         found = (self._account if self._recorder.listening else kept).recording(
             self.log, seconds=self._recorder.seconds, failure=self._failure, notes=self._notes
         )
@@ -202,7 +202,7 @@ class Tape:
 
     def finished(self, log: Log) -> Recording:
         """The recording of a settled ``log`` of this run."""
-        return Finisher(self._label).recording(
+        return RecordingBuilder(self._label).recording(
             log, seconds=self._recorder.seconds, failure=self._failure, notes=self._notes
         )
 
@@ -341,7 +341,7 @@ class Tape:
 
     # -- what was not asked by the cell itself ----------------------------------
 
-    def infer(self, wish: Wish = Wish(), result: Any = None) -> None:
+    def infer(self, wish: GradientRequest = GradientRequest(), result: Any = None) -> None:
         """Work out the gradients that were wished for, or those the cell most likely meant.
 
         Where nothing was wished for and the cell made calls of ``gradient`` itself,
@@ -385,7 +385,7 @@ class Tape:
                 type=type(source).__name__,
             )
 
-    def _target(self, wish: Wish, result: Any) -> Any:
+    def _target(self, wish: GradientRequest, result: Any) -> Any:
         if wish.target is not None:
             self._check_target(wish)
             return wish.target
@@ -397,7 +397,7 @@ class Tape:
             raise NoTargetError("tape.no_target")
         return found
 
-    def _check_target(self, wish: Wish) -> None:
+    def _check_target(self, wish: GradientRequest) -> None:
         made = {t._id for _, entry in self.log.live() for t in entry.outputs}
         for _, leaf in leaves(wish.target):
             key = key_of(leaf)

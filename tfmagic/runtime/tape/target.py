@@ -12,10 +12,10 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from tfmagic.analysis.ways import FLOATS
-from tfmagic.runtime.recorder.log import FUNCTION, Entry, Log, VariableRecord
-from tfmagic.runtime.replay.state import ASSIGNS
-from tfmagic.runtime.tape.differentiate import ancestors
+from tfmagic.analysis.dependence import FLOATS
+from tfmagic.runtime.autodiff.differentiate import ancestors
+from tfmagic.runtime.capture.log import FUNCTION, Entry, Log, VariableRecord
+from tfmagic.runtime.op_traits import ASSIGNS
 
 __all__ = ["last_float"]
 

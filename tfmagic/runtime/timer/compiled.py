@@ -19,9 +19,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfmagic.runtime import private
-from tfmagic.runtime.recorder.interrupt import by_handler
+from tfmagic.runtime.capture.interrupts import by_handler
 from tfmagic.runtime.timer.place import fetched
-from tfmagic.runtime.timer.reached import is_users_object
+from tfmagic.runtime.timer.reachability import is_users_object
 from tfmagic.runtime.timer.statement import TENSORS, VALUE, Loop, Statement
 
 __all__ = ["Compiled", "compiled"]

@@ -11,12 +11,12 @@ import tensorflow as tf
 
 from tfmagic.model.bench import Machine
 from tfmagic.runtime.devices.placing import hardware_of
-from tfmagic.runtime.timer.place import Place
+from tfmagic.runtime.timer.place import TimedDevice
 
 __all__ = ["cores", "lines_of", "load", "machine", "model_of"]
 
 
-def machine(places: Sequence[Place] = ()) -> Machine:
+def machine(places: Sequence[TimedDevice] = ()) -> Machine:
     """System, processor, versions and the devices that are used."""
     return Machine(
         system=f"{platform.system()} {platform.machine()}",
@@ -52,7 +52,7 @@ def load() -> float | None:
         return None
 
 
-def model_of(place: Place) -> str:
+def model_of(place: TimedDevice) -> str:
     """``Tesla T4`` for a graphics card, the processor's name for a CPU."""
     if place.remote:
         return ""

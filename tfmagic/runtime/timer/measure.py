@@ -13,21 +13,21 @@ from typing import Any
 from tfmagic.errors import OptionError
 from tfmagic.model.bench import Bench, Remark, Timing
 from tfmagic.runtime import private
-from tfmagic.runtime.recorder.interrupt import Carried, by_handler
-from tfmagic.runtime.timer.guard import (
+from tfmagic.runtime.capture.interrupts import Carried, by_handler
+from tfmagic.runtime.timer.interference import Watch
+from tfmagic.runtime.timer.machine import machine
+from tfmagic.runtime.timer.memory import MEMORY_ERRORS, peak_memory, will_fit
+from tfmagic.runtime.timer.ops import op_times
+from tfmagic.runtime.timer.place import TimedDevice, resolve
+from tfmagic.runtime.timer.reachability import reached
+from tfmagic.runtime.timer.schedule import Clock, Plan, take_turns
+from tfmagic.runtime.timer.state_restore import (
     Births,
     Silence,
     contents_restored,
     random_state,
     variables_restored,
 )
-from tfmagic.runtime.timer.machine import machine
-from tfmagic.runtime.timer.memory import MEMORY_ERRORS, peak_memory, will_fit
-from tfmagic.runtime.timer.ops import op_times
-from tfmagic.runtime.timer.place import Place, resolve
-from tfmagic.runtime.timer.reached import reached
-from tfmagic.runtime.timer.schedule import Clock, Plan, take_turns
-from tfmagic.runtime.timer.spoilers import Watch
 from tfmagic.runtime.timer.statement import Subject
 from tfmagic.runtime.timer.variant import (
     How,
@@ -145,7 +145,7 @@ class _Measurement:
     """A measurement under way, with what it has so far."""
 
     request: Request
-    chosen: Sequence[Place]
+    chosen: Sequence[TimedDevice]
     modes: Sequence[str]
     clock: Clock
     wall: Clock

@@ -10,8 +10,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfmagic.model.bench import Timing
-from tfmagic.runtime.recorder.interrupt import Carried
-from tfmagic.runtime.timer.place import Place
+from tfmagic.runtime.capture.interrupts import Carried
+from tfmagic.runtime.timer.place import TimedDevice
 
 __all__ = ["MEMORY_ERRORS", "peak_memory", "will_fit"]
 
@@ -20,7 +20,7 @@ MEMORY_ERRORS = (MemoryError, tf.errors.ResourceExhaustedError)
 MOST = 0.8
 
 
-def peak_memory(place: Place, run: Callable[[int], Any]) -> int | None:
+def peak_memory(place: TimedDevice, run: Callable[[int], Any]) -> int | None:
     """The most bytes that one run held on its device at once, above what was held before.
 
     None where TensorFlow does not tell: on another process's devices, and on a CPU without

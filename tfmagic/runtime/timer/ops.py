@@ -8,12 +8,12 @@ from itertools import repeat
 from typing import Any
 
 from tfmagic.model.bench import OpTime
-from tfmagic.runtime.recorder.log import Entry
-from tfmagic.runtime.replay.kernels import run_op
-from tfmagic.runtime.replay.state import reason
+from tfmagic.runtime.autodiff.kernels import run_op
+from tfmagic.runtime.capture.log import Entry
+from tfmagic.runtime.op_traits import reason
 from tfmagic.runtime.tape.tape import Tape
+from tfmagic.runtime.timer.interference import Watch
 from tfmagic.runtime.timer.schedule import Clock, Course, Plan, take_turns
-from tfmagic.runtime.timer.spoilers import Watch
 from tfmagic.runtime.timer.variant import Variant
 
 __all__ = ["op_times"]

@@ -16,14 +16,14 @@ from tfmagic.runtime import private
 from tfmagic.runtime.devices import placing
 from tfmagic.runtime.devices.placing import short
 
-__all__ = ["Place", "Placed", "fetched", "inputs_on", "on_device", "resolve", "waiter"]
+__all__ = ["Placed", "TimedDevice", "fetched", "inputs_on", "on_device", "resolve", "waiter"]
 
 #: Devices that TensorFlow lists and no op of a user's can be put on.
 _INTERNAL = ("XLA_", "COMPOSITE", "TPU_SYSTEM")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TimedDevice:
     """One logical device by its full name; ``default`` is where ops go that nobody placed."""
 
     full: str
@@ -54,7 +54,7 @@ class Place:
         return contextlib.nullcontext() if self.default else tf.device(self.full)
 
 
-def resolve(wanted: Sequence[str]) -> tuple[Place, ...]:
+def resolve(wanted: Sequence[str]) -> tuple[TimedDevice, ...]:
     """The devices of the names in ``wanted``, or those ops go to by themselves; ``all``.
 
     Raises :class:`~tfmagic.errors.DeviceError` for a device that is not there: TensorFlow
@@ -65,7 +65,7 @@ def resolve(wanted: Sequence[str]) -> tuple[Place, ...]:
     chosen: list[str] = []
     for given in wanted or (usual,):
         chosen += usable if given.lower() == "all" else [placing.resolve(given)]
-    return tuple(Place(name, name == usual) for name in dict.fromkeys(chosen))
+    return tuple(TimedDevice(name, name == usual) for name in dict.fromkeys(chosen))
 
 
 def _unplaced(usable: Sequence[str]) -> str:
@@ -82,7 +82,7 @@ class Placed:
     fresh: Mapping[str, Callable[[], Any]]
 
 
-def inputs_on(place: Place, values: Mapping[str, Any], *, transfer: bool) -> Placed:
+def inputs_on(place: TimedDevice, values: Mapping[str, Any], *, transfer: bool) -> Placed:
     """The inputs where ``place`` computes; with ``transfer`` they also wait on the host."""
     placed, fresh = dict(values), dict[str, Callable[[], Any]]()
     for name, value in values.items():
@@ -98,12 +98,14 @@ def _has_tensors(value: Any) -> bool:
     return any(isinstance(leaf, (private.EagerTensor, np.ndarray)) for leaf in leaves)
 
 
-def _host() -> Place:
+def _host() -> TimedDevice:
     """The first CPU of this process."""
-    return Place(next(n for n in placing.names() if placing.is_local(n) and n.endswith("CPU:0")))
+    return TimedDevice(
+        next(n for n in placing.names() if placing.is_local(n) and n.endswith("CPU:0"))
+    )
 
 
-def _copied(value: Any, place: Place) -> Any:
+def _copied(value: Any, place: TimedDevice) -> Any:
     """``value`` once more, from the host to ``place``."""
     with tf.device(place.full):
         return tf.nest.map_structure(
@@ -121,7 +123,7 @@ def fetched(outcome: Any) -> None:
             leaf.numpy()
 
 
-def on_device(value: Any, place: Place) -> Any:
+def on_device(value: Any, place: TimedDevice) -> Any:
     """``value`` with its tensors and variables copied to ``place``, where they lie elsewhere."""
     with tf.device(place.full):
         leaves = tf.nest.flatten(value)
@@ -131,7 +133,7 @@ def on_device(value: Any, place: Place) -> Any:
         return tf.nest.pack_sequence_as(value, moved)
 
 
-def _leaf_on(leaf: Any, place: Place) -> Any:
+def _leaf_on(leaf: Any, place: TimedDevice) -> Any:
     if isinstance(leaf, tf.Variable) and type(leaf).__module__.startswith("tensorflow."):
         return (
             leaf
@@ -143,7 +145,7 @@ def _leaf_on(leaf: Any, place: Place) -> Any:
     return leaf
 
 
-def waiter(place: Place) -> Callable[[Any], None] | None:
+def waiter(place: TimedDevice) -> Callable[[Any], None] | None:
     """What waits until ``place`` has done all that was given it; None where none need wait.
 
     On kinds of devices that TensorFlow's own barrier does not know, a number of the result
@@ -167,7 +169,7 @@ def waiter(place: Place) -> Callable[[Any], None] | None:
     return wait
 
 
-def _remote_waiter(place: Place) -> Callable[[Any], None]:
+def _remote_waiter(place: TimedDevice) -> Callable[[Any], None]:
     """Waits by fetching one number that is made last: a worker does its ops in their order.
 
     TensorFlow's own barrier never returns when the worker dies; a fetch raises.

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from tfmagic.analysis.bench import kept, resolved
 from tfmagic.analysis.statistics import Interval, median_interval
-from tfmagic.runtime.recorder.interrupt import by_handler
+from tfmagic.runtime.capture.interrupts import by_handler
 
 __all__ = ["Course", "Plan", "Spoilers", "judge", "take_turns"]
 

@@ -21,9 +21,9 @@ import tensorflow as tf
 from tfmagic.analysis.bench import compared
 from tfmagic.analysis.statistics import beyond
 from tfmagic.model.bench import SelfTest, Timing
+from tfmagic.runtime.timer.interference import Watch
 from tfmagic.runtime.timer.machine import machine
 from tfmagic.runtime.timer.schedule import Clock, Course, Plan, take_turns
-from tfmagic.runtime.timer.spoilers import Watch
 
 __all__ = ["selftest", "taken"]
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfmagic.analysis.flops import gpu_peak
 from tfmagic.runtime.timer.machine import cores, lines_of, model_of
-from tfmagic.runtime.timer.place import Place
+from tfmagic.runtime.timer.place import TimedDevice
 
 __all__ = ["peak"]
 
@@ -17,7 +17,7 @@ FASTEST = 6.5e9
 _WIDTHS = (("avx512f", 64), ("amx", 2048), ("avx2", 32), ("avx", 16), ("sve", 64), ("asimd", 32))
 
 
-def peak(place: Place, *, half: bool) -> float | None:
+def peak(place: TimedDevice, *, half: bool) -> float | None:
     """Operations per second; generous on a CPU, the data sheet's on a graphics card."""
     if place.remote:
         return None

@@ -15,18 +15,18 @@ import tensorflow as tf
 
 from tfmagic.errors import OptionError
 from tfmagic.model.bench import MODES, OpCount, OpTime, Remark
+from tfmagic.runtime.capture.interrupts import by_handler
 from tfmagic.runtime.devices.placing import short
-from tfmagic.runtime.recorder.interrupt import by_handler
 from tfmagic.runtime.timer.compiled import Compiled, compiled
-from tfmagic.runtime.timer.guard import Births
+from tfmagic.runtime.timer.elided_work import LeftOut, in_graph, in_hlo, not_told
 from tfmagic.runtime.timer.memory import MEMORY_ERRORS
-from tfmagic.runtime.timer.place import Place, Placed, fetched, inputs_on, waiter
-from tfmagic.runtime.timer.reached import reached
+from tfmagic.runtime.timer.op_census import Collected, Heard, collecting, hearing, watched
+from tfmagic.runtime.timer.place import Placed, TimedDevice, fetched, inputs_on, waiter
+from tfmagic.runtime.timer.reachability import reached
 from tfmagic.runtime.timer.schedule import Course
 from tfmagic.runtime.timer.speed import peak
+from tfmagic.runtime.timer.state_restore import Births
 from tfmagic.runtime.timer.statement import Loop, Subject
-from tfmagic.runtime.timer.undone import LeftOut, in_graph, in_hlo, not_told
-from tfmagic.runtime.timer.work import Collected, Heard, collecting, hearing, watched
 
 __all__ = ["How", "Variant", "checked_modes", "prepared", "problem_of"]
 
@@ -62,7 +62,7 @@ def checked_modes(wanted: Sequence[str]) -> tuple[str, ...]:
 class Variant:
     """A statement on a ``place`` in a ``mode``; ``loop`` runs it without waiting."""
 
-    place: Place
+    place: TimedDevice
     mode: str
     loop: Loop | None
     wait: Callable[[Any], None] | None = None
@@ -153,7 +153,7 @@ class How:
     births: Births
 
 
-def prepared(subject: Subject, place: Place, how: How) -> list[Variant]:
+def prepared(subject: Subject, place: TimedDevice, how: How) -> list[Variant]:
     """The statement on one device, once for each mode, its first run behind it.
 
     The eager run comes first, also where it is not asked for: it tells what there is to do.
@@ -212,7 +212,7 @@ def _used_up(eager: Variant, error: BaseException, made: Any, mode: str) -> Vari
 
 
 @contextlib.contextmanager
-def _cold(place: Place, wait: Callable[[Any], None] | None) -> Iterator[None]:
+def _cold(place: TimedDevice, wait: Callable[[Any], None] | None) -> Iterator[None]:
     """Fill the caches with something else, then put ops on the device."""
     with tf.device(place.full):
         filled = tf.ones([FLUSHED // 4]) + 1.0
@@ -313,7 +313,9 @@ def _left_out(made: Compiled, variant: Variant, inside: Collected, heard: Heard)
         return not_told(asked)
 
 
-def _first_use(place: Place, wait: Callable[[Any], None] | None) -> tuple[float, float | None]:
+def _first_use(
+    place: TimedDevice, wait: Callable[[Any], None] | None
+) -> tuple[float, float | None]:
     """Seconds that the first op on the device took, and those of waiting for it idle."""
     start = perf_counter()
     with tf.device(place.full):
