@@ -15,6 +15,7 @@ import tfmagic
 from tfmagic.model.bench import OpTime
 from tfmagic.runtime.timer import Request, measure, ops, subject
 from tfmagic.runtime.timer.interference import Watch
+from tfmagic.runtime.timer.schedule import Plan
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="no alarms here")
 
@@ -120,22 +121,23 @@ def test_one_interrupt_ends_the_ops_of_every_variant(monkeypatch: pytest.MonkeyP
 def test_ops_that_were_timed_before_an_interrupt_keep_their_times(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    original = ops.run_op
-    seen: list[str] = []
+    def interrupted(courses: Any, _: Any, *rest: Any) -> bool:
+        """The first op has had all its turns when the interrupt comes; no other had one."""
+        assert not whole(courses[:1], Plan(loops=1, repeat=12), *rest)
+        return True
 
-    def run_op(entry: Any, inputs: Any) -> Any:
-        seen.append(entry.type)
-        if len(seen) > 2000 or (entry.type == "Tanh" and seen.count("MatMul") > 50):
-            raise KeyboardInterrupt
-        return original(entry, inputs)
-
-    monkeypatch.setattr(ops, "run_op", run_op)
+    whole = ops.take_turns
+    monkeypatch.setattr(ops, "take_turns", interrupted)
     x = tf.ones([8, 8])
     result = tfmagic.bench(
         "y = tf.matmul(x, x)\nz = tf.tanh(y)\nw = tf.exp(z)", namespace={"tf": tf, "x": x},
-        ops=True, budget=0.02,
+        ops=True, loops=1, repeat=3,
     )  # fmt: skip
-    reasons = {op.type: op.reason for op in result.timings[0].op_times}
-    assert set(reasons) == {"MatMul", "Tanh", "Exp"} and "interrupted" in reasons.values()
+    told = {op.type: (op.reason, op.seconds is None) for op in result.timings[0].op_times}
+    assert told == {
+        "MatMul": ("", False),
+        "Tanh": ("interrupted", True),
+        "Exp": ("interrupted", True),
+    }
     assert "Interrupted when the blocks had been timed" in repr(result)
     assert "interrupted before it had its turn" in repr(result)

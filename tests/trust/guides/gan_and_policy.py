@@ -118,6 +118,8 @@ dist_step(tf.constant(3.0))
 def run_episode(state):
     rewards = tf.TensorArray(tf.float32, size=0, dynamic_size=True)
     for t in tf.range(4):
+        # turns side by side would draw in any order, without us too
+        tf.autograph.experimental.set_loop_options(parallel_iterations=1)
         logits = generator(state)[:, :2]
         action = tf.random.categorical(logits, 1)[0, 0]
         rewards = rewards.write(t, tf.cast(action, tf.float32))
