@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-__all__ = ["Hook", "ear"]
+__all__ = ["Hook", "hooked"]
 
 _T = TypeVar("_T")
 
