@@ -90,6 +90,14 @@ NAMES = {
     "device_end": PrivateName(_SESSION, "TF_DeleteDeviceList", "memory"),
     "kernels": PrivateName(_FRAMEWORK + "kernels", "get_registered_kernels_for_op", "placement"),
     "set_device": PrivateName(_CONTEXT, "Context._set_device", "scopes"),
+    "call_function": PrivateName(_CONTEXT, "Context.call_function", "compiled"),
+    "get_function": PrivateName(_CONTEXT, "Context.get_function_def", "compiled"),
+    "add_function": PrivateName(_CONTEXT, "Context.add_function_def", "compiled"),
+    "remove_function": PrivateName(_CONTEXT, "Context.remove_function", "compiled"),
+    "quick_execute": PrivateName(_EAGER + "execute", "quick_execute", "compiled"),
+    "cancellable": PrivateName(_EAGER + "execute", "execute_with_cancellation", "compiled"),
+    "cancellation": PrivateName(_EAGER + "cancellation", "context", "compiled"),
+    "node_def": PrivateName("tensorflow.core.framework.node_def_pb2", "NodeDef", "compiled"),
     "server": PrivateName(_CONTEXT, "Context.get_server_def", "workers"),
     "new_server": PrivateName(_CONTEXT, "Context.update_server_def", "workers"),
 }
@@ -358,6 +366,88 @@ def _attribute(value: Any, kind: str) -> Any:
     if kind == "func":
         return value.func.name
     return value.tensor if kind == "tensor" else getattr(value, plain[kind])
+
+
+# -- traced functions, as TensorFlow keeps them -------------------------------------------------
+
+#: Enums of the dtypes that a figure can be taken of, and of a variable's handle.
+FLOATS = frozenset(d.as_datatype_enum for d in (tf.float32, tf.float64, tf.float16, tf.bfloat16))
+RESOURCE: int = tf.resource.as_datatype_enum
+
+
+def function_definition(name: str) -> Any:
+    """The ``FunctionDef`` of a function that is registered, a copy to be changed at will."""
+    demand("get_function")
+    return context().get_function_def(name)
+
+
+def add_function(definition: Any) -> None:
+    """Register a function."""
+    demand("add_function")
+    context().add_function_def(definition)
+
+
+def remove_function(name: str) -> None:
+    """Have TensorFlow forget a function that was registered."""
+    with contextlib.suppress(Exception):  # a context that was made anew knows it no more
+        context().remove_function(name)
+
+
+def context_class() -> Any:
+    """The class of TensorFlow's context, whose ``call_function`` runs every traced function."""
+    return type(context())
+
+
+def call_unheard(name: str, inputs: Sequence[Any], count: int) -> tuple[Any, tuple[Any, ...]]:
+    """Run a registered function as TensorFlow does, but tell no op callback of it.
+
+    Answers its ``count`` outputs, and the attributes that it was run with.
+    """
+    here = context()
+    attrs = tuple(x for pair in here.function_call_options.as_attrs().items() for x in pair)
+    manager = _found["cancellation"]()
+    given: dict[str, Any] = {"num_outputs": count, "inputs": inputs, "attrs": attrs, "ctx": here}
+    if manager is None:
+        return _found["quick_execute"](name, **given), attrs
+    return _found["cancellable"](name, **given, cancellation_manager=manager), attrs
+
+
+def tell_callbacks(op_type: str, inputs: Sequence[Any], attrs: Any, outputs: Any) -> None:
+    """Tell the op callbacks of this thread that an op ran."""
+    for callback in context().op_callbacks:
+        callback(op_type, tuple(inputs), attrs, outputs, None)
+
+
+def new_node(definition: Any, name: str, op_type: str) -> Any:
+    """A new node at the end of a ``FunctionDef``."""
+    return definition.node_def.add(name=name, op=op_type)
+
+
+def output_refs(node: Any) -> list[tuple[str, int]]:
+    """For each output of a node its name within the node (``"product:0"``) and its dtype's enum."""
+    definition, found = op_definition(node.op), list[tuple[str, int]]()
+    for output in definition.output_arg if definition is not None else ():
+        if output.type_list_attr:
+            kinds = list(node.attr[output.type_list_attr].list.type)
+        else:
+            times = node.attr[output.number_attr].i if output.number_attr else 1
+            kinds = [output.type or node.attr[output.type_attr].type] * times
+        found += [(f"{output.name}:{place}", kind) for place, kind in enumerate(kinds)]
+    return found
+
+
+def trace(graph: Any, name: str) -> Sequence[Any]:
+    """The Python frames under which a node of a graph was made, outermost first."""
+    try:
+        return graph.get_operation_by_name(name).traceback or ()
+    except (KeyError, ValueError):
+        return ()
+
+
+def inner_graph(graph: Any, name: str) -> Any:
+    """The graph of a function that another graph calls, or None."""
+    find = _found["called_function"]
+    return getattr(find(graph, name), "graph", None) if find is not None else None
 
 
 def tape_is_open() -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from tfmagic.analysis.dependence import FLOATS
 from tfmagic.model.derivative import Check, Hessian, Histogram, Jacobian
@@ -212,13 +212,68 @@ class Reduced(NamedTuple):
     place: SourceStack
 
 
+class Tap(NamedTuple):
+    """Some columns of the figures that a traced function told of its inside.
+
+    ``kind`` is ``"loss"`` (its mean), ``"gradient"``, ``"weight"`` and ``"update"`` (half the
+    sum of squares) or ``"layer"`` (mean, half the sum of squares, share of zeros, number of
+    elements).  ``key`` is the loss's ref, the id of the variable's handle (with the loss's ref,
+    for a gradient) or the layer's scope.  ``node`` stands in the function that ``path``, the
+    nodes of the calls from the outermost function inwards, leads to; ``width`` are its columns.
+    """
+
+    kind: str
+    key: Any
+    node: str
+    path: tuple[str, ...]
+    width: int
+
+
+class CompiledStep(NamedTuple):
+    """One call of a traced function: the how-manieth of it, the entry that it is, when it began
+    and ended, and for each of the function's ``taps`` a matrix, a row for each turn."""
+
+    number: int
+    entry: int
+    start: float
+    end: float
+    figures: tuple[Any, ...]
+
+
+@dataclass(slots=True)
+class CompiledFunction:
+    """The calls of one traced function, and what it told of its inside in each.
+
+    Of a long run every ``stride``-th call is kept, the first and the last among them.
+    """
+
+    name: str
+    taps: tuple[tuple[Tap, ...], ...]
+    steps: list[CompiledStep] = field(default_factory=list)
+    count: int = 0
+    stride: int = 1
+    MOST: ClassVar[int] = 4096
+
+    def add(self, step: CompiledStep) -> None:
+        """Note a call; where they become many every other one is let go."""
+        if self.steps and self.steps[-1].number % self.stride:
+            self.steps.pop()  # it was only there as the last
+        self.steps.append(step)
+        self.count += 1
+        if len(self.steps) > self.MOST:
+            self.stride *= 2
+            last = self.steps[-1]
+            self.steps = [s for s in self.steps if s.number % self.stride == 0 or s is last]
+
+
 @dataclass(slots=True)
 class Log:
     """All that was heard; grows while the recorder listens.
 
     ``jacobians`` and ``hessians`` stand with their call, and the places of the target and
     of the sources in it.  ``metrics`` are variables that a name of the user's finds in a Keras
-    metric.  ``made`` is for :meth:`makers`, which has met so many entries.
+    metric.  ``compiled`` are the traced functions that told of their inside, ``untapped`` those
+    that ran as they are, with the reason.  ``made`` is for :meth:`makers`, which has met so many entries.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -245,6 +300,8 @@ class Log:
     rebound: dict[str, tuple[str, int]] = field(default_factory=dict)
     jacobians: list[tuple[int, tuple[int, ...], Jacobian]] = field(default_factory=list)
     hessians: list[tuple[int, tuple[int, ...], Hessian]] = field(default_factory=list)
+    compiled: dict[str, CompiledFunction] = field(default_factory=dict)
+    untapped: dict[str, str] = field(default_factory=dict)
     made: dict[int, int] = field(default_factory=dict)
     met: int = 0
 

@@ -1,0 +1,304 @@
+"""Reading traced functions: who feeds whom, and which op is there for what.
+
+A traced function is read from its ``FunctionDef``, the form in which TensorFlow keeps
+every function: those traced before the cell and loaded ones too.  A *ref* names one
+output of a node (``"dense/MatMul:product:0"``) or an argument of the function
+(``"x"``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from tfmagic.runtime import private
+from tfmagic.runtime.capture.source import is_user_file
+
+__all__ = ["CALLS", "BRANCHES", "LOOPS", "Function", "LayerOutput", "Trained", "maker"]
+
+#: Ops that run other functions, and the attributes that name them.
+CALLS = {"PartitionedCall": ("f",), "StatefulPartitionedCall": ("f",)}
+LOOPS = ("While", "StatelessWhile")
+BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")
+#: Tapes put what they differentiate under these scopes.
+_BACKWARD = re.compile(r"(?:^|/)(?:gradient_tape|gradients)(?:_\d+)?/")
+#: The op that adds up gradients stands outside those scopes.
+_SUM = "AddN"
+_READS = ("ReadVariableOp", "ResourceGather", "ResourceGatherNd")
+#: How far behind an update its gradient is looked for.
+_FAR = 2_000
+_KERAS_CALL = re.compile(r"keras/(?:src/)?(?:layers/layer|engine/base_layer)\.py$")
+
+
+def maker(ref: str) -> str:
+    """The node (or argument) that a ref belongs to."""
+    return ref.partition(":")[0].lstrip("^")
+
+
+def data(node: Any) -> list[str]:
+    """The refs that a node takes, control edges aside."""
+    return [ref for ref in node.input if ref[0] != "^"]
+
+
+class Trained(NamedTuple):
+    """One variable that a function changes by a gradient.
+
+    ``resource`` is the argument that its handle comes in by, ``gradient`` the ref of the
+    gradient before clipping and optimiser, ``read`` one of its value before the step,
+    ``assign`` the node that changes it, ``loss`` the ref that was differentiated (or empty).
+    """
+
+    resource: str
+    gradient: str
+    read: str
+    assign: str
+    loss: str = ""
+
+
+class LayerOutput(NamedTuple):
+    """What a layer hands on: its scope, and the ref that others take."""
+
+    layer: str
+    ref: str
+
+
+class Function:
+    """One traced function.  ``definition`` is its own ``FunctionDef``, free to be changed."""
+
+    def __init__(self, name: str, graph: Any = None) -> None:
+        self.name = name
+        #: The Python side of it, which knows the traces of its ops; None where there is none.
+        self.graph = graph
+        self.definition = private.function_definition(name)
+        self.nodes: dict[str, Any] = {node.name: node for node in self.definition.node_def}
+        self.arguments = {a.name: a.type for a in self.definition.signature.input_arg}
+        self.compiled = "_XlaMustCompile" in self.definition.attr and (
+            self.definition.attr["_XlaMustCompile"].b
+        )
+
+    # -- edges --------------------------------------------------------------------------
+
+    @cached_property
+    def users(self) -> dict[str, list[str]]:
+        """Node or argument → the nodes that take something of it, in order."""
+        found: dict[str, list[str]] = {}
+        for node in self.definition.node_def:
+            for ref in node.input:
+                if ref[0] != "^":
+                    found.setdefault(maker(ref), []).append(node.name)
+        return found
+
+    @cached_property
+    def backward(self) -> frozenset[str]:
+        """The nodes that belong to a gradient."""
+        found = {name for name in self.nodes if _BACKWARD.search(name)}
+        for node in self.definition.node_def:
+            if node.op == _SUM and any(maker(ref) in found for ref in data(node)):
+                found.add(node.name)
+        return frozenset(found)
+
+    def ancestors(self, start: Sequence[str]) -> set[str]:
+        """These nodes and all that their values were computed from."""
+        found, todo = set(start), list(start)
+        while todo:
+            node = self.nodes.get(todo.pop())
+            for ref in data(node) if node is not None else ():
+                name = maker(ref)
+                if name not in found:
+                    found.add(name)
+                    todo.append(name)
+        return found
+
+    @cached_property
+    def differentiated(self) -> set[str]:
+        """The forward nodes that some gradient was computed from."""
+        return self.ancestors(list(self.backward)) - self.backward
+
+    def resource(self, node: Any) -> str:
+        """The argument by which the variable that a node reads or changes came in, or empty."""
+        first = maker(node.input[0]) if node.input else ""
+        return first if self.arguments.get(first) == private.RESOURCE else ""
+
+    # -- training -----------------------------------------------------------------------
+
+    @cached_property
+    def assignments(self) -> dict[str, list[Any]]:
+        """Resource argument → the nodes that change what it holds."""
+        found: dict[str, list[Any]] = {}
+        for node in self.definition.node_def:
+            if node.op.startswith(("Assign", "Resource")) and node.op not in _READS:
+                argument = self.resource(node)
+                if argument:
+                    found.setdefault(argument, []).append(node)
+        return found
+
+    @cached_property
+    def reads(self) -> dict[str, list[str]]:
+        """Resource argument → the nodes that read it before anything else was done to it."""
+        found: dict[str, list[str]] = {}
+        for node in self.definition.node_def:
+            if node.op in _READS and (argument := self.resource(node)):
+                found.setdefault(argument, []).append(node.name)
+        return found
+
+    @cached_property
+    def trained(self) -> tuple[Trained, ...]:
+        """The variables that the function changes by a gradient.
+
+        One is trained where a gradient was computed from its value and where its new value
+        comes of a gradient: an optimiser's slots fail the first, moving averages the second.
+        """
+        if not self.backward:
+            return ()
+        found = []
+        for resource, nodes in self.assignments.items():
+            read = next((r for r in self.reads.get(resource, ()) if r in self.differentiated), "")
+            if not read:
+                continue
+            for node in nodes:
+                gradient = self._nearest_gradient(data(node)[1:])
+                if gradient:
+                    out = private.output_refs(self.nodes[read])[0][0]
+                    loss = self._differentiated_from(gradient)
+                    found.append(Trained(resource, gradient, f"{read}:{out}", node.name, loss))
+                    break
+        return tuple(found)
+
+    def _nearest_gradient(self, start: Sequence[str]) -> str:
+        """The first gradient behind an update, going back step by step.
+
+        A value that was read again after an assignment is followed to what was assigned, and
+        an op that hands several values on (``IdentityN``) index by index.
+        """
+        todo, seen = deque(start), set[str]()
+        while todo and len(seen) < _FAR:
+            ref = todo.popleft()
+            name = maker(ref)
+            if ref in seen or name not in self.nodes:
+                continue
+            seen.add(ref)
+            if name in self.backward:
+                return ref
+            node = self.nodes[name]
+            given = data(node)
+            if node.op == "ReadVariableOp":
+                before = (self.nodes.get(c[1:]) for c in node.input if c[0] == "^")
+                given = [
+                    value
+                    for assign in before
+                    if assign is not None and assign.input and assign.input[0] == node.input[0]
+                    for value in data(assign)[1:]
+                ]
+            elif node.op == "IdentityN":
+                given = [given[int(ref.rpartition(":")[2])]]
+            todo.extend(given)
+        return ""
+
+    def _differentiated_from(self, gradient: str) -> str:
+        """The ref of the loss that a gradient is one of, or empty where it cannot be told.
+
+        The way back from the gradient ends at an op of the tape that takes no other gradient:
+        its scope is that of the op that made the loss.
+        """
+        first = self._first_backward(maker(gradient))
+        if not first:
+            return ""
+        scope = _BACKWARD.sub("", first).split("/")
+        for length in range(len(scope), 0, -1):
+            node = self.nodes.get("/".join(scope[:length]))
+            if node is not None and node.name not in self.backward:
+                refs = private.output_refs(node)
+                if refs and refs[0][1] in private.FLOATS:
+                    return f"{node.name}:{refs[0][0]}"
+        return self._last_reduction("/".join(scope[:-1]))
+
+    def _first_backward(self, start: str) -> str:
+        if start in self._first:
+            return self._first[start]
+        chain, name = [], start
+        while name not in self._first:
+            chain.append(name)
+            before = [n for n in map(maker, data(self.nodes[name])) if n in self.backward]
+            before = [n for n in before if self.nodes[n].op != "Const" and n not in chain]
+            if not before:
+                self._first[name] = name
+                break
+            name = before[0]
+        for each in chain:
+            self._first[each] = self._first[name]
+        return self._first[start]
+
+    @cached_property
+    def _first(self) -> dict[str, str]:
+        return {}
+
+    def _last_reduction(self, scope: str) -> str:
+        """The last mean or sum in a scope that a gradient's inputs lead to: a loss by its form."""
+        for node in reversed(self.definition.node_def):
+            inside = node.name.rpartition("/")[0] == scope
+            if inside and node.op in ("Mean", "Sum") and node.name not in self.backward:
+                if any(maker(ref) in self.differentiated for ref in data(node)):
+                    return f"{node.name}:{private.output_refs(node)[0][0]}"
+        return ""
+
+    # -- layers -------------------------------------------------------------------------
+
+    def frames(self, name: str) -> Sequence[Any]:
+        """The frames of a node's trace, outermost first; none where that is not known."""
+        return private.trace(self.graph, name) if self.graph is not None else ()
+
+    def layer(self, name: str) -> str:
+        """The scope of the layer that a node stands in: each call of a layer in its trace opened
+        one more scope.  Without a trace it is the scope itself."""
+        scope = name.split("/")[:-1]
+        frames = self.frames(name)
+        if not frames:
+            return "/".join(scope)
+        depth = sum(
+            frame.name == "__call__" and bool(_KERAS_CALL.search(frame.filename))
+            for frame in frames
+        )
+        return "/".join(scope[:depth])
+
+    def place(self, name: str) -> tuple[tuple[str, int, str], ...]:
+        """The user's frames that led to a node, innermost first: file, line, function."""
+        frames = self.frames(name)
+        found = [(f.filename, f.lineno, f.name) for f in frames if is_user_file(f.filename)]
+        return tuple(reversed(found))
+
+    @cached_property
+    def layer_outputs(self) -> tuple[LayerOutput, ...]:
+        """For each layer what it hands on to the ops outside of it."""
+        found: dict[str, str] = {}
+        for name, node in self.nodes.items():
+            scope = name.rpartition("/")[0]
+            if not scope or name in self.backward or node.op in ("Const", *_READS):
+                continue
+            users = [u for u in self.users.get(name, ()) if u not in self.backward]
+            if all(f"{user}/".startswith(f"{scope}/") for user in users):
+                continue
+            refs = private.output_refs(node)
+            layer = self.layer(name) if refs and refs[0][1] in private.FLOATS else ""
+            if layer and not all(f"{user}/".startswith(f"{layer}/") for user in users):
+                found[layer] = f"{name}:{refs[0][0]}"
+        return tuple(LayerOutput(layer, ref) for layer, ref in found.items())
+
+    def called_graph(self, name: str) -> Any:
+        """The Python side of a function that this one calls, where it is known."""
+        return private.inner_graph(self.graph, name) if self.graph is not None else None
+
+    def called(self, node: Any) -> Iterator[tuple[str, list[str]]]:
+        """The functions that a node runs, each with the refs of the arguments it is given."""
+        if node.op in CALLS:
+            yield node.attr["f"].func.name, data(node)
+        elif node.op in LOOPS:
+            yield node.attr["body"].func.name, data(node)
+        elif node.op in ("If", "StatelessIf"):
+            for branch in ("then_branch", "else_branch"):
+                yield node.attr[branch].func.name, data(node)[1:]
+        elif node.op in BRANCHES:
+            for function in node.attr["branches"].list.func:
+                yield function.name, data(node)[1:]
