@@ -28,14 +28,14 @@ class VariableHistory:
         """Note which names hold a Variable now; nothing happens before TensorFlow is there."""
         kind = _variable_class()
         if kind is not None:
-            self._names.update(n for n, v in self._values() if isinstance(v, kind))
+            self._names.update(n for n, v in self._values() if issubclass(type(v), kind))
 
     def rebound(self) -> dict[str, tuple[str, int]]:
         """Name → file and line number of the statement that put a tensor in its place."""
         tf = sys.modules.get("tensorflow")
         if tf is None or not self._names:
             return {}
-        lost = [n for n, v in self._values() if n in self._names and isinstance(v, tf.Tensor)]
+        lost = [n for n, v in self._values() if n in self._names and issubclass(type(v), tf.Tensor)]
         places = ((name, self._place(name)) for name in lost)
         return {name: place for name, place in places if place is not None}
 
@@ -44,12 +44,13 @@ class VariableHistory:
             if name.startswith("_"):
                 continue
             yield name, value
-            if isinstance(value, (list, tuple)):
+            kind = type(value)  # isinstance would ask an object for its `__class__`
+            if issubclass(kind, (list, tuple)):
                 yield from ((f"{name}[{i}]", v) for i, v in enumerate(value[:_MOST]))
-            elif isinstance(value, dict):
-                pairs = list(value.items())[:_MOST]
+            elif issubclass(kind, dict):
+                pairs = list(dict.items(value))[:_MOST]
                 yield from ((f"{name}[{k!r}]", v) for k, v in pairs if isinstance(k, str))
-            elif type(value).__module__ == "__main__":  # an object of the user's own class
+            elif kind.__module__ == "__main__":  # an object of the user's own class
                 members = list(getattr(value, "__dict__", {}).items())[:_MOST]
                 yield from ((f"{name}.{k}", v) for k, v in members)
 

@@ -420,7 +420,7 @@ class Log:
 def handle_of(variable: Any) -> Any:
     """The resource handle of a variable, of TensorFlow's or of Keras's, or None."""
     variable = held_variable(variable)
-    if not isinstance(variable, private.Variable):
+    if not issubclass(type(variable), private.Variable):
         return None
     handle = getattr(variable, "handle", None)
     return handle if isinstance(handle, private.EagerTensor) else None
@@ -429,4 +429,4 @@ def handle_of(variable: Any) -> Any:
 def held_variable(variable: Any) -> Any:
     """TensorFlow's variable where ``variable`` is Keras's own around it, else itself."""
     inner = getattr(variable, "_value", None)
-    return inner if isinstance(inner, private.Variable) else variable
+    return inner if issubclass(type(inner), private.Variable) else variable

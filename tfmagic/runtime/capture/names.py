@@ -20,7 +20,7 @@ MOST, DEEPEST, WIDEST = 20_000, 6, 500
 
 def key_of(value: Any) -> int | None:
     """The id under which a tensor or variable is recorded, or None for anything else."""
-    if value.__class__ is private.EagerTensor:
+    if type(value) is private.EagerTensor:
         return int(value._id)
     handle = handle_of(value)
     return None if handle is None else int(handle._id)
@@ -87,7 +87,7 @@ def _follow(
 def _choice(value: Any, kind: str) -> Any:
     """The members of ``value`` that a step of this kind chooses from."""
     if kind == "item":
-        return value if isinstance(value, (list, tuple, dict)) else ()
+        return value if issubclass(type(value), (list, tuple, dict)) else ()
     if kind == "attribute":
         return value.__dict__
     return getattr(value, kind) if _is_keras(value, _OWNERS[kind]) else ()
@@ -140,10 +140,10 @@ Member = tuple[str, Step, Any]
 
 
 def _members(value: Any) -> Iterator[Member]:
-    if isinstance(value, (list, tuple)):
+    if issubclass(type(value), (list, tuple)):
         yield from ((f"[{i}]", ("item", i), v) for i, v in enumerate(value[:WIDEST]))
-    elif isinstance(value, dict):
-        for key, member in list(value.items())[:WIDEST]:
+    elif issubclass(type(value), dict):
+        for key, member in list(dict.items(value))[:WIDEST]:
             if isinstance(key, (str, int)):
                 yield f"[{key!r}]", ("item", key), member
     elif _is_keras(value, "Layer"):
@@ -166,9 +166,9 @@ _PLAIN = (str, int, float, bool, type(None), bytes)
 def _attributes(value: Any) -> Iterator[Member]:
     """Attributes from ``__dict__`` alone: no property of the user's is run."""
     for attribute, member in list(getattr(value, "__dict__", {}).items())[:WIDEST]:
-        if isinstance(member, _PLAIN) or attribute.startswith("__"):
+        if issubclass(type(member), _PLAIN) or attribute.startswith("__"):
             continue
-        if isinstance(member, (list, dict, tuple)) and not member:
+        if issubclass(type(member), (list, dict, tuple)) and not member:
             continue
         public = attribute.lstrip("_")
         # Keras keeps `kernel` as `_kernel`
@@ -182,16 +182,16 @@ def _is_keras(value: Any, kind: str) -> bool:
     owner = getattr(keras, home, None)
     owner = keras if kind == "Model" else owner
     cls = getattr(owner, kind, None)
-    return isinstance(cls, type) and isinstance(value, cls)
+    return isinstance(cls, type) and issubclass(type(value), cls)
 
 
 def _is_users(value: Any) -> bool:
     """A ``tf.Module``, or a plain object of a class of the user's own."""
     import tensorflow as tf
 
-    if isinstance(value, tf.Module):
+    if issubclass(type(value), tf.Module):
         return True
-    if isinstance(value, type) or callable(getattr(value, "__array__", None)):
+    if issubclass(type(value), type) or callable(getattr(value, "__array__", None)):
         return False
     home = type(value).__module__.partition(".")[0]
     return home == "__main__" or (home not in sys.stdlib_module_names and _from_user(home))

@@ -295,7 +295,7 @@ class Recorder:
 
     def observe(self, name: str, value: Any) -> None:
         """``name`` was seen to hold ``value``: tensors and variables take it as their own."""
-        if value.__class__ is private.EagerTensor:
+        if type(value) is private.EagerTensor:
             self.log.names.setdefault(value._id, name)
         elif len(parts := parts_of(value)) > 1:
             for replica, part in enumerate(parts):

@@ -26,7 +26,7 @@ def parts_of(value: Any) -> tuple[Any, ...]:
     """The part of each replica here, or the value itself where it is one for all."""
     import tensorflow as tf
 
-    if isinstance(value, tf.distribute.DistributedValues):
+    if issubclass(type(value), tf.distribute.DistributedValues):
         return tuple(getattr(value, "values", ()))
     return (value,)
 

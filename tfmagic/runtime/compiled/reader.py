@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from tfmagic.runtime import private
 from tfmagic.runtime.capture.source import is_user_file
 
-__all__ = ["CALLS", "BRANCHES", "LOOPS", "Function", "LayerOutput", "Trained", "maker"]
+__all__ = ["BRANCHES", "CALLS", "LOOPS", "Function", "LayerOutput", "Trained", "maker"]
 
 #: Ops that run other functions, and the attributes that name them.
 CALLS = {"PartitionedCall": ("f",), "StatefulPartitionedCall": ("f",)}

@@ -209,12 +209,17 @@ class _Writer:
             for each in (inner, cond):
                 each.definition.signature.input_arg.add(name=argument, type=_VARIANT)
             lists.append(
-                inside.add("TensorListPushBack", [argument, ref], "output_handle", element_dtype=_F32)
+                inside.add(
+                    "TensorListPushBack", [argument, ref], "output_handle", element_dtype=_F32
+                )
             )
             shape, most = edit.constant([-1, width], _INT32), edit.constant(-1, _INT32)
             handles.append(
                 edit.add(
-                    "EmptyTensorList", [shape, most], "handle", element_dtype=_F32,
+                    "EmptyTensorList",
+                    [shape, most],
+                    "handle",
+                    element_dtype=_F32,
                     shape_type=_INT32,
                 )  # fmt: skip
             )
