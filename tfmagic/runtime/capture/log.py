@@ -273,7 +273,8 @@ class Log:
     ``jacobians`` and ``hessians`` stand with their call, and the places of the target and
     of the sources in it.  ``metrics`` are variables that a name of the user's finds in a Keras
     metric.  ``compiled`` are the traced functions that told of their inside, ``untapped`` those
-    that ran as they are, with the reason.  ``made`` is for :meth:`makers`, which has met so many entries.
+    that ran as they are, with the reason.  ``made`` is for :meth:`makers`, which has met so many
+    entries.
     """
 
     entries: list[Entry] = field(default_factory=list)

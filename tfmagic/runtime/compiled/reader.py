@@ -238,10 +238,10 @@ class Function:
     def _last_reduction(self, scope: str) -> str:
         """The last mean or sum in a scope that a gradient's inputs lead to: a loss by its form."""
         for node in reversed(self.definition.node_def):
-            inside = node.name.rpartition("/")[0] == scope
-            if inside and node.op in ("Mean", "Sum") and node.name not in self.backward:
-                if any(maker(ref) in self.differentiated for ref in data(node)):
-                    return f"{node.name}:{private.output_refs(node)[0][0]}"
+            inside = node.name.rpartition("/")[0] == scope and node.name not in self.backward
+            reduces = inside and node.op in ("Mean", "Sum")
+            if reduces and any(maker(ref) in self.differentiated for ref in data(node)):
+                return f"{node.name}:{private.output_refs(node)[0][0]}"
         return ""
 
     # -- layers -------------------------------------------------------------------------

@@ -221,7 +221,7 @@ class _Writer:
                     "handle",
                     element_dtype=_F32,
                     shape_type=_INT32,
-                )  # fmt: skip
+                )
             )
             given = [f"{node.name}:output:{before + place}", shape, edit.constant([], _INT64)]
             rows = edit.add(
