@@ -26,6 +26,20 @@ def key_of(value: Any) -> int | None:
     return None if handle is None else int(handle._id)
 
 
+def is_a(value: Any, kinds: Any) -> bool:
+    """``isinstance`` that asks no object of the user's for its ``__class__``; TensorFlow's own
+    wrappers around dicts pass for them."""
+    kind = type(value)
+    return issubclass(kind, kinds) or (
+        kind.__module__.startswith("tensorflow.") and isinstance(value, kinds)
+    )
+
+
+def items(value: Any) -> list[tuple[Any, Any]]:
+    """The items of a dict, past any method of the user's."""
+    return list(dict.items(value) if issubclass(type(value), dict) else value.items())
+
+
 def walk(namespace: Mapping[str, Any], wanted: set[int]) -> dict[int, str]:
     """Names for the ``wanted`` ids: the way on which each was found before, where it still
     leads there, else the shortest."""
@@ -87,7 +101,7 @@ def _follow(
 def _choice(value: Any, kind: str) -> Any:
     """The members of ``value`` that a step of this kind chooses from."""
     if kind == "item":
-        return value if issubclass(type(value), (list, tuple, dict)) else ()
+        return value if is_a(value, (list, tuple, dict)) else ()
     if kind == "attribute":
         return value.__dict__
     return getattr(value, kind) if _is_keras(value, _OWNERS[kind]) else ()
@@ -140,10 +154,10 @@ Member = tuple[str, Step, Any]
 
 
 def _members(value: Any) -> Iterator[Member]:
-    if issubclass(type(value), (list, tuple)):
+    if is_a(value, (list, tuple)):
         yield from ((f"[{i}]", ("item", i), v) for i, v in enumerate(value[:WIDEST]))
-    elif issubclass(type(value), dict):
-        for key, member in list(dict.items(value))[:WIDEST]:
+    elif is_a(value, dict):
+        for key, member in items(value)[:WIDEST]:
             if isinstance(key, (str, int)):
                 yield f"[{key!r}]", ("item", key), member
     elif _is_keras(value, "Layer"):
@@ -166,9 +180,9 @@ _PLAIN = (str, int, float, bool, type(None), bytes)
 def _attributes(value: Any) -> Iterator[Member]:
     """Attributes from ``__dict__`` alone: no property of the user's is run."""
     for attribute, member in list(getattr(value, "__dict__", {}).items())[:WIDEST]:
-        if issubclass(type(member), _PLAIN) or attribute.startswith("__"):
+        if is_a(member, _PLAIN) or attribute.startswith("__"):
             continue
-        if issubclass(type(member), (list, dict, tuple)) and not member:
+        if is_a(member, (list, dict, tuple)) and not member:
             continue
         public = attribute.lstrip("_")
         # Keras keeps `kernel` as `_kernel`
