@@ -5,7 +5,7 @@ machine is printed with each, because nothing here is true of a busy machine in 
 
     python -m benchmarks.stopwatch [SECTION ...] [--pairs 200] [--tries 40] [--runs 10]
 
-Sections: same power coverage spread queued dropped empty gpu (default: all)
+Sections: same power coverage spread queued empty gpu (default: all)
 """
 
 from __future__ import annotations
@@ -454,60 +454,6 @@ def _told(name: str, ours: Callable[[], Any], truth: Callable[[Any], float], run
     )
 
 
-def dropped(options: argparse.Namespace) -> None:
-    """Work that a graph leaves out: is each case caught?"""
-    import tensorflow as tf
-
-    import tfmagic
-
-    head("dropped: 20 products of 400x400 in a graph")
-    x = tf.random.normal([400, 400])
-    unused = tf.function(lambda x: [tf.matmul(x, x) for _ in range(20)] and x)
-    last = tf.function(lambda x: [tf.matmul(x, x) for _ in range(20)][-1])
-    inside = tf.function(lambda x: [tf.matmul(x, x) for _ in range(20)][-1], jit_compile=True)
-
-    @tf.function
-    def turns(x: Any) -> Any:
-        y = x
-        for _ in tf.range(20):
-            y = tf.matmul(x, x)
-        return y
-
-    cases = {
-        "compiled by XLA inside": "inside(x)",
-        "none is read": "unused(x)",
-        "one is read": "last(x)",
-        "in a loop, unread": "for _ in range(20): tf.matmul(x, x)",
-        "in a loop, last kept": "for _ in range(20): y = tf.matmul(x, x)",
-        "captured constant": "tf.matmul(small, small)",
-        "random, last kept": "for _ in range(20): y = tf.random.normal([400, 400])",
-        "random, all added": "y = 0.0\nfor _ in range(20): y += tf.random.normal([400, 400])",
-        "loop of the graph": "turns(x)",
-        "chain (all needed)": "y = x\nfor _ in range(20): y = tf.matmul(y, x)",
-    }
-    space = {
-        "tf": tf,
-        "x": x,
-        "unused": unused,
-        "last": last,
-        "inside": inside,
-        "turns": turns,
-        "small": tf.ones([8, 8]),
-    }
-    for name, statement in cases.items():
-        result = tfmagic.bench(
-            statement, namespace=space, modes=["eager", "function", "xla"], budget=0.2
-        )
-        told = []
-        for timing in result.timings:
-            work = ", ".join(f"{c.type} {c.ran} of {c.eager}" for c in timing.ops)
-            unsure = any(r.code.startswith("not_told") for r in timing.remarks)
-            work = work or ("not known" if unsure else "all ran")
-            time = f"{1e3 * timing.median:.2f} ms" if timing.median else timing.problem
-            told.append(f"{timing.mode} {time} ({work})")
-        print(f"  {name:<21} {'; '.join(told)}")
-
-
 def empty(options: argparse.Namespace) -> None:
     """What an empty statement costs, and that nothing is different afterwards."""
     import random
@@ -588,7 +534,7 @@ def kernels(x: Any) -> float:
     return total * 1e-12
 
 
-SECTIONS = {f.__name__: f for f in (same, power, coverage, spread, queued, dropped, empty, gpu)}
+SECTIONS = {f.__name__: f for f in (same, power, coverage, spread, queued, empty, gpu)}
 
 
 def main() -> None:

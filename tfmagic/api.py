@@ -163,8 +163,8 @@ def bench(
     first run assigned is put into ``keep``.  ``vs`` is an earlier result, or its file.
     ``loops`` (runs in a block) and ``repeat`` (blocks) set both by hand, as ``-n`` and ``-r``
     of ``%timeit`` do.
-    ``precision`` are significant digits.  Whatever the statement changes of random state and
-    of the variables, containers and objects that it reaches is put back.
+    ``precision`` are significant digits.  What the statement changes of random state and of
+    the variables that it reaches is put back; what else it changes it changes, as under ``timeit``.
 
     What the statement raises in its first run passes.  Raises
     :class:`~tfmagic.errors.OptionError` for what is no statement and for a device that is

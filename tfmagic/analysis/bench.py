@@ -137,8 +137,6 @@ def _unpaired(a: Timing, b: Timing, now: Bench, earlier: Bench) -> Comparison:
     verdict, reason = _verdict(interval, least)
     if now.machine.differs(earlier.machine):
         verdict, reason = "unclear", "reason_other_machine"
-    elif _work(a) != _work(b):
-        verdict, reason = "unclear", "reason_other_work"
     return Comparison(a.name, b.name, verdict, reason, ratio, interval.low, interval.high)
 
 
@@ -150,8 +148,6 @@ def compared(a: Timing, b: Timing, resolution: float | None = None) -> Compariso
     for timing in (a, b):
         if timing.median is None:
             return Comparison(a.name, b.name, "unclear", "reason_failed", values=_named(timing))
-    if _work(a) != _work(b):
-        return Comparison(a.name, b.name, "unclear", "reason_other_work")
     pairs = _pairs(a, b)
     found = _ratio(pairs)
     if found is None or found.low is None or found.high is None or found.effective < LEAST_PAIRS:
@@ -213,11 +209,6 @@ def kept(blocks: Blocks) -> list[tuple[int, float]]:
 def contended(blocks: Blocks) -> bool:
     """Whether most blocks were spoilt: then none can be left out for it."""
     return bool(blocks.times) and len(blocks.spoilt) > CONTENDED * len(blocks.times)
-
-
-def _work(timing: Timing) -> dict[str, int]:
-    """What a variant left undone, by kind of op."""
-    return {count.type: count.eager - count.ran for count in timing.ops}
 
 
 def pays_after(plain: Timing, compiled: Timing) -> int | None:

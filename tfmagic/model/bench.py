@@ -9,7 +9,6 @@ __all__ = [
     "Bench",
     "Comparison",
     "Machine",
-    "OpCount",
     "OpTime",
     "Remark",
     "SelfTest",
@@ -31,15 +30,6 @@ class Remark:
     def of(cls, code: str, **values: object) -> Remark:
         """``Remark.of("spoilt", n=3)``."""
         return cls(code, tuple((name, str(value)) for name, value in values.items()))
-
-
-@dataclass(frozen=True, slots=True)
-class OpCount:
-    """How often a kind of op is in the statement's eager run, and in what really ran."""
-
-    type: str
-    eager: int
-    ran: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +68,11 @@ class Timing:
     waiting for an idle device.  ``first`` is the very first run, ``trace`` the tracing
     before it, ``first_use`` the first op on this device.
 
+    In the first run ``tracing`` went into tracing, and ``preparing`` into what comes before
+    a traced graph runs for the first time: it is placed, optimised, compiled.  ``inside`` is the
+    part of a later run in which compiled functions run, ``calls`` the first of these
+    where a run is mostly that, ``method`` the method of Keras's that called it.
+
     ``flops`` are the floating-point operations of one run, at least so many unless
     ``flops_whole``; ``peak`` is the most that the device can do in a second.  ``memory`` is
     what one run held at its peak, in bytes.  ``op_times`` are its ops, each by itself.
@@ -102,8 +97,12 @@ class Timing:
     first_use: float | None = None
     trace: float | None = None
     first: float | None = None
+    tracing: float = 0.0
+    preparing: float = 0.0
+    inside: float | None = None
+    calls: str = ""
+    method: str = ""
     asynchronous: bool = False
-    ops: tuple[OpCount, ...] = ()
     flops: float | None = None
     flops_whole: bool = True
     peak: float | None = None
@@ -115,8 +114,14 @@ class Timing:
 
     @property
     def name(self) -> str:
-        """``GPU:0 function``, as a table names the variant; without its point."""
-        return f"{self.device} {self.mode}"
+        """``GPU:0 function``, as a table names the variant; without its point.
+
+        A run that is mostly the call of a ``tf.function`` is not called eager: ``CPU:0
+        tf.function``, or ``CPU:0 fit()`` where a method of Keras's calls it.
+        """
+        if self.mode != "eager" or not self.calls:
+            return f"{self.device} {self.mode}"
+        return f"{self.device} {self.method}()" if self.method else f"{self.device} tf.function"
 
     @property
     def spread(self) -> float | None:

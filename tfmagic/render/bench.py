@@ -23,7 +23,7 @@ from tfmagic.analysis.notation import UNKNOWN_SIGN, number, size, timed
 from tfmagic.analysis.sweep import crossovers, rounded, swept
 from tfmagic.errors import RenderError
 from tfmagic.language import say
-from tfmagic.model.bench import Bench, Comparison, OpTime, Remark, SelfTest, Timing
+from tfmagic.model.bench import MODES, Bench, Comparison, OpTime, Remark, SelfTest, Timing
 from tfmagic.render import files, html, plots, text
 from tfmagic.render.bench_plot import as_text, crossing_words, picture
 from tfmagic.render.escape import clipped, visible
@@ -39,6 +39,9 @@ MOST_OPS = 40
 MOST_DIGITS = 17
 #: Operations of a run from which on its speed says something.
 LEAST_FLOPS = 1e6
+#: Seconds by which a first call is longer before it is explained, the share of it that a part
+#: must have to be told, and the share of a run that may be compiled code without a word.
+LEAST_FIRST, LEAST_PART, MOSTLY_INSIDE = 5e-3, 0.01, 0.8
 #: What stands in a column: of the timing, and of what is said of it.
 Cell = Callable[[Timing, Comparison | None, Comparison | None], str]
 _RECORDED = (
@@ -188,7 +191,7 @@ class BenchResult:
             ),
             (Column(say("bench.variant")), lambda t, a, b: visible(t.name), True),
             (Column(say("bench.per_run"), **right), lambda t, a, b: timed(t.median, digits), True),
-            (Column(say("bench.interval"), **right), lambda t, a, b: _span(t, digits + 1), True),
+            (Column(self._interval(), **right), lambda t, a, b: _span(t, digits + 1), True),
             (Column(say("bench.against")), lambda t, a, b: verdict_words(a), any(said)),
             (
                 Column(say("bench.against_earlier")),
@@ -223,6 +226,13 @@ class BenchResult:
         ]
         return [(column, cell) for column, cell, wanted in columns if wanted]
 
+    def _interval(self) -> str:
+        """What an interval may be called: 95 % only where a self-test told of the drift between
+        measurements, which none of them can see in itself."""
+        tested = self.bench.selftest
+        known = tested is not None and tested.drift is not None
+        return say("bench.interval" if known else "bench.interval_run")
+
     def _tables(self) -> list[Table]:
         """The table of times, where there is one, and those of the ops."""
         return [self.table(), *self._op_tables()] if self.timings else []
@@ -241,9 +251,9 @@ class BenchResult:
             if unclear is not None and unclear.verdict == "unclear":
                 earlier = say("bench.against_earlier") + ": " if unclear is before else ""
                 yield earlier + say(f"bench.{unclear.reason}", **_values(unclear.values))
-        if timing.ops:
-            worst = timing.ops[0]
-            yield say("bench.left_out", ran=worst.ran, eager=worst.eager, type=visible(worst.type))
+        brief = bool(timing.point) and not self.verbose
+        yield from [] if brief else self._first_call(timing)
+        yield from [] if brief else self._around_the_model(timing)
         yield from self._break_even(timing, verdict)
         if "/" in timing.device and timing.sync is not None:
             dispatch = timed(timing.naive, self.digits) if timing.naive else UNKNOWN_SIGN
@@ -273,6 +283,50 @@ class BenchResult:
         why = " " + say(f"bench.stopped_{min(reasons)}") if len(reasons) == 1 else ""
         return say("bench.method_turns") + why
 
+    def _first_call(self, timing: Timing) -> Iterator[str]:
+        """What the first call took its time for, where it took much longer than the others."""
+        if timing.first is None or timing.median is None:
+            return
+        whole, tracing = (
+            timing.first + (timing.trace or 0.0),
+            timing.tracing + (timing.trace or 0.0),
+        )
+        more = whole - timing.median
+        if more < max(LEAST_FIRST, timing.median) or _traced_anew(timing):
+            return
+        time, later = timed(whole, self.digits), timed(timing.median, self.digits)
+        preparing = min(timing.preparing, more - tracing)
+        prepared = "compiling" if timing.mode == "xla" else "preparing"
+        parts = (("tracing", tracing), (prepared, preparing), ("other", more - tracing - preparing))
+        told = [
+            say(f"bench.first_{word}", time=timed(seconds, self.digits))
+            for word, seconds in parts
+            if seconds > LEAST_PART * whole
+        ]
+        if tracing + preparing < LEAST_PART * whole:
+            yield say("bench.first_once", time=time, later=later)
+            return
+        told.append(say("bench.first_running", time=timed(timing.median, self.digits)))
+        yield say("bench.first_call", time=time, parts=", ".join(told), later=later)
+
+    def _around_the_model(self, timing: Timing) -> Iterator[str]:
+        """How much of a run is not the compiled function but what is done around it."""
+        inside, median = timing.inside, timing.median
+        if inside is None or not median or inside > MOSTLY_INSIDE * median or _traced_anew(timing):
+            return
+        times = {
+            "inside": timed(inside, self.digits),
+            "around": timed(median - inside, self.digits),
+        }
+        if timing.method.endswith("_on_batch"):
+            yield say("bench.around_step", method=timing.method, **times)
+        elif timing.method:
+            yield say("bench.around_model", method=timing.method, **times)
+        elif timing.calls:
+            yield say("bench.around_function", **times)
+        if timing.method == "predict":
+            yield say("bench.predict_small")
+
     def _break_even(self, timing: Timing, verdict: Comparison | None) -> Iterator[str]:
         """From which run on a compiled variant pays, where it is faster at all."""
         first = next(t for t in self.timings if t.point == timing.point)
@@ -289,6 +343,8 @@ class BenchResult:
         notes = [*self._crossings(), *(_said(remark) for remark in self.bench.remarks)]
         if busy and len(self.timings) > 1 and self.timings[0].point:
             notes.append(say("bench.busy_points", n=busy))
+        if any(t.mode in MODES[1:] and not t.problem for t in self.timings):
+            notes.append(say("bench.may_leave_out"))
         if self.bench.transfer:
             notes.append(say("bench.with_transfer"))
         if self.bench.cold:
@@ -324,9 +380,13 @@ def _tone(timing: Timing, verdict: Comparison | None) -> str:
         return "bad"
     if impossible is not None and impossible.code == "impossible":
         return "bad"
-    if timing.ops:
+    if _traced_anew(timing):
         return "warn"
     return _TONES.get(verdict.verdict, "") if verdict else ""
+
+
+def _traced_anew(timing: Timing) -> bool:
+    return any(remark.code.startswith("anew") for remark in timing.remarks)
 
 
 def _problem(timing: Timing) -> str:

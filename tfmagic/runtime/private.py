@@ -91,6 +91,9 @@ NAMES = {
     "kernels": PrivateName(_FRAMEWORK + "kernels", "get_registered_kernels_for_op", "placement"),
     "set_device": PrivateName(_CONTEXT, "Context._set_device", "scopes"),
     "call_function": PrivateName(_CONTEXT, "Context.call_function", "compiled"),
+    "tracer": PrivateName(
+        _EAGER + "polymorphic_function.tracing_compilation", "_create_concrete_function", "timer"
+    ),
     "get_function": PrivateName(_CONTEXT, "Context.get_function_def", "compiled"),
     "add_function": PrivateName(_CONTEXT, "Context.add_function_def", "compiled"),
     "remove_function": PrivateName(_CONTEXT, "Context.remove_function", "compiled"),
@@ -398,6 +401,12 @@ def context_class() -> Any:
     return type(context())
 
 
+def tracer() -> tuple[Any, Any]:
+    """The module that traces functions, and its function that does; None where it has none."""
+    name, found = NAMES["tracer"], _found["tracer"]
+    return (importlib.import_module(name.module), found) if found is not None else (None, None)
+
+
 def call_unheard(name: str, inputs: Sequence[Any], count: int) -> tuple[Any, tuple[Any, ...]]:
     """Run a registered function as TensorFlow does, but tell no op callback of it.
 
@@ -621,26 +630,6 @@ def async_wait() -> None:
         tf.test.experimental.sync_devices()
     else:
         _found["async_wait"]()
-
-
-@contextlib.contextmanager
-def graphs_collected() -> Iterator[list[tuple[Any, list[Any]]]]:
-    """Graphs of functions that run first inside the block: before optimisation, and the
-    parts that are left to be executed.
-
-    The list is filled when the block ends; it stays empty where TensorFlow tells nothing.
-    """
-    here, graphs = context(), list[tuple[Any, list[Any]]]()
-    if not hasattr(here, "enable_graph_collection"):
-        yield graphs
-        return
-    here.enable_graph_collection()
-    try:
-        yield graphs
-        found = here.export_run_metadata().function_graphs
-        graphs += [(g.pre_optimization_graph, list(g.partition_graphs)) for g in found]
-    finally:
-        here.disable_graph_collection()
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A statement as a ``tf.function``, plain or compiled by XLA, that cannot leave work out.
+"""A statement as a ``tf.function``, plain or compiled by XLA, that leaves out as little as can be.
 
 Every tensor that the statement makes is returned, so that none is dropped as unused.  Every
 tensor and array that it reads is an argument, so that nothing is computed once at tracing
@@ -21,7 +21,6 @@ import tensorflow as tf
 from tfmagic.runtime import private
 from tfmagic.runtime.capture.interrupts import by_handler
 from tfmagic.runtime.timer.place import fetched
-from tfmagic.runtime.timer.reachability import is_users_object
 from tfmagic.runtime.timer.statement import TENSORS, VALUE, Loop, Statement
 
 __all__ = ["Compiled", "compiled"]
@@ -64,16 +63,6 @@ class Compiled:
             return {VALUE: made}
 
         return run
-
-    def graph(self) -> Any:
-        """The graph that was traced."""
-        return self.function.get_concrete_function(*self.arguments).graph.as_graph_def()
-
-    def listing(self) -> str:
-        """XLA's listing of what it runs."""
-        return str(
-            self.function.experimental_get_compiler_ir(*self.arguments)(stage="optimized_hlo")
-        )
 
 
 def compiled(
@@ -147,16 +136,13 @@ def _returned(*values: Any) -> list[Any]:
 
 
 def _tensors_in(value: Any, depth: int = 0) -> list[Any]:
-    """The tensors in lists, dictionaries and objects of the user's."""
+    """The tensors in lists and dictionaries."""
     if isinstance(value, (tf.Tensor, tf.__internal__.CompositeTensor)):
         return [value]
-    if isinstance(value, dict):
-        inside: Any = value.values()
-    elif isinstance(value, (list, tuple, set, deque)):
-        inside = value
-    else:
-        inside = vars(value).values() if is_users_object(value) else ()
-    return [t for part in inside for t in _tensors_in(part, depth + 1)] if depth < 6 else []
+    inside = value.values() if isinstance(value, dict) else value
+    if depth == 6 or not isinstance(value, (dict, list, tuple, set, deque)):
+        return []
+    return [t for part in inside for t in _tensors_in(part, depth + 1)]
 
 
 def _same(value: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from tfmagic.runtime.capture.interrupts import Carried, by_handler
 from tfmagic.runtime.timer.interference import Watch
 from tfmagic.runtime.timer.machine import machine
 from tfmagic.runtime.timer.memory import MEMORY_ERRORS, peak_memory, will_fit
+from tfmagic.runtime.timer.observed import Functions, tracing_watched
 from tfmagic.runtime.timer.ops import op_times
 from tfmagic.runtime.timer.place import TimedDevice, resolve
 from tfmagic.runtime.timer.reachability import reached
@@ -24,7 +26,6 @@ from tfmagic.runtime.timer.schedule import Clock, Plan, take_turns
 from tfmagic.runtime.timer.state_restore import (
     Births,
     Silence,
-    contents_restored,
     random_state,
     variables_restored,
 )
@@ -93,7 +94,7 @@ def measure(
     names = {id(value): name for name, value in [*namespace.items(), *read.items()]}
     found = reached(read)
     variables = variables_restored(found, changed, names, taken.births)
-    with random_state(found), variables, contents_restored(found, changed):
+    with random_state(found), variables:
         subject.remember()
         taken.all_points()
     if keep is None:
@@ -211,15 +212,13 @@ class _Measurement:
             for place in others:
                 variants += prepared(request.subject, place, how)
             live = [variant for variant in variants if variant.loop is not None]
-            traced = {id(variant): variant.traced() for variant in live}
-            with Watch() as spoilers:
+            with Watch() as spoilers, tracing_watched() as traced:
                 courses = [variant.course for variant in live]
                 share = self._share(index)
                 interrupted = take_turns(
                     courses, request.plan, self.clock, spoilers, random.Random(), share
                 )
-            for variant in live:
-                _notice_tracing(variant, traced[id(variant)])
+            _notice_tracing(live, traced)
             interrupted = interrupted or self._besides(live)
         where = tuple((name, float(value)) for name, value in point.items())
         self.timings += [_timing(variant, where) for variant in variants]
@@ -261,11 +260,14 @@ class _Measurement:
         ]
 
 
-def _notice_tracing(variant: Variant, before: Mapping[str, int]) -> None:
-    """Say where a function was traced again while its steady state was measured."""
-    for name, count in variant.traced().items():
-        if count > before.get(name, count):
-            variant.remarks.append(Remark.of("retraced", name=name, n=count - before[name]))
+def _notice_tracing(live: Sequence[Variant], functions: Functions) -> None:
+    """Say where a function of the user's was traced again while the steady state was measured,
+    and it is not known yet that it is at every run."""
+    names = Counter(traced.name for traced in functions.own())
+    for variant in live:
+        told = any(remark.code.startswith("anew") for remark in variant.remarks)
+        for name, count in names.items() if variant.mode == "eager" and not told else ():
+            variant.remarks.append(Remark.of("retraced", name=name, n=count))
 
 
 def _naive(variant: Variant, wall: Clock, budget: float) -> tuple[float | None, int]:
@@ -304,7 +306,7 @@ def _latency(variant: Variant, clock: Clock) -> float | None:
 
 
 def _timing(variant: Variant, point: tuple[tuple[str, float], ...]) -> Timing:
-    course = variant.course
+    course, steady = variant.course, variant.steady
     found, problem, detail = course.interval, variant.problem, variant.detail
     if course.error is not None:
         problem, detail = problem_of(course.error), one_line(course.error)
@@ -328,8 +330,12 @@ def _timing(variant: Variant, point: tuple[tuple[str, float], ...]) -> Timing:
         first_use=variant.first_use,
         trace=variant.trace,
         first=variant.first,
+        tracing=variant.starting.tracing,
+        preparing=variant.preparing,
+        inside=_inside(variant),
+        calls=next(iter(steady.called)) if steady and steady.mostly_compiled else "",
+        method=steady.method if steady else "",
         asynchronous=variant.place.asynchronous,
-        ops=variant.ops,
         op_times=variant.op_times,
         flops=variant.flops,
         flops_whole=variant.flops_whole,
@@ -339,3 +345,12 @@ def _timing(variant: Variant, point: tuple[tuple[str, float], ...]) -> Timing:
         detail=detail,
         remarks=tuple(variant.remarks),
     )
+
+
+def _inside(variant: Variant) -> float | None:
+    """Seconds of one run in compiled functions: their share of the runs that were watched; None
+    where a call only queues them."""
+    steady, found = variant.steady, variant.course.interval
+    if steady is None or found is None or variant.place.asynchronous or not steady.seconds:
+        return None
+    return found.median * min(1.0, steady.calling / steady.seconds)

@@ -1,4 +1,4 @@
-"""What a statement can reach from the names that it reads: variables, containers, draws.
+"""The variables and generators that a statement can reach from the names that it reads.
 
 Followed are lists and dictionaries, what functions name, hold and belong to, and the
 attributes of objects whose class the user wrote.
@@ -7,11 +7,9 @@ attributes of objects whose class the user wrote.
 from __future__ import annotations
 
 import contextlib
-import dis
 import sys
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache, partial
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -22,9 +20,8 @@ import tensorflow as tf
 from tfmagic.runtime.capture.log import held_variable
 from tfmagic.runtime.capture.source import is_user_file
 
-__all__ = ["CONTAINERS", "Stored", "is_users_object", "reached", "stored", "variable_in"]
+__all__ = ["reached", "variable_in"]
 
-CONTAINERS: tuple[type, ...] = (list, dict, set, deque, Counter, OrderedDict, defaultdict)
 _DEEPEST, _MOST, _MOST_MEMBERS = 6, 20_000, 10_000
 #: What nothing is looked for in.
 _LEAVES = (str, bytes, int, float, complex, type(None), tf.Tensor, np.ndarray, ModuleType)
@@ -52,7 +49,7 @@ def variable_in(value: Any) -> Any:
     return value if isinstance(value, tf.Variable) else None
 
 
-def is_users_object(value: Any) -> bool:
+def _is_users_object(value: Any) -> bool:
     """Whether the class of ``value`` was written by the user, and its attributes can be told."""
     if not isinstance(getattr(value, "__dict__", None), dict) or _is_keras(value):
         return False
@@ -94,7 +91,7 @@ def _held(value: Any) -> Iterable[Any]:
         for name in ("variables", "metrics", "optimizer", "state"):
             member = getattr(value, name, None)
             held += member if isinstance(member, (list, tuple)) else [member]
-    if is_users_object(value):
+    if _is_users_object(value):
         held += vars(value).values()
     return held
 
@@ -142,54 +139,3 @@ def _contents(cell: CellType) -> list[Any]:
         return [cell.cell_contents]
     except ValueError:
         return []
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A name that may be bound anew: in a namespace, in a class, in a cell of functions."""
-
-    name: str
-    place: Any
-
-    def now(self) -> list[Any]:
-        """What it is bound to; a list of that, so that nothing is something too."""
-        if isinstance(self.place, CellType):
-            return _contents(self.place)
-        names = vars(self.place) if isinstance(self.place, type) else self.place
-        return [names[self.name]] if self.name in names else []
-
-    def put_back(self, before: list[Any]) -> None:
-        """Bind it as it was."""
-        if isinstance(self.place, CellType):
-            for value in before:
-                self.place.cell_contents = value
-        elif isinstance(self.place, type):
-            setattr(self.place, self.name, before[0])
-        elif before:
-            self.place[self.name] = before[0]
-        else:
-            self.place.pop(self.name, None)
-
-
-def stored(value: Any) -> list[Stored]:
-    """The names outside of itself that a function binds, ``global`` and ``nonlocal`` ones, and
-    the plain attributes of a class of the user's."""
-    if isinstance(value, type):
-        plain = {n for n, v in vars(value).items() if not n.startswith("__") and _is_plain(v)}
-        return [Stored(name, value) for name in plain] if _is_users_class(value) else []
-    function = _function(value)
-    if not isinstance(function, FunctionType) or not is_user_file(function.__code__.co_filename):
-        return []
-    code = function.__code__
-    cells = dict(zip(code.co_freevars, function.__closure__ or (), strict=False))
-    found = []
-    for step in (step for part in _codes(code) for step in dis.get_instructions(part)):
-        if step.opname in ("STORE_GLOBAL", "DELETE_GLOBAL"):
-            found.append(Stored(step.argval, function.__globals__))
-        elif step.opname in ("STORE_DEREF", "DELETE_DEREF") and step.argval in cells:
-            found.append(Stored(step.argval, cells[step.argval]))
-    return found
-
-
-def _is_plain(value: Any) -> bool:
-    return not callable(value) and not hasattr(type(value), "__get__")

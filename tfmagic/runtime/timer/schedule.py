@@ -96,6 +96,11 @@ class Course:
     error: BaseException | None = None
     interval: Interval | None = None
 
+    @property
+    def middle(self) -> float:
+        """The median in seconds, 0 before there is one."""
+        return self.interval.median if self.interval else 0.0
+
     def take(self, clock: Clock, spoilers: Spoilers, turn: int) -> None:
         """One block."""
         seconds, cause = self.timed(clock, spoilers, self.loops)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-import operator
 import os
 import random
 import signal
 import sys
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from copy import copy
 from functools import partial
 from types import CodeType
 from typing import Any
@@ -21,17 +18,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfmagic.runtime import private
-from tfmagic.runtime.capture.interrupts import by_handler, handlers, runs_one_of
+from tfmagic.runtime.capture.interrupts import handlers, runs_one_of
 from tfmagic.runtime.capture.source import is_user_file
-from tfmagic.runtime.timer.reachability import (
-    CONTAINERS,
-    is_users_object,
-    reached,
-    stored,
-    variable_in,
-)
+from tfmagic.runtime.timer.reachability import reached, variable_in
 
-__all__ = ["Births", "Silence", "contents_restored", "random_state", "variables_restored"]
+__all__ = ["Births", "Silence", "random_state", "variables_restored"]
 
 #: Bytes of variables that are copied so that they can be put back.
 MOST_COPIED = 2**30
@@ -96,7 +87,7 @@ def variables_restored(
         yield
     finally:
         for called, variable, value in [*kept, *births.alive()]:
-            if not _equal(np.asarray(variable.numpy()), np.asarray(value)):
+            if np.asarray(variable.numpy()).tobytes() != np.asarray(value).tobytes():
                 changed.append(called)
                 variable.assign(value)
         changed.extend(f"{called}*" for called in left)
@@ -150,84 +141,17 @@ class Births:
 
 
 def _initial(variable: Any, maker: Any) -> Any:
-    """What a variable is made with.  One that is made while a function is traced has no value
-    yet: where that is a constant it is read, and where a library's code makes it, and the same
-    each time, it is made once more."""
+    """What a variable is made with.  One that is made while a function is traced, as the slots
+    of Keras's optimisers are, has no value yet: it is told where it is the same everywhere."""
     if tf.executing_eagerly():
         return variable.numpy()
-    if isinstance(maker, tf.Tensor):
-        return tf.get_static_value(maker)
-    code = getattr(maker, "__code__", None)
-    if code is None or is_user_file(code.co_filename):
-        return None
-    try:
-        with tf.init_scope():
-            once, again = np.asarray(maker()), np.asarray(maker())
-    except Exception as error:
-        if by_handler(error):
-            raise
-        return None
-    return once if np.array_equal(once, again) else None
-
-
-@contextlib.contextmanager
-def contents_restored(found: Found, changed: list[str]) -> Iterator[None]:
-    """Containers, arrays, the attributes of objects of the user's and the names that functions
-    bind hold afterwards what they held before; ``changed`` gets the names of those that the
-    block changed.
-
-    No more than a gigabyte is copied.
-    """
-    kept, total = list[tuple[str, Any, Any]](), 0
-    bound = [(place, place.now()) for _, value in found for place in stored(value)]
-    for name, value in found:
-        held = vars(value) if is_users_object(value) else value
-        weight = _weight(held)
-        total += weight
-        if weight and total <= MOST_COPIED:
-            kept.append((name, held, copy(held)))
-    try:
-        yield
-    finally:
-        for name, held, before in kept:
-            if not _equal(held, before):
-                changed.append(name)
-                _put_back(held, before)
-        for place, was in bound:
-            if not _equal(place.now(), was):
-                changed.append(place.name)
-                place.put_back(was)
-
-
-def _weight(value: Any) -> int:
-    """Bytes that a copy of a container takes; 0 for what is none."""
-    if type(value) in CONTAINERS:
-        return 64 + 16 * len(value)
-    array = type(value) is np.ndarray and value.flags.writeable and not value.dtype.hasobject
-    return int(value.nbytes) if array else 0
-
-
-def _equal(now: Any, before: Any) -> bool:
-    if isinstance(now, np.ndarray):
-        return np.array_equal(now, before, equal_nan=now.dtype.kind in "fc")
-    if isinstance(now, dict):
-        now, before = [*now.keys(), *now.values()], [*before.keys(), *before.values()]
-    elif isinstance(now, set):
-        return set(map(id, now)) == set(map(id, before))
-    return len(now) == len(before) and all(map(operator.is_, now, before))
-
-
-def _put_back(now: Any, before: Any) -> None:
-    if isinstance(now, np.ndarray):
-        now[...] = before
-    elif isinstance(now, list):
-        now[:] = before
-    elif isinstance(now, deque):
-        now.clear()
-        now.extend(before)
-    else:
-        now.clear()
-        now.update(before)
+    if not callable(maker) or is_user_file(
+        getattr(maker, "__code__", _initial.__code__).co_filename
+    ):
+        return tf.get_static_value(maker) if isinstance(maker, tf.Tensor) else None
+    with tf.init_scope():
+        value = np.asarray(maker())
+    return value if value.size and (value == value.flat[0]).all() else None
 
 
 def _bytes(variable: Any) -> int:

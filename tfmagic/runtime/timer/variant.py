@@ -14,15 +14,13 @@ from typing import Any
 import tensorflow as tf
 
 from tfmagic.errors import OptionError
-from tfmagic.model.bench import MODES, OpCount, OpTime, Remark
+from tfmagic.model.bench import MODES, OpTime, Remark
 from tfmagic.runtime.capture.interrupts import by_handler
 from tfmagic.runtime.devices.placing import short
-from tfmagic.runtime.timer.compiled import Compiled, compiled
-from tfmagic.runtime.timer.elided_work import LeftOut, in_graph, in_hlo, not_told
+from tfmagic.runtime.timer.compiled import compiled
 from tfmagic.runtime.timer.memory import MEMORY_ERRORS
-from tfmagic.runtime.timer.op_census import Collected, Heard, collecting, hearing, watched
+from tfmagic.runtime.timer.observed import Functions, Heard, calls_watched, hearing, traced_anew
 from tfmagic.runtime.timer.place import Placed, TimedDevice, fetched, inputs_on, waiter
-from tfmagic.runtime.timer.reachability import reached
 from tfmagic.runtime.timer.schedule import Course
 from tfmagic.runtime.timer.speed import peak
 from tfmagic.runtime.timer.state_restore import Births
@@ -36,10 +34,6 @@ SYNCS_IN_BLOCK = 100
 LISTENED = 3
 #: Bytes that are written before a run to empty the caches.
 FLUSHED = 64 * 2**20
-#: Seconds of a first run above which a statement is not traced just to look into it.
-LONG_TRACE = 5.0
-#: Seconds of compiling above which XLA is not asked once more for a listing.
-LONG_COMPILE = 20.0
 #: ``{{function_node …}}`` and ``[Op:Fill] name:`` in a message of TensorFlow's.
 _NOTES = re.compile(r"\{\{.*?\}\} ?| ?\[Op:\w+\]( name:.*)?")
 #: What XLA says of ops that it does not know, and their names in it.
@@ -77,13 +71,13 @@ class Variant:
     flops: float | None = None
     flops_whole: bool = True
     peak: float | None = None
-    ops: tuple[OpCount, ...] = ()
     op_times: tuple[OpTime, ...] = ()
     made: Mapping[str, Any] = field(default_factory=dict)
     problem: str = ""
     detail: str = ""
     remarks: list[Remark] = field(default_factory=list)
-    traced: Callable[[], dict[str, int]] = dict
+    starting: Functions = field(default_factory=Functions)
+    steady: Functions | None = None
     cold: bool = False
     course: Course = field(init=False)
 
@@ -102,11 +96,17 @@ class Variant:
 
     def timed_first(self) -> Any:
         """The very first run, timed; what it made."""
-        with self.place.scope():
+        with self.place.scope(), calls_watched() as self.starting:
             start = perf_counter()
             outcome = self.run(1)
             self.first = perf_counter() - start
         return outcome
+
+    @property
+    def preparing(self) -> float:
+        """Seconds that the functions' first calls took beyond what they take now."""
+        steady = self.steady.calling if self.steady else self.course.middle
+        return max(0.0, self.starting.calling - steady) if self.starting.called else 0.0
 
     def failed(self, error: BaseException) -> None:
         """It cannot be measured, and why."""
@@ -166,9 +166,8 @@ def prepared(subject: Subject, place: TimedDevice, how: How) -> list[Variant]:
     read = sorted(subject.statement.reads & space.keys())
     placed = inputs_on(place, {name: space[name] for name in read}, transfer=how.transfer)
     space.update(placed.values)
-    own = watched(value for _, value in reached({name: space[name] for name in read}))
     loop = subject.statement.loop(space, placed.fresh, fetched if how.transfer else None)
-    eager = Variant(place, "eager", loop, wait, sync, first_use, traced=own, cold=how.cold)
+    eager = Variant(place, "eager", loop, wait, sync, first_use, cold=how.cold)
     if wait is not None:
         wait(None)
     with how.births.noticed():
@@ -182,11 +181,9 @@ def prepared(subject: Subject, place: TimedDevice, how: How) -> list[Variant]:
             if by_handler(error) or problem_of(error) != "used_up":
                 raise
             return [_used_up(eager, error, made, how.modes[0])]
-        if heard.calls_functions:
-            eager.ops = _left_out_inside(eager, subject, space, outcome).counts
         for mode in how.modes:
             if mode != "eager":
-                found.append(_graph_variant(eager, mode, subject, space, placed, outcome, heard))
+                found.append(_graph_variant(eager, mode, subject, space, placed, outcome))
     for variant in found:
         variant.made = made
     if heard.flops:
@@ -196,12 +193,11 @@ def prepared(subject: Subject, place: TimedDevice, how: How) -> list[Variant]:
 
 
 def _count_speed(found: Sequence[Variant], heard: Heard) -> None:
-    """What each variant computes in a run, but for one that left work out: it computed less."""
+    """What each variant is to compute in a run, as heard in the eager one."""
     bound = peak(found[0].place, half=heard.half)
     for variant in found:
-        if not variant.ops:
-            variant.flops, variant.flops_whole = float(heard.flops), heard.flops_whole
-            variant.peak = bound
+        variant.flops, variant.flops_whole = float(heard.flops), heard.flops_whole
+        variant.peak = bound
 
 
 def _used_up(eager: Variant, error: BaseException, made: Any, mode: str) -> Variant:
@@ -230,6 +226,16 @@ def _listen(eager: Variant) -> tuple[Mapping[str, Any], Any]:
     with eager.place.scope(), hearing() as more:
         for _ in range(LISTENED - 1):
             eager.run(1)
+    runs = []
+    for _ in range(LISTENED - 1):
+        with eager.place.scope(), calls_watched() as functions:
+            eager.run(1)
+        runs.append(functions)
+    if runs[-1].called:
+        eager.steady = min(runs, key=lambda run: run.seconds)
+    anew = traced_anew(runs)
+    if anew is not None:
+        eager.remarks.append(anew)
     elsewhere = {short(d) for d in heard.devices} - {eager.place.name, ""}
     if elsewhere and heard.devices:
         share = "part" if eager.place.name in {short(d) for d in heard.devices} else "all"
@@ -246,7 +252,7 @@ def _listen(eager: Variant) -> tuple[Mapping[str, Any], Any]:
 
 def _graph_variant(
     eager: Variant, mode: str, subject: Subject, space: dict[str, Any],
-    placed: Placed, outcome: Mapping[str, Any], heard: Any,
+    placed: Placed, outcome: Mapping[str, Any],
 ) -> Variant:  # fmt: skip
     variant = Variant(
         eager.place, mode, None, eager.wait, eager.sync, eager.first_use, cold=eager.cold
@@ -255,62 +261,16 @@ def _graph_variant(
         variant.problem = "run_eagerly"
         return variant
     try:
-        with collecting() as inside:
-            made = compiled(
-                subject.statement, space, outcome, xla=mode == "xla", scope=eager.place.scope
-            )
-            variant.trace, variant.loop = made.trace, made.loop(placed.fresh)
-            variant.traced = watched([made.function])
-            variant.timed_first()
-        unseen = inside.compiled and mode != "xla"
-        left = LeftOut(eager.ops) if unseen else _left_out(made, variant, inside, heard)
-        variant.ops = left.counts
-        variant.remarks += left.remarks()
+        made = compiled(
+            subject.statement, space, outcome, xla=mode == "xla", scope=eager.place.scope
+        )
+        variant.trace, variant.loop = made.trace, made.loop(placed.fresh)
+        variant.timed_first()
     except Exception as error:
         if by_handler(error):
             raise
         variant.failed(error)
     return variant
-
-
-def _left_out_inside(
-    eager: Variant, subject: Subject, space: dict[str, Any], outcome: Mapping[str, Any]
-) -> LeftOut:
-    """What functions of the user's leave out, seen in a function around the whole statement:
-    the graph of one that ran before is not told again.  What it compiles by XLA is looked for
-    in the listing of the whole statement, compiled."""
-    if (eager.first or 0) > LONG_TRACE:
-        return LeftOut()
-    try:
-        with collecting() as inside, eager.place.scope():
-            made = compiled(subject.statement, space, outcome, xla=False, scope=eager.place.scope)
-            made.loop({})(1)
-        if not inside.compiled:
-            return in_graph(inside.traced, inside)
-        made = compiled(subject.statement, space, outcome, xla=True, scope=eager.place.scope)
-        return in_hlo(made.listing(), inside.traced, inside, heard=False)
-    except Exception as error:
-        if by_handler(error):
-            raise
-        return LeftOut()  # what cannot be traced as a whole is not looked into
-
-
-def _left_out(made: Compiled, variant: Variant, inside: Collected, heard: Heard) -> LeftOut:
-    """What the graph did less often than the eager run."""
-    seen = not heard.calls_functions
-    asked = heard.counts | inside.traced if seen else inside.traced
-    if variant.mode != "xla":
-        return in_graph(asked, inside)
-    inside = inside.either(made.graph())
-    asked = asked | inside.traced
-    if (variant.first or 0) > LONG_COMPILE:
-        return not_told(asked)
-    try:
-        return in_hlo(made.listing(), asked, inside, heard=seen)
-    except Exception as error:  # there are devices of which XLA gives no listing
-        if by_handler(error):
-            raise
-        return not_told(asked)
 
 
 def _first_use(
