@@ -34,6 +34,9 @@ _F32, _VARIANT, _INT32, _INT64 = 1, 21, 3, 9  # enums of TensorFlow's dtypes
 @contextmanager
 def running_twins(log: Log) -> Iterator[None]:
     """Inside the block traced functions run as their twins, and ``log`` notes each call."""
+    if not private.has("compiled"):
+        yield
+        return
     made = _Twins(log)
     owner = private.context_class()
     original = owner.call_function
@@ -44,7 +47,6 @@ def running_twins(log: Log) -> Iterator[None]:
             return original(self, name, tensor_inputs, num_outputs)
         return made.run(twin, name, tensor_inputs, num_outputs)
 
-    made.plain = call_function.__code__
     with private.replaced(owner, "call_function", call_function):
         try:
             yield
@@ -59,7 +61,6 @@ class _Twins:
         self._log = log
         self._known: dict[bytes, _Twin | None] = {}
         self._added: list[str] = []
-        self.plain: Any = None
 
     def of(self, name: bytes, inputs: Sequence[Any], caller: Any) -> _Twin | None:
         """The twin of a function, made when it is first called; None where it runs plain."""
@@ -331,9 +332,12 @@ class _Editor:
         for each in trained:
             key = keys[each.resource]
             tell("gradient", (key, each.loss), each.gradient, [self._squares(each.gradient)])
-            tell("weight", key, each.read, [self._squares(each.read)])
+            layer = self._function.layer(maker(each.read))
+            tell("weight", (key, layer), each.read, [self._squares(each.read)])
             if change := self._change(each):
                 tell("update", key, each.assign, [self._squares(change)])
+        for name, ref in self._function.metrics if taps or self._function.layer_outputs else ():
+            tell("metric", name, ref, [self._mean(ref)])
         for output in self._function.layer_outputs:
             tell("layer", output.layer, output.ref, self._spread(output.ref))
         if not scalars:
@@ -342,18 +346,9 @@ class _Editor:
         first = self.constant(0, _INT32)
         return self.add("ExpandDims", [packed, first], "output", T=_F32, Tdim=_INT32), tuple(taps)
 
-    def _kind(self, ref: str) -> int:
-        parts = ref.split(":")
-        if len(parts) == 1:
-            return int(self._function.arguments[ref])
-        node = self._function.nodes.get(parts[0])
-        if node is None:
-            return _F32  # one of our own
-        return dict(private.output_refs(node))[f"{parts[1]}:{parts[2]}"]
-
     def _single(self, ref: str) -> str:
         """The same numbers in single precision: in half the squares would overflow."""
-        kind = self._kind(ref)
+        kind = self._function.kind(ref) or _F32  # one of our own
         return ref if kind == _F32 else self.add("Cast", [ref], "y", SrcT=kind, DstT=_F32)
 
     def _squares(self, ref: str) -> str:
@@ -383,7 +378,7 @@ class _Editor:
 
     def _change(self, trained: Trained) -> str:
         """What an assignment adds to or takes from its variable, or empty where that is unknown."""
-        node, kind = self._function.nodes[trained.assign], self._kind(trained.read)
+        node, kind = self._function.nodes[trained.assign], self._function.kind(trained.read)
         given = data(node)
         if node.op in ("AssignAddVariableOp", "AssignSubVariableOp"):
             return given[1]
