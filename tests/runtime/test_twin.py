@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import pairwise
 from typing import Any
 
 import keras
@@ -268,9 +269,9 @@ KEPT = tf.Variable(1.0)
 def test_an_error_inside_reads_as_it_would_without_us() -> None:
     said = []
     for recorded in (False, True):
-        with tfmagic.record() if recorded else nullcontext():
-            with pytest.raises(tf.errors.InvalidArgumentError) as caught:
-                fails(tf.constant(float("nan")))
+        block = tfmagic.record() if recorded else nullcontext()
+        with block, pytest.raises(tf.errors.InvalidArgumentError) as caught:
+            fails(tf.constant(float("nan")))
         said.append((type(caught.value), str(caught.value), caught.value.message))
     assert said[0] == said[1] and "what was given" in said[0][1]
 
@@ -365,4 +366,4 @@ def test_a_long_run_keeps_its_ends() -> None:
     numbers = [step.number for step in told.steps]
     assert told.count == 20_001 and len(numbers) <= told.MOST + 1
     assert numbers[0] == 0 and numbers[-1] == 20_000
-    assert len({b - a for a, b in zip(numbers[:-2], numbers[1:-1], strict=True)}) == 1
+    assert len({b - a for a, b in pairwise(numbers[:-1])}) == 1
