@@ -26,6 +26,8 @@ _MINE = "tfmagic_"
 _TWIN = re.compile(r"__tfmagic_twin_\d+")
 #: Functions within functions that are looked into.
 _DEEPEST = 8
+#: Of a larger tensor mean, spread and zeros stand on about so many elements.
+_SAMPLE = 8_192
 #: Nodes of a function above which it runs as it is.
 _LARGEST = 50_000
 _F32, _VARIANT, _INT32, _INT64 = 1, 21, 3, 9  # enums of TensorFlow's dtypes
@@ -333,7 +335,7 @@ class _Editor:
             key = keys[each.resource]
             tell("gradient", (key, each.loss), each.gradient, [self._squares(each.gradient)])
             layer = self._function.layer(maker(each.read))
-            tell("weight", (key, layer), each.read, [self._squares(each.read)])
+            tell("weight", (key, layer), each.read, [self._about(each.read)])
             if change := self._change(each):
                 tell("update", key, each.assign, [self._squares(change)])
         for name, ref in self._function.metrics if taps or self._function.layer_outputs else ():
@@ -364,17 +366,43 @@ class _Editor:
         return self.add("Mean", [self._flat(ref), first], "output", T=_F32, Tidx=_INT32)
 
     def _spread(self, ref: str) -> list[str]:
-        """Mean, half the sum of squares, share of zeros, and number of elements."""
+        """Of the whole half the sum of squares; of an evenly spread sample mean, half the sum of
+        squares, share of zeros and number of elements."""
         flat, first = self._flat(ref), self.constant([0], _INT32)
-        zero = self.add("Equal", [flat, self.constant(0.0, _F32)], "z", T=_F32)
+        some, _ = self._sample(flat)
+        zero = self.add("Equal", [some, self.constant(0.0, _F32)], "z", T=_F32)
         share = self.add("Cast", [zero], "y", SrcT=10, DstT=_F32)
-        size = self.add("Size", [flat], "output", T=_F32, out_type=_INT32)
+        count = self.add("Size", [some], "output", T=_F32, out_type=_INT32)
         return [
-            self.add("Mean", [flat, first], "output", T=_F32, Tidx=_INT32),
             self.add("L2Loss", [flat], "output", T=_F32),
+            self.add("Mean", [some, first], "output", T=_F32, Tidx=_INT32),
+            self.add("L2Loss", [some], "output", T=_F32),
             self.add("Mean", [share, first], "output", T=_F32, Tidx=_INT32),
-            self.add("Cast", [size], "y", SrcT=_INT32, DstT=_F32),
+            self.add("Cast", [count], "y", SrcT=_INT32, DstT=_F32),
         ]
+
+    def _sample(self, flat: str) -> tuple[str, str]:
+        """Every so manieth element of a row of numbers, and how manieth (as a whole number)."""
+        size = self.add("Size", [flat], "output", T=_F32, out_type=_INT32)
+        part = self.add("FloorDiv", [size, self.constant(_SAMPLE, _INT32)], "z", T=_INT32)
+        stride = self.add("AddV2", [part, self.constant(1, _INT32)], "z", T=_INT32)
+        one = self.constant([1], _INT32)
+        first, end, step = (
+            self.constant([0], _INT32),
+            *(
+                self.add("Reshape", [value, one], "output", T=_INT32, Tshape=_INT32)
+                for value in (size, stride)
+            ),
+        )
+        some = self.add("StridedSlice", [flat, first, end, step], "output", T=_F32, Index=_INT32)
+        return some, stride
+
+    def _about(self, ref: str) -> str:
+        """As :meth:`_squares`, of a large tensor by its sample: what a weight is changes slowly,
+        and reading all of it at every step would cost as much as using it."""
+        some, stride = self._sample(self._flat(ref))
+        times = self.add("Cast", [stride], "y", SrcT=_INT32, DstT=_F32)
+        return self.add("Mul", [self.add("L2Loss", [some], "output", T=_F32), times], "z", T=_F32)
 
     def _change(self, trained: Trained) -> str:
         """What an assignment adds to or takes from its variable, or empty where that is unknown."""

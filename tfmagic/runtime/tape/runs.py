@@ -154,9 +154,9 @@ def _figures(
 
 
 def _layer(
-    name: str, mean: float, half_squares: float, zeros: float, count: float
+    name: str, whole: float, mean: float, half_squares: float, zeros: float, count: float
 ) -> Iterator[tuple[tuple[str, str], float]]:
-    yield ("mean", name), mean
+    yield ("mean", name), mean if np.isfinite(whole) or not np.isfinite(mean) else whole
     spread = 2.0 * half_squares / max(count, 1.0) - mean * mean
     yield ("std", name), float(np.sqrt(max(spread, 0.0))) if np.isfinite(spread) else spread
     yield ("zeros", name), zeros
