@@ -96,6 +96,7 @@ class _Chapter:
 
     def __init__(self, recording: Recording, cell: int, kept: Sequence[int]) -> None:
         self._old = recording
+        self._cell = cell
         self._kept = kept
         self._op = {old: new for new, old in enumerate(kept)}
         ops = [recording.ops[i] for i in kept]
@@ -141,6 +142,7 @@ class _Chapter:
             ),
             rebound=tuple(pair for pair in old.rebound if pair[0] in names),
             jacobians=tuple(each for each in old.jacobians if each.source in names),
+            runs=tuple(each for each in old.runs if each.cell == self._cell),
             hessians=tuple(each for each in old.hessians if names.issuperset(each.sources)),
             op_seconds=tuple((self._op[i], s) for i, s in old.op_seconds if i in self._op),
             notes=(say("report.chapter", n=len(ops), of=len(old.ops)),),

@@ -23,12 +23,14 @@ from tfmagic.model.recording import (
     TracedFunction,
     VariableInfo,
 )
+from tfmagic.model.run import BadValue, Run, Series
 from tfmagic.model.serial import FORMAT_VERSION, from_json, to_json
 from tfmagic.model.value import Stats, Value
 from tfmagic.model.verdict import Verdict
 
 __all__ = [
     "FORMAT_VERSION",
+    "BadValue",
     "Bench",
     "Body",
     "Cell",
@@ -52,6 +54,8 @@ __all__ = [
     "Op",
     "Places",
     "Recording",
+    "Run",
+    "Series",
     "Stats",
     "TapeEvent",
     "TensorInfo",

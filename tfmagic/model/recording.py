@@ -10,6 +10,7 @@ from typing import Any
 from tfmagic.model.derivative import Hessian, Jacobian
 from tfmagic.model.gradient import GradientCall
 from tfmagic.model.reduction import Reduction
+from tfmagic.model.run import Run
 from tfmagic.model.value import UNKNOWN, Value
 from tfmagic.model.verdict import Verdict
 
@@ -217,7 +218,7 @@ class Recording:
     inside those through which a gradient was in trouble.  ``rebound`` pairs a source that had
     been a Variable before the recording with the line that made it a tensor.
     ``jacobians`` and ``hessians``
-    are there where they were asked for.
+    are there where they were asked for.  ``runs`` are the training runs in it.
     """
 
     ops: tuple[Op, ...] = ()
@@ -242,6 +243,7 @@ class Recording:
     rebound: tuple[tuple[str, int], ...] = ()
     jacobians: tuple[Jacobian, ...] = ()
     hessians: tuple[Hessian, ...] = ()
+    runs: tuple[Run, ...] = ()
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:

@@ -13,11 +13,10 @@ from markupsafe import Markup
 
 from tfmagic.analysis import reach
 from tfmagic.analysis.graph import Sketch
-from tfmagic.analysis.history import History, histories
 from tfmagic.errors import OptionError
 from tfmagic.language import say
-from tfmagic.model import Graph, Recording
-from tfmagic.render import exchange, files, history, html, page, tables, text
+from tfmagic.model import Graph, Recording, Run
+from tfmagic.render import exchange, files, html, page, run, tables, text
 from tfmagic.render.derivatives import derivatives
 from tfmagic.render.dot import directed
 from tfmagic.render.drawing import Drawing
@@ -264,17 +263,16 @@ class Report(GraphView):
         self._wanted = graph
         self._recording = recording
         self._table = tables.gradients(recording)
-        self._courses = histories(recording)
 
     def _tables(self) -> tuple[Table, ...]:
         first = (self._table,) if self._table is not None else ()
-        courses = (history.table(self._recording, course) for course in self._courses)
+        courses = (table for each in self._recording.runs for table in run.tables(each))
         joined = reductions(self._recording)
         replicas = (joined,) if joined is not None else ()
         return (*first, *replicas, *derivatives(self._recording), *courses)
 
     def _parts(self) -> Iterator[Markup]:
-        plots = [_plot(course) for course in self._courses]
+        plots = [part for each in self._recording.runs for part in _course(each)]
         tables_and_picture = super()._parts()
         head = list(islice(tables_and_picture, self._before_plots()))
         yield from (*head, *plots, *tables_and_picture)
@@ -307,12 +305,14 @@ def _guilty(recording: Recording) -> tuple[int | str, ...]:
     return tuple(found)
 
 
-def _plot(course: History) -> Markup:
-    """The course of a loop as a picture; nothing where it cannot be drawn."""
+def _course(told: Run) -> Iterator[Markup]:
+    """The curves of a run, and its variables on request; nothing where they cannot be drawn."""
     try:
-        return html.image(history.plot(course), history.plot_description(course), 720)
+        yield html.image(run.plot(told), run.plot_description(told), 720)
     except Exception as error:  # the table beside it says the same
-        return html.notes([say("report.no_picture", detail=visible(str(error)[:200]))])
+        yield html.notes([say("report.no_picture", detail=visible(str(error)[:200]))])
+    if (every := run.variables(told)) is not None:
+        yield html.details(every.caption, html.table(every.head(_MOST_ROWS)))
 
 
 def _folded(table: Table) -> Markup:

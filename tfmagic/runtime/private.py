@@ -124,6 +124,11 @@ def probe() -> dict[str, bool]:
     return {key: _found[key] is not None for key in NAMES}
 
 
+def has(feature: str) -> bool:
+    """Whether this TensorFlow has every name that a feature stands on."""
+    return all(_found[key] is not None for key, name in NAMES.items() if name.feature == feature)
+
+
 def missing_features() -> tuple[str, ...]:
     """What does not work with this TensorFlow release, in words, each feature once."""
     codes = dict.fromkeys(NAMES[key].feature for key, have in probe().items() if not have)
@@ -573,8 +578,7 @@ def memory_limits() -> dict[str, int]:
 
     For a CPU the figure is a constant that means nothing.
     """
-    lacking = any(_found[key] is None for key, name in NAMES.items() if name.feature == "memory")
-    if lacking or not started():
+    if not has("memory") or not started():
         return {}
     held = _found["list_devices"](context()._handle)
     try:

@@ -215,11 +215,13 @@ class Reduced(NamedTuple):
 class Tap(NamedTuple):
     """Some columns of the figures that a traced function told of its inside.
 
-    ``kind`` is ``"loss"`` (its mean), ``"gradient"``, ``"weight"`` and ``"update"`` (half the
-    sum of squares) or ``"layer"`` (mean, half the sum of squares, share of zeros, number of
-    elements).  ``key`` is the loss's ref, the id of the variable's handle (with the loss's ref,
-    for a gradient) or the layer's scope.  ``node`` stands in the function that ``path``, the
-    nodes of the calls from the outermost function inwards, leads to; ``width`` are its columns.
+    ``kind`` is ``"loss"`` (its mean), ``"metric"``, ``"gradient"``, ``"weight"`` and
+    ``"update"`` (half the sum of squares; of a large weight by a sample) or ``"layer"`` (half
+    the sum of squares, and of an evenly spread sample mean, half the sum of squares, share of
+    zeros, number of elements).  ``key`` is the loss's ref, the metric's name, the id of the
+    variable's handle (with the loss's ref for a gradient, with its layer for a weight) or the
+    layer's scope.  ``node`` stands in the function that ``path``, the nodes of the calls from
+    the outermost function inwards, leads to; ``width`` are its columns.
     """
 
     kind: str

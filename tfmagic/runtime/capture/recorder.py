@@ -14,7 +14,7 @@ import contextlib
 import functools
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from threading import get_ident
 from time import perf_counter
 from types import CodeType, FrameType
@@ -62,6 +62,8 @@ _FUNCTION_OP = re.compile(r"__(?:inference|forward|backward)_")
 _RESOURCE = 20
 _EAGER = private.EagerTensor
 _CARRIED = Carried()
+#: A block around a recording that notes something into its log.
+Listener = Callable[[Log], contextlib.AbstractContextManager[None]]
 #: A cell's frame, the instruction in it, and the place that this is: none yet.
 _NOWHERE: tuple[CodeType | None, int, SourceStack] = (None, 0, ())
 
@@ -85,7 +87,8 @@ class Recorder:
     It may be started and stopped many times; everything lands in one :attr:`log`.
     ``boundary`` is the code object where the way to an op ends (the function that
     entered ``tfmagic.record()``); a cell's own frame always ends it.  With ``eager`` a
-    ``tf.function`` runs its Python, so that what is inside is heard.
+    ``tf.function`` runs its Python, so that what is inside is heard.  ``listeners`` are blocks
+    that note something into the log for as long as it listens.
     """
 
     def __init__(
@@ -97,8 +100,10 @@ class Recorder:
         everything: bool = False,
         keep: bool = True,
         eager: bool = False,
+        listeners: Sequence[Listener] = (),
     ) -> None:
         self.log = Log()
+        self._listeners = listeners
         self.budget = budget
         self.whole = whole
         self.boundary = boundary
@@ -144,6 +149,8 @@ class Recorder:
         private.add_callback(self._on_op)
         undo.enter_context(other_threads(self.log, lambda: private.is_heard(self._on_op)))
         self._listen_to_gradients()
+        for listener in self._listeners:
+            undo.enter_context(listener(self.log))
         if self.eager:
             undo.callback(_functions_eagerly())
         undo.enter_context(calm())
@@ -342,7 +349,7 @@ class Recorder:
         return known
 
     def _note_function(self, position: int, frame: FrameType | None) -> None:
-        for _ in range(8):
+        for _ in range(12):
             if frame is None:
                 return
             function = frame.f_locals.get("self") if frame.f_code.co_name == "_call_flat" else None

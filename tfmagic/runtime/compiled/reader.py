@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from tfmagic.runtime import private
 from tfmagic.runtime.capture.source import is_user_file
+from tfmagic.runtime.capture.structure import leaves
 
 __all__ = ["BRANCHES", "CALLS", "LOOPS", "Function", "LayerOutput", "Trained", "maker"]
 
@@ -100,6 +101,14 @@ class Function:
                 found.add(node.name)
         return frozenset(found)
 
+    def kind(self, ref: str) -> int:
+        """The enum of a ref's dtype; 0 for what is no node or argument of the function."""
+        name, _, output = ref.partition(":")
+        if not output:
+            return int(self.arguments.get(ref, 0))
+        node = self.nodes.get(name)
+        return dict(private.output_refs(node)).get(output, 0) if node is not None else 0
+
     def ancestors(self, start: Sequence[str]) -> set[str]:
         """These nodes and all that their values were computed from."""
         found, todo = set(start), list(start)
@@ -155,9 +164,9 @@ class Function:
             return ()
         found = []
         for resource, nodes in self.assignments.items():
-            read = next((r for r in self.reads.get(resource, ()) if r in self.differentiated), "")
-            if not read:
+            if resource not in self.differentiated or not self.reads.get(resource):
                 continue
+            read = self.reads[resource][0]
             for node in nodes:
                 gradient = self._nearest_gradient(data(node)[1:])
                 if gradient:
@@ -180,7 +189,7 @@ class Function:
             if ref in seen or name not in self.nodes:
                 continue
             seen.add(ref)
-            if name in self.backward:
+            if name in self.backward and self.kind(ref) in private.FLOATS:
                 return ref
             node = self.nodes[name]
             given = data(node)
@@ -203,9 +212,7 @@ class Function:
         The way back from the gradient ends at an op of the tape that takes no other gradient:
         its scope is that of the op that made the loss.
         """
-        first = self._first_backward(maker(gradient))
-        if not first:
-            return ""
+        first = self._roots.get(maker(gradient), "")
         scope = _BACKWARD.sub("", first).split("/")
         for length in range(len(scope), 0, -1):
             node = self.nodes.get("/".join(scope[:length]))
@@ -213,27 +220,19 @@ class Function:
                 refs = private.output_refs(node)
                 if refs and refs[0][1] in private.FLOATS:
                     return f"{node.name}:{refs[0][0]}"
-        return self._last_reduction("/".join(scope[:-1]))
-
-    def _first_backward(self, start: str) -> str:
-        if start in self._first:
-            return self._first[start]
-        chain, name = [], start
-        while name not in self._first:
-            chain.append(name)
-            before = [n for n in map(maker, data(self.nodes[name])) if n in self.backward]
-            before = [n for n in before if self.nodes[n].op != "Const" and n not in chain]
-            if not before:
-                self._first[name] = name
-                break
-            name = before[0]
-        for each in chain:
-            self._first[each] = self._first[name]
-        return self._first[start]
+        returned = self.metrics[0][1] if self.metrics else ""
+        return self._last_reduction("/".join(scope[:-1])) or returned
 
     @cached_property
-    def _first(self) -> dict[str, str]:
-        return {}
+    def _roots(self) -> dict[str, str]:
+        """Backward node → the first of the tape's ops that it was computed from."""
+        order = {name: place for place, name in enumerate(self.nodes)}
+        found: dict[str, str] = {}
+        for name in sorted(self.backward, key=order.__getitem__):
+            before = [found[m] for m in map(maker, data(self.nodes[name])) if m in found]
+            if before or self.nodes[name].op != "Const":
+                found[name] = min(before, key=order.__getitem__, default=name)
+        return found
 
     def _last_reduction(self, scope: str) -> str:
         """The last mean or sum in a scope that a gradient's inputs lead to: a loss by its form."""
@@ -285,6 +284,23 @@ class Function:
             if layer and not all(f"{user}/".startswith(f"{layer}/") for user in users):
                 found[layer] = f"{name}:{refs[0][0]}"
         return tuple(LayerOutput(layer, ref) for layer, ref in found.items())
+
+    @cached_property
+    def metrics(self) -> tuple[tuple[str, str], ...]:
+        """The scalar floats that the function returns: what they are called there, and the ref."""
+        if self.graph is None:
+            return ()
+        named = {
+            id(value): place
+            for place, value in leaves(getattr(self.graph, "structured_outputs", None))
+            if getattr(getattr(value, "shape", None), "rank", None) == 0
+        }
+        outputs = zip(self.graph.outputs, self.definition.signature.output_arg, strict=False)
+        return tuple(
+            (re.sub(r"^\['(.*)'\]$", r"\1", named[id(tensor)]), self.definition.ret[output.name])
+            for tensor, output in outputs
+            if id(tensor) in named and output.type in private.FLOATS
+        )
 
     def called_graph(self, name: str) -> Any:
         """The Python side of a function that this one calls, where it is known."""

@@ -26,6 +26,8 @@ _MINE = "tfmagic_"
 _TWIN = re.compile(r"__tfmagic_twin_\d+")
 #: Functions within functions that are looked into.
 _DEEPEST = 8
+#: Of a larger tensor mean, spread and zeros stand on about so many elements.
+_SAMPLE = 8_192
 #: Nodes of a function above which it runs as it is.
 _LARGEST = 50_000
 _F32, _VARIANT, _INT32, _INT64 = 1, 21, 3, 9  # enums of TensorFlow's dtypes
@@ -34,6 +36,9 @@ _F32, _VARIANT, _INT32, _INT64 = 1, 21, 3, 9  # enums of TensorFlow's dtypes
 @contextmanager
 def running_twins(log: Log) -> Iterator[None]:
     """Inside the block traced functions run as their twins, and ``log`` notes each call."""
+    if not private.has("compiled"):
+        yield
+        return
     made = _Twins(log)
     owner = private.context_class()
     original = owner.call_function
@@ -44,7 +49,6 @@ def running_twins(log: Log) -> Iterator[None]:
             return original(self, name, tensor_inputs, num_outputs)
         return made.run(twin, name, tensor_inputs, num_outputs)
 
-    made.plain = call_function.__code__
     with private.replaced(owner, "call_function", call_function):
         try:
             yield
@@ -59,7 +63,6 @@ class _Twins:
         self._log = log
         self._known: dict[bytes, _Twin | None] = {}
         self._added: list[str] = []
-        self.plain: Any = None
 
     def of(self, name: bytes, inputs: Sequence[Any], caller: Any) -> _Twin | None:
         """The twin of a function, made when it is first called; None where it runs plain."""
@@ -331,9 +334,12 @@ class _Editor:
         for each in trained:
             key = keys[each.resource]
             tell("gradient", (key, each.loss), each.gradient, [self._squares(each.gradient)])
-            tell("weight", key, each.read, [self._squares(each.read)])
+            layer = self._function.layer(maker(each.read))
+            tell("weight", (key, layer), each.read, [self._about(each.read)])
             if change := self._change(each):
                 tell("update", key, each.assign, [self._squares(change)])
+        for name, ref in self._function.metrics if taps or self._function.layer_outputs else ():
+            tell("metric", name, ref, [self._mean(ref)])
         for output in self._function.layer_outputs:
             tell("layer", output.layer, output.ref, self._spread(output.ref))
         if not scalars:
@@ -342,18 +348,9 @@ class _Editor:
         first = self.constant(0, _INT32)
         return self.add("ExpandDims", [packed, first], "output", T=_F32, Tdim=_INT32), tuple(taps)
 
-    def _kind(self, ref: str) -> int:
-        parts = ref.split(":")
-        if len(parts) == 1:
-            return int(self._function.arguments[ref])
-        node = self._function.nodes.get(parts[0])
-        if node is None:
-            return _F32  # one of our own
-        return dict(private.output_refs(node))[f"{parts[1]}:{parts[2]}"]
-
     def _single(self, ref: str) -> str:
         """The same numbers in single precision: in half the squares would overflow."""
-        kind = self._kind(ref)
+        kind = self._function.kind(ref) or _F32  # one of our own
         return ref if kind == _F32 else self.add("Cast", [ref], "y", SrcT=kind, DstT=_F32)
 
     def _squares(self, ref: str) -> str:
@@ -369,21 +366,47 @@ class _Editor:
         return self.add("Mean", [self._flat(ref), first], "output", T=_F32, Tidx=_INT32)
 
     def _spread(self, ref: str) -> list[str]:
-        """Mean, half the sum of squares, share of zeros, and number of elements."""
+        """Of the whole half the sum of squares; of an evenly spread sample mean, half the sum of
+        squares, share of zeros and number of elements."""
         flat, first = self._flat(ref), self.constant([0], _INT32)
-        zero = self.add("Equal", [flat, self.constant(0.0, _F32)], "z", T=_F32)
+        some, _ = self._sample(flat)
+        zero = self.add("Equal", [some, self.constant(0.0, _F32)], "z", T=_F32)
         share = self.add("Cast", [zero], "y", SrcT=10, DstT=_F32)
-        size = self.add("Size", [flat], "output", T=_F32, out_type=_INT32)
+        count = self.add("Size", [some], "output", T=_F32, out_type=_INT32)
         return [
-            self.add("Mean", [flat, first], "output", T=_F32, Tidx=_INT32),
             self.add("L2Loss", [flat], "output", T=_F32),
+            self.add("Mean", [some, first], "output", T=_F32, Tidx=_INT32),
+            self.add("L2Loss", [some], "output", T=_F32),
             self.add("Mean", [share, first], "output", T=_F32, Tidx=_INT32),
-            self.add("Cast", [size], "y", SrcT=_INT32, DstT=_F32),
+            self.add("Cast", [count], "y", SrcT=_INT32, DstT=_F32),
         ]
+
+    def _sample(self, flat: str) -> tuple[str, str]:
+        """Every so manieth element of a row of numbers, and how manieth (as a whole number)."""
+        size = self.add("Size", [flat], "output", T=_F32, out_type=_INT32)
+        part = self.add("FloorDiv", [size, self.constant(_SAMPLE, _INT32)], "z", T=_INT32)
+        stride = self.add("AddV2", [part, self.constant(1, _INT32)], "z", T=_INT32)
+        one = self.constant([1], _INT32)
+        first, end, step = (
+            self.constant([0], _INT32),
+            *(
+                self.add("Reshape", [value, one], "output", T=_INT32, Tshape=_INT32)
+                for value in (size, stride)
+            ),
+        )
+        some = self.add("StridedSlice", [flat, first, end, step], "output", T=_F32, Index=_INT32)
+        return some, stride
+
+    def _about(self, ref: str) -> str:
+        """As :meth:`_squares`, of a large tensor by its sample: what a weight is changes slowly,
+        and reading all of it at every step would cost as much as using it."""
+        some, stride = self._sample(self._flat(ref))
+        times = self.add("Cast", [stride], "y", SrcT=_INT32, DstT=_F32)
+        return self.add("Mul", [self.add("L2Loss", [some], "output", T=_F32), times], "z", T=_F32)
 
     def _change(self, trained: Trained) -> str:
         """What an assignment adds to or takes from its variable, or empty where that is unknown."""
-        node, kind = self._function.nodes[trained.assign], self._kind(trained.read)
+        node, kind = self._function.nodes[trained.assign], self._function.kind(trained.read)
         given = data(node)
         if node.op in ("AssignAddVariableOp", "AssignSubVariableOp"):
             return given[1]

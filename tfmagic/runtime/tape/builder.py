@@ -48,6 +48,7 @@ from tfmagic.runtime.tape.backward_links import Linker
 from tfmagic.runtime.tape.bodies import body
 from tfmagic.runtime.tape.gaps import gaps, no_gradient, versions
 from tfmagic.runtime.tape.lines import Lines
+from tfmagic.runtime.tape.runs import compiled_runs
 
 _OPAQUE = ("EagerPyFunc", "PyFunc", "PyFuncStateless")
 
@@ -145,10 +146,12 @@ class RecordingBuilder:
         exits, functions = self._exits(), self._functions()
         rebound = self._rebound(calls)
         bodies = self._bodies()
+        runs = compiled_runs(log, made.ops, self._lines.lines, self._name_of_handle)
         return Recording(
             ops=tuple(made.ops),
             tensors=self._tensors(),
             variables=self._variables(),
+            runs=runs,
             gradients=calls,
             lines=self._lines.lines,
             cells=self._lines.cells,
@@ -379,6 +382,11 @@ class RecordingBuilder:
         if variable is not None:
             return self._variable_name(variable)
         return self._log.names.get(key, "")
+
+    def _name_of_handle(self, key: int) -> str:
+        """What the variable is called whose handle this is."""
+        record = self._log.variables.get(key)
+        return self._variable_name(record.index) if record is not None else str(key)
 
     def _variable_name(self, index: int) -> str:
         record = self._records[index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -38,6 +39,10 @@ def gaps(log: Log, untaped: Sequence[str], opaque: int) -> tuple[Gap, ...]:
     if untaped:
         named = list(dict.fromkeys(untaped))
         found.append(_gap("functions", len(untaped), names=", ".join(named[:5])))
+    if log.untapped:
+        names = [re.sub(r"^__\w*?inference_|_\d+$", "", name) for name in log.untapped]
+        detail = next(iter(log.untapped.values()))
+        found.append(_gap("untapped", len(names), names=", ".join(names[:5]), detail=detail))
     if opaque:
         found.append(_gap("python", opaque))
     if log.dropped:

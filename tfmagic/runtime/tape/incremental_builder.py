@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from tfmagic.analysis.runs import eager_runs
 from tfmagic.analysis.verdicts import judged
 from tfmagic.model import GradientCall, Recording
 from tfmagic.runtime.capture.log import Call, Entry, Log
@@ -34,6 +36,7 @@ class IncrementalBuilder:
         self._entries, self._calls = settled.entries, settled.calls
         found = self._finisher.recording(settled, seconds=seconds, failure=failure, notes=notes)
         told = judged(found, self._judged)
+        told = replace(told, runs=(*told.runs, *eager_runs(told)))
         self._judged = told.gradients
         return told
 
@@ -65,6 +68,8 @@ def copied(log: Log, entries: Sequence[Entry] = (), calls: Sequence[Call] = ()) 
         rebound=log.rebound,
         jacobians=log.jacobians,
         hessians=log.hessians,
+        compiled=log.compiled,
+        untapped=log.untapped,
     )
     copy.keep_handles = True
     return copy

@@ -32,6 +32,7 @@ from tfmagic.runtime.capture.names import in_metric, key_of, walk
 from tfmagic.runtime.capture.recorder import BUDGET, Recorder
 from tfmagic.runtime.capture.structure import leaves
 from tfmagic.runtime.compiled.function_trace import look_inside
+from tfmagic.runtime.compiled.twin import running_twins
 from tfmagic.runtime.op_traits import ASSIGNS
 from tfmagic.runtime.tape.builder import Failed, RecordingBuilder
 from tfmagic.runtime.tape.derivatives import Depth, deepen
@@ -92,7 +93,12 @@ class Tape:
         self._namespace = namespace
         self._label = label
         self._recorder = Recorder(
-            budget=budget, boundary=boundary, everything=everything, keep=keep, eager=eager
+            budget=budget,
+            boundary=boundary,
+            everything=everything,
+            keep=keep,
+            eager=eager,
+            listeners=() if eager else (running_twins,),
         )
         self.log.rebound.update(rebound or {})
         self._recording: Recording | None = None

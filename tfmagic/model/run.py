@@ -1,0 +1,142 @@
+"""A training run: the steps that one line of the user's made, and how everything moved in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tfmagic.model.verdict import Verdict
+
+Array = npt.NDArray[np.float64]
+
+#: What a series tells; ``gradient``, ``weight`` and ``update`` are Euclidean norms by variable,
+#: ``mean``, ``std``, ``zeros`` and ``saturated`` (shares) those of a layer's output.
+KINDS = (
+    "loss",
+    "metric",
+    "gradient",
+    "weight",
+    "update",
+    "mean",
+    "std",
+    "zeros",
+    "saturated",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One figure over the steps of a run; NaN where there was none."""
+
+    kind: str
+    name: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BadValue:
+    """The first value of a run that was not finite.
+
+    ``step`` counts from 1; ``op`` is the type of the op that made it, ``line_number`` the
+    user's line (0 where there is none), ``layer`` where it stands; ``direction`` is
+    ``"forward"``, ``"backward"``, ``"update"``, or ``"data"`` for a value that came with the
+    batch.  ``figure`` is ``"NaN"`` or ``"inf"``, ``before`` what the op took.
+    """
+
+    step: int
+    op: str = ""
+    line_number: int = 0
+    line: str = ""
+    layer: str = ""
+    direction: str = "forward"
+    figure: str = "NaN"
+    before: tuple[tuple[str, float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The steps that one line of the cell made: calls of a compiled train function, or turns of
+    an eager loop.
+
+    ``steps`` is how many there were; the series tell of those in ``numbers`` (from 1), which are
+    all of them but in a long run.  ``epochs`` are the steps at which the data began anew,
+    ``layers`` pairs each layer with the names of its variables.  ``validation`` are metrics as
+    they were found between the steps: name, step, value.
+    """
+
+    function: str
+    line: int | None
+    line_number: int
+    cell: int
+    steps: int
+    seconds: float
+    numbers: tuple[int, ...]
+    series: tuple[Series, ...]
+    target: str = ""
+    epochs: tuple[int, ...] = ()
+    layers: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    validation: tuple[tuple[str, int, float], ...] = ()
+    first_bad: BadValue | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    compiled: bool = True
+
+    def of(self, kind: str) -> dict[str, Array]:
+        """Name → the series of this kind, as an array of one figure a step."""
+        return {s.name: np.asarray(s.values, float) for s in self.series if s.kind == kind}
+
+    @property
+    def loss(self) -> Array:
+        """The loss of every step (the mean, where it has several elements)."""
+        return next(iter(self.of("loss").values()), np.full(len(self.numbers), np.nan))
+
+    @property
+    def metrics(self) -> dict[str, Array]:
+        """Metric → its value after every step."""
+        return self.of("metric")
+
+    @property
+    def gradient_norm(self) -> dict[str, Array]:
+        """Variable → norm of its gradient, before clipping and optimiser."""
+        return self.of("gradient")
+
+    @property
+    def weight_norm(self) -> dict[str, Array]:
+        """Variable → its norm before the step."""
+        return self.of("weight")
+
+    @property
+    def update_ratio(self) -> dict[str, Array]:
+        """Variable → norm of what the step added to it, by its own norm."""
+        weights = self.weight_norm
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return {n: v / weights[n] for n, v in self.of("update").items() if n in weights}
+
+    @property
+    def mean(self) -> dict[str, Array]:
+        """Layer → mean of its output."""
+        return self.of("mean")
+
+    @property
+    def std(self) -> dict[str, Array]:
+        """Layer → standard deviation of its output."""
+        return self.of("std")
+
+    @property
+    def zeros(self) -> dict[str, Array]:
+        """Layer → share of zeros in its output."""
+        return self.of("zeros")
+
+    @property
+    def saturated(self) -> dict[str, Array]:
+        """Layer → share of its output at the ends of a sigmoid or tanh."""
+        return self.of("saturated")
+
+    def to_pandas(self) -> Any:
+        """A frame with a row a step; columns are (kind, name)."""
+        import pandas as pd
+
+        columns = {(s.kind, s.name): s.values for s in self.series}
+        return pd.DataFrame(columns, index=pd.Index(self.numbers, name="step"))

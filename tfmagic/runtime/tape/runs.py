@@ -1,0 +1,192 @@
+"""Training runs in compiled code: from what the twins told of each call to a :class:`Run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tfmagic.analysis.runs import first_bad, layer_names
+from tfmagic.model import Line, Op, Run, Series
+from tfmagic.runtime.capture.log import CompiledFunction, CompiledStep, Log, Tap
+
+__all__ = ["compiled_runs"]
+
+#: The op by which data begins anew.
+_BEGINS = "MakeIterator"
+_NO_FIGURE = float("nan")
+
+
+@dataclass(slots=True)
+class _Steps:
+    """The calls on one line that change the same variables by the same loss."""
+
+    line: int | None
+    keys: frozenset[int]
+    calls: list[tuple[CompiledFunction, CompiledStep, str]] = field(default_factory=list)
+
+
+def compiled_runs(
+    log: Log, ops: Sequence[Op], lines: Sequence[Line], name_of: Callable[[int], str]
+) -> tuple[Run, ...]:
+    """One run for each line that called functions which train; ``name_of`` a handle's id is the
+    variable's name."""
+    groups: dict[tuple[int | None, frozenset[int]], _Steps] = {}
+    for function in log.compiled.values():
+        for loss, keys in _losses(function).items():
+            for step in function.steps:
+                line = ops[step.entry].line if step.entry < len(ops) else None
+                steps = groups.setdefault((line, keys), _Steps(line, keys))
+                steps.calls.append((function, step, loss))
+    return tuple(_run(log, ops, lines, steps, name_of) for steps in groups.values())
+
+
+def _losses(function: CompiledFunction) -> dict[str, frozenset[int]]:
+    """Loss → the variables that are changed by its gradient."""
+    found: dict[str, set[int]] = {}
+    for tap in _taps(function):
+        if tap.kind == "gradient":
+            found.setdefault(tap.key[1], set()).add(tap.key[0])
+    return {loss: frozenset(keys) for loss, keys in found.items()}
+
+
+def _taps(function: CompiledFunction) -> Iterator[Tap]:
+    for group in function.taps:
+        yield from group
+
+
+def _metric_columns(function: CompiledFunction) -> Iterator[tuple[str, int, int]]:
+    """Each metric, and where its figure stands: the matrix and the column in it."""
+    for group, taps in enumerate(function.taps):
+        column = 0
+        for tap in taps:
+            if tap.kind == "metric":
+                yield tap.key, group, column
+            column += tap.width
+
+
+def _rows(function: CompiledFunction, step: CompiledStep, keys: frozenset[int]) -> list[_Row]:
+    """What one call told, a row for each step that it made."""
+    arrays = [np.asarray(figures, float) for figures in step.figures]
+    trains = [any(tap.kind == "gradient" for tap in group) for group in function.taps]
+    count = max((len(a) for a, t in zip(arrays, trains, strict=True) if t), default=0)
+    rows: list[_Row] = [{} for _ in range(count)]
+    for group, array in zip(function.taps, arrays, strict=True):
+        at = 0
+        for tap in group:
+            if _belongs(tap, keys):
+                for place, row in enumerate(rows):
+                    if len(array):
+                        row[tap] = array[min(place, len(array) - 1), at : at + tap.width]
+            at += tap.width
+    return rows
+
+
+_Row = dict[Tap, Any]
+
+
+def _belongs(tap: Tap, keys: frozenset[int]) -> bool:
+    if tap.kind in ("gradient", "weight"):
+        return tap.key[0] in keys
+    return tap.kind != "update" or tap.key in keys
+
+
+def _run(
+    log: Log, ops: Sequence[Op], lines: Sequence[Line], steps: _Steps, name_of: Callable[[int], str]
+) -> Run:
+    calls = sorted(steps.calls, key=lambda call: call[1].entry)
+    starts, numbers = list[tuple[int, int]](), list[int]()
+    scopes = layer_names([t.key for f, _, _ in calls for t in _taps(f) if t.kind == "layer"])
+    layers: dict[str, dict[str, None]] = {name: {} for name in scopes.values()}
+    rows: list[dict[tuple[str, str], float]] = []
+    for function, step, loss in calls:
+        starts.append((step.entry, len(rows)))
+        for row in _rows(function, step, steps.keys):
+            numbers.append(len(rows) + 1 if function.stride == 1 else step.number + 1)
+            rows.append(dict(_figures(row, loss, scopes, name_of)))
+        for tap in _taps(function):
+            if tap.kind == "weight" and tap.key[0] in steps.keys:
+                home = scopes.get(tap.key[1], layer_names([tap.key[1]]).get(tap.key[1], ""))
+                layers.setdefault(home, {})[name_of(tap.key[0])] = None
+    columns = {
+        name: tuple(row.get(name, _NO_FIGURE) for row in rows)
+        for name in dict.fromkeys(key for row in rows for key in row)
+    }
+    functions = {id(f): f for f, _, _ in calls}.values()
+    first, line = calls[0][1], steps.line
+    run = Run(
+        function=ops[first.entry].function if first.entry < len(ops) else calls[0][0].name,
+        line=line,
+        line_number=lines[line].number if line is not None else 0,
+        cell=ops[first.entry].cell if first.entry < len(ops) else 0,
+        steps=max(len(rows), sum(f.count for f in functions)),
+        seconds=sum(s.end - s.start for _, s, _ in calls) * _thinned(functions, calls),
+        numbers=tuple(numbers),
+        series=tuple(Series(kind, name, values) for (kind, name), values in columns.items()),
+        epochs=_epochs(log, starts),
+        layers=tuple((layer, tuple(names)) for layer, names in layers.items()),
+        validation=_validation(log, ops, line, starts),
+    )
+    return first_bad(run)
+
+
+def _thinned(functions: Any, calls: Sequence[Any]) -> float:
+    """How many calls there were for each that was kept."""
+    return float(sum(f.count for f in functions) / max(1, len(calls)))
+
+
+def _figures(
+    row: _Row, loss: str, scopes: dict[str, str], name_of: Callable[[int], str]
+) -> Iterator[tuple[tuple[str, str], float]]:
+    for tap, values in row.items():
+        if tap.kind == "loss":
+            if tap.key == loss:
+                yield ("loss", "loss"), float(values[0])
+        elif tap.kind == "metric":
+            yield ("metric", tap.key), float(values[0])
+        elif tap.kind == "layer":
+            yield from _layer(scopes[tap.key], *map(float, values))
+        else:
+            key = tap.key if tap.kind == "update" else tap.key[0]
+            yield (tap.kind, name_of(key)), float(np.sqrt(2.0 * values[0]))
+
+
+def _layer(
+    name: str, whole: float, mean: float, half_squares: float, zeros: float, count: float
+) -> Iterator[tuple[tuple[str, str], float]]:
+    yield ("mean", name), mean if np.isfinite(whole) or not np.isfinite(mean) else whole
+    spread = 2.0 * half_squares / max(count, 1.0) - mean * mean
+    yield ("std", name), float(np.sqrt(max(spread, 0.0))) if np.isfinite(spread) else spread
+    yield ("zeros", name), zeros
+
+
+def _epochs(log: Log, starts: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """The steps before which the data began anew; a step is told by its entry and its place."""
+    found, before = [], 0
+    for entry, told in starts:
+        between = log.entries[before:entry]
+        if any(e.type == _BEGINS for e in between) or not told:
+            found.append(told + 1)
+        before = entry
+    return tuple(found)
+
+
+def _validation(
+    log: Log, ops: Sequence[Op], line: int | None, starts: Sequence[tuple[int, int]]
+) -> tuple[tuple[str, int, float], ...]:
+    """What functions that do not train returned on the same line, as it stood between two steps."""
+    found: dict[tuple[str, int], float] = {}
+    for function in log.compiled.values():
+        if any(tap.kind == "gradient" for tap in _taps(function)):
+            continue
+        for step in function.steps:
+            if step.entry >= len(ops) or ops[step.entry].line != line:
+                continue
+            after = max((told + 1 for entry, told in starts if entry < step.entry), default=0)
+            for name, group, column in _metric_columns(function):
+                array = np.asarray(step.figures[group], float)
+                if len(array):
+                    found[name, after] = float(array[-1, column])
+    return tuple((name, step, value) for (name, step), value in found.items())
