@@ -92,7 +92,7 @@ NAMES = {
     "set_device": PrivateName(_CONTEXT, "Context._set_device", "scopes"),
     "call_function": PrivateName(_CONTEXT, "Context.call_function", "compiled"),
     "tracer": PrivateName(
-        _EAGER + "polymorphic_function.tracing_compilation", "_create_concrete_function", "timer"
+        _EAGER + "polymorphic_function.tracing_compilation", "_create_concrete_function", "timing"
     ),
     "get_function": PrivateName(_CONTEXT, "Context.get_function_def", "compiled"),
     "add_function": PrivateName(_CONTEXT, "Context.add_function_def", "compiled"),
