@@ -183,7 +183,8 @@ class _Interpreter:
         body = private.attribute_graph(operation, "body")
         going: Sequence[int] = [self.number(tensor) for tensor in operation.inputs]
         outside = self._turn
-        for self._turn in range(1, self._most):
+        for turn in range(1, self._most):
+            self._turn = turn
             (goes_on,) = self._inner(condition, going, frames, depth)
             if not self._values[goes_on]:
                 break
