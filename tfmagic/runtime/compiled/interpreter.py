@@ -27,6 +27,8 @@ __all__ = ["LARGEST", "FunctionTrace", "InnerOp", "Stopped", "read", "run"]
 LARGEST, LONGEST = 3_000, 4.0
 #: How deep calls within calls are opened; a function may call itself.
 _DEEPEST = 8
+#: Ops that one may wait for; a graph that goes round in itself would wait for ever.
+_MOST_WAITING = 10_000
 _Frames = tuple[tuple[str, int, str], ...]
 
 
@@ -145,7 +147,7 @@ class _Interpreter:
     def _graph(self, graph: Any, traced: Traced | None, around: _Frames, depth: int) -> None:
         """Note every op; ``around`` are the frames of the call in which the graph stands."""
         given = {tensor.op.name for tensor in graph.inputs}
-        for operation in graph.get_operations():
+        for operation in _ordered(graph):
             if len(self.found.ops) > self._most or perf_counter() > self._until:
                 raise Stopped
             if operation.name in given or operation.type in ("NoOp", "Placeholder"):
@@ -245,6 +247,23 @@ class _Interpreter:
         copy = private.copied_variable(handle)
         self._copies[copy.handle._id] = copy
         return copy.handle
+
+
+def _ordered(graph: Any) -> list[Any]:
+    """The ops of a graph, each after all that it takes or waits for: what a tape added to a loop
+    was made later than the loop."""
+    found: dict[str, Any] = {}
+    for operation in graph.get_operations():
+        todo = [operation]
+        while todo:
+            last = todo[-1]
+            before = (*(tensor.op for tensor in last.inputs), *last.control_inputs)
+            missing = [op for op in before if op.name not in found and op.graph is graph]
+            if missing and len(todo) < _MOST_WAITING:
+                todo += missing
+            else:
+                found.setdefault(todo.pop().name, last)
+    return list(found.values())
 
 
 def _name(operation: Any) -> str:
