@@ -69,6 +69,7 @@ class _Opener:
                 replace(
                     call, index=index, type=op.type, inputs=inputs, outputs=outputs, stack=stack,
                     line=line, function="", own_gradient=op.own_gradient, attrs=(),
+                    turn=op.turn,
                 ),
                 call.index,
             )  # fmt: skip

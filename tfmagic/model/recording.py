@@ -95,7 +95,8 @@ class Op:
     the one that a ``tf.device`` around it named, or empty.  ``duration`` is the time in seconds
     from the op recorded before it to the end of this one: an upper bound, Python included.
     ``function`` is the name of the ``tf.function`` where the op is a call of one,
-    ``own_gradient`` the name of the ``tf.custom_gradient`` whose result it gives.
+    ``own_gradient`` the name of the ``tf.custom_gradient`` whose result it gives, ``turn`` the
+    turn (from 1) of the compiled loop that it stands in.
     """
 
     index: int
@@ -115,6 +116,7 @@ class Op:
     cell: int = 0
     function: str = ""
     own_gradient: str = ""
+    turn: int = 0
 
     @property
     def title(self) -> str:

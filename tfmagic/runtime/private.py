@@ -357,6 +357,19 @@ def called_graph(operation: Any) -> Any:
     return getattr(find(operation.graph, operation.get_attr("f").name), "graph", None)
 
 
+def attribute_graph(operation: Any, attribute: str, place: int = 0) -> Any:
+    """The graph of the function that an attribute of an op in a graph names."""
+    named = operation.get_attr(attribute)
+    named = named[place] if isinstance(named, (list, tuple)) else named
+    return _found["called_function"](operation.graph, named.name).graph
+
+
+def copied_variable(handle: Any) -> Any:
+    """A variable of our own that holds what the one behind ``handle`` holds now."""
+    dtype = tf.dtypes.as_dtype(handle._handle_data.shape_and_type[0].dtype)
+    return tf.Variable(read_variable(handle, dtype.name), trainable=False)
+
+
 def constant_of(operation: Any) -> Any:
     """The array that a ``Const`` op in a graph holds."""
     return tf.make_ndarray(operation.node_def.attr["value"].tensor)

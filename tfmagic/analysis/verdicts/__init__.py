@@ -63,7 +63,7 @@ class _Inner:
     def _opened(self) -> tuple[Recording, tuple[int, ...], _Judge]:
         """The recording with its functions opened, which op stood where, and who judges it."""
         found, before = opened(self._recording)
-        return found, before, _Judge(found)
+        return found, before, _Judge(found, inside=True)
 
     def verdict(self, call: int, place: int) -> Verdict | None:
         """The verdict of one gradient; None where no function that was looked into is on its
@@ -86,8 +86,9 @@ class _Inner:
 class _Judge:
     """The rules, over one recording."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, *, inside: bool = False) -> None:
         self._recording = recording
+        self._inside = inside
         self._ways = DependenceGraph(recording)
         self._none = NoneRules(self._ways)
         self._zero = ZeroRules(self._ways)
@@ -168,7 +169,9 @@ class _Judge:
             return self._not_finite.finding(call, gradient)
         none_touched = not stats.count and gradient.rows is not None
         if none_touched or (stats.count and stats.zeros == stats.seen):
-            hidden = self._none.hidden(call, gradient) if call.zeros else None
+            # a compiled loop or branch says zero where there is no way at all
+            says_zero = call.zeros or self._inside
+            hidden = self._none.hidden(call, gradient) if says_zero else None
             if hidden is not None:
                 return hidden
             return self._not_finite.before(call, gradient) or self._zero.finding(call, gradient)

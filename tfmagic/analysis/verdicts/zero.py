@@ -99,6 +99,8 @@ class ZeroRules:
         ways = self._ways
         reach = ways.reach(gradient, ways.ancestors(call), backward=ways.deep(call))
         way, moving = ways.way(call, gradient), reach.any
+        if not way and (decides := self._decides(gradient)) is not None:
+            return Finding("disconnected", op=decides, words="only_decides")
         last = self._last_alive(call, way, reach)
         if last is None:
             found = self._own(call, way) or self._not_seen(way, gradient)
@@ -106,6 +108,20 @@ class ZeroRules:
         else:
             found = self._why(last, self._passing(call, last, reach)[0], moving, way)
         return found if found.code != "ok" else self._constant.finding(way, moving) or found
+
+    def _decides(self, gradient: Gradient) -> int | None:
+        """The first op that makes a truth value of what the source leads to: a condition."""
+        recording = self._ways.recording
+        todo, seen = list(gradient.source_tensors), set[int]()
+        while todo:
+            for index in recording.consumers.get(todo.pop(), ()):
+                op = recording.ops[index]
+                if index not in seen and op.kind == "forward" and not op.function:
+                    seen.add(index)
+                    if any(recording.tensors[t].dtype == "bool" for t in op.outputs):
+                        return index
+                    todo.extend(op.outputs)
+        return None
 
     def _passing(self, call: GradientCall, op: Op, reach: Reach) -> tuple[list[Stats], list[Stats]]:
         """The gradients that came to an op, and those that it passed on to where a way leads

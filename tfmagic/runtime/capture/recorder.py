@@ -52,7 +52,6 @@ from tfmagic.runtime.capture.tape_events import (
     keys_in,
 )
 from tfmagic.runtime.capture.threads import COUNT, other_threads
-from tfmagic.runtime.compiled.function_trace import look_inside
 from tfmagic.runtime.devices import placing
 
 #: Bytes of tensors that are held while a cell runs, unless the settings say otherwise.
@@ -88,7 +87,8 @@ class Recorder:
     ``boundary`` is the code object where the way to an op ends (the function that
     entered ``tfmagic.record()``); a cell's own frame always ends it.  With ``eager`` a
     ``tf.function`` runs its Python, so that what is inside is heard.  ``listeners`` are blocks
-    that note something into the log for as long as it listens.
+    that note something into the log for as long as it listens; ``answered`` is told of every
+    gradient call once it has its answer.
     """
 
     def __init__(
@@ -101,9 +101,11 @@ class Recorder:
         keep: bool = True,
         eager: bool = False,
         listeners: Sequence[Listener] = (),
+        answered: Callable[[Log, Call, int], None] = lambda log, call, whole: None,
     ) -> None:
         self.log = Log()
         self._listeners = listeners
+        self.answered = answered
         self.budget = budget
         self.whole = whole
         self.boundary = boundary
@@ -543,7 +545,7 @@ def _heard_gradient(original: Callable[..., Any], whom: Hook[Recorder]) -> Calla
             call.zeros = _wants_zeros(args, kwargs)
             answer = call.result = original(tape, target, sources, *args, **kwargs)
         with _CARRIED:
-            look_inside(recorder.log, call, recorder.whole)
+            recorder.answered(recorder.log, call, recorder.whole)
         if not recorder.keep:
             recorder._let_go()
         return answer
@@ -566,7 +568,7 @@ def _heard_jacobian(original: Callable[..., Any], whom: Hook[Recorder]) -> Calla
                 recorder._tell_of(tape, call)
                 call.result = answer
             with _CARRIED:
-                look_inside(recorder.log, call, recorder.whole)
+                recorder.answered(recorder.log, call, recorder.whole)
         return answer
 
     return jacobian

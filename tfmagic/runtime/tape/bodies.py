@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tfmagic.model import Body, Frame, Op, TensorInfo
 from tfmagic.runtime.capture.snapshot import Snapshot
-from tfmagic.runtime.compiled.function_trace import FunctionTrace, InnerOp
+from tfmagic.runtime.compiled.interpreter import FunctionTrace, InnerOp
 
 
 def body(position: int, inside: FunctionTrace, line_at: Callable[[str, int], int]) -> Body:
@@ -64,4 +64,5 @@ def _op(index: int, op: InnerOp, line_at: Callable[[str, int], int]) -> Op:
         line=frames[-1].line if frames else None,
         stack=frames,
         own_gradient=op.own_gradient,
+        turn=op.turn,
     )

@@ -26,12 +26,12 @@ from tfmagic.runtime.autodiff.differentiate import (
     require_differentiable,
     tape_for,
 )
+from tfmagic.runtime.autodiff.opened_calls import open_calls
 from tfmagic.runtime.autodiff.second_order import product
 from tfmagic.runtime.capture.log import Log
 from tfmagic.runtime.capture.names import in_metric, key_of, walk
 from tfmagic.runtime.capture.recorder import BUDGET, Recorder
 from tfmagic.runtime.capture.structure import leaves
-from tfmagic.runtime.compiled.function_trace import look_inside
 from tfmagic.runtime.compiled.twin import running_twins
 from tfmagic.runtime.op_traits import ASSIGNS
 from tfmagic.runtime.tape.builder import Failed, RecordingBuilder
@@ -99,6 +99,7 @@ class Tape:
             keep=keep,
             eager=eager,
             listeners=() if eager else (running_twins,),
+            answered=open_calls,
         )
         self.log.rebound.update(rebound or {})
         self._recording: Recording | None = None
@@ -333,7 +334,7 @@ class Tape:
                 )
         finally:
             recorder.stop()
-        look_inside(self.log, call, recorder.whole)
+        open_calls(self.log, call, recorder.whole)
         return call.result
 
     def asked_before(self, target: Any, source: Any) -> tuple[int, int] | None:
