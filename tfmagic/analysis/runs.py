@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -99,9 +100,9 @@ def _step(
         if gradient.weight_norm is not None:
             yield ("weight", gradient.source), gradient.weight_norm
         mine = updates.get(gradient.variable, ()) if gradient.variable is not None else ()
-        changes = [norm for index, norm in mine if start <= index < end]
-        if changes:
-            yield ("update", gradient.source), changes[-1]
+        last = bisect_left(mine, (end,)) - 1
+        if last >= 0 and mine[last][0] >= start:
+            yield ("update", gradient.source), mine[last][1]
 
 
 def _target(recording: Recording, call: GradientCall) -> float | None:
