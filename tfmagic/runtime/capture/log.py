@@ -267,12 +267,14 @@ class CompiledFunction:
     """The calls of one traced function, and what it told of its inside in each.
 
     Of a long run every ``stride``-th call is kept, the first and the last among them.
-    ``first`` are the first steps of a function that trains, ``latest`` the last ones, or those
+    ``flow`` are pairs of layers of which the second takes what the first gives.  ``first`` are
+    the first steps of a function that trains, ``latest`` the last ones, or those
     up to the first with a NaN among its figures, ``suspect`` those with the first infinity.
     """
 
     name: str
     taps: tuple[tuple[Tap, ...], ...]
+    flow: tuple[tuple[str, str], ...] = ()
     steps: list[CompiledStep] = field(default_factory=list)
     count: int = 0
     stride: int = 1
