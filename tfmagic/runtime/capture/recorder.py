@@ -52,10 +52,11 @@ from tfmagic.runtime.capture.tape_events import (
     keys_in,
 )
 from tfmagic.runtime.capture.threads import COUNT, other_threads
-from tfmagic.runtime.devices import placing
 
 #: Bytes of tensors that are held while a cell runs, unless the settings say otherwise.
 BUDGET = 2 * 2**30
+#: The same where no variable was met and no tape began, so that no gradient can be asked for.
+UNASKED = 64 * 2**20
 _CELL_FRAMES = ("<module>", "<cell line")
 _FUNCTION_OP = re.compile(r"__(?:inference|forward|backward)_")
 _RESOURCE = 20
@@ -88,7 +89,7 @@ class Recorder:
     entered ``tfmagic.record()``); a cell's own frame always ends it.  With ``eager`` a
     ``tf.function`` runs its Python, so that what is inside is heard.  ``listeners`` are blocks
     that note something into the log for as long as it listens; ``answered`` is told of every
-    gradient call once it has its answer.
+    gradient call once it has its answer; ``default_device`` says where the session sends ops.
     """
 
     def __init__(
@@ -102,11 +103,14 @@ class Recorder:
         eager: bool = False,
         listeners: Sequence[Listener] = (),
         answered: Callable[[Log, Call, int], None] = lambda log, call, whole: None,
+        default_device: Callable[[], str] = lambda: "",
     ) -> None:
         self.log = Log()
         self._listeners = listeners
         self.answered = answered
+        self._default_device = default_device
         self.budget = budget
+        self._most = budget if keep else min(budget, UNASKED)
         self.whole = whole
         self.boundary = boundary
         self.cell = 0
@@ -125,6 +129,7 @@ class Recorder:
         self._again = _NOWHERE
         self._undo = contextlib.ExitStack()
         self._interrupts: Interrupts
+        self._taped = False
         self._thread = 0
         self._scope: Any = None
         self._started = 0.0
@@ -145,7 +150,7 @@ class Recorder:
         self._interrupts = undo.enter_context(interrupts_put_off(_UNDISTURBED))
         self._thread = get_ident()
         self._scope = private.thread_data()
-        self.log.default = placing.default()
+        self.log.default = self._default_device()
         undo.callback(self._forget_thread)
         undo.callback(private.remove_callback, self._on_op)
         private.add_callback(self._on_op)
@@ -164,7 +169,7 @@ class Recorder:
             self.seconds += perf_counter() - self._started
             self._lines.clear()
             self._again = _NOWHERE
-            self.log.default = self.log.default or placing.default()
+            self.log.default = self.log.default or self._default_device()
         self._undo.close()
 
     def _forget_thread(self) -> None:
@@ -244,7 +249,7 @@ class Recorder:
             return
         log.entries.append(entry)
         log.held += held
-        if log.held > self.budget:
+        if log.held > self._most:
             self._drop_oldest()
 
     def place(self, frame: FrameType | None) -> SourceStack:
@@ -376,10 +381,18 @@ class Recorder:
         log.held = 0
 
     def _drop_oldest(self) -> None:
-        """Over the budget: settle the older half of what is held."""
+        """Over the budget: settle the older half of what is held.
+
+        Where nobody can ask for a gradient yet (no variable was met, no tape began, the cell's
+        tape is not kept) little is held, and what goes is missed by no one.
+        """
         log = self.log
+        if self._most < self.budget and (log.variables or self._taped):
+            self._most = self.budget
+            if log.held <= self.budget:
+                return
         middle = (log.settled + len(log.entries) + 1) // 2
-        log.dropped += middle - log.settled
+        log.dropped += middle - log.settled if self._most == self.budget else 0
         log.settle(middle, self.whole)
         for position in [p for p in log.functions if p < middle]:
             del log.functions[position]
@@ -410,6 +423,7 @@ class Recorder:
     def _note_tape(self, tape: Any, kind: str, watched: Any, frame: FrameType) -> None:
         if not self._mine():
             return
+        self._taped = True
         with _CARRIED:
             keys = keys_in(watched) if kind == "watch" else ()
             self._tapes.add(tape, Event(kind, len(self.log.entries), self.place(frame), keys))
