@@ -139,6 +139,7 @@ def bench(
     sweep: Mapping[str, Sequence[float]] | None = None,
     transfer: bool = False,
     cold: bool = False,
+    keras: bool = False,
     ops: bool = False,
     keep: dict[str, Any] | None = None,
     loops: int | None = None,
@@ -159,8 +160,10 @@ def bench(
     seconds, for each variant: 2, or half a second at each point of a sweep.  ``sweep`` are
     variables with their values; every combination is measured.  With ``transfer`` each run
     copies its inputs to the device and its results back; with ``cold`` the caches are emptied
-    before each run.  ``ops`` times each op of the eager run by itself, too.  What the
-    first run assigned is put into ``keep``.  ``vs`` is an earlier result, or its file.
+    before each run.  With ``keras`` the statement is ``model, x`` or ``model, x, y``, and the
+    ways to run the model are timed side by side.
+    ``ops`` times each op of the eager run by itself, too.  What the first run assigned is put
+    into ``keep``.  ``vs`` is an earlier result, or its file.
     ``loops`` (runs in a block) and ``repeat`` (blocks) set both by hand, as ``-n`` and ``-r``
     of ``%timeit`` do.
     ``precision`` are significant digits.  What the statement changes of random state and of
@@ -175,10 +178,15 @@ def bench(
     from tfmagic.runtime import private
 
     private.require()
-    from tfmagic.runtime.timer import Plan, Request, measure, subject
+    from tfmagic.runtime.timer import Plan, Request, keras_subjects, measure, subject
 
+    if keras:
+        first, *others = keras_subjects(str(statement), setup, namespace or {}, title)
+    else:
+        first, others = subject(statement, setup, namespace or {}, title), []
     request = Request(
-        subject(statement, setup, namespace or {}, title),
+        first,
+        others=tuple(others),
         devices=_listed(devices),
         modes=_listed(modes),
         plan=Plan.given(budget, loops, repeat, swept=bool(sweep)),

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from tfmagic.analysis.bench import allowing_for_drift, compared, mostly_drift, naive_remark
 from tfmagic.analysis.statistics import (
     autocorrelation_time,
-    beyond,
     median_interval,
     paired_ratio,
     student,
@@ -147,14 +146,6 @@ def test_the_naive_figure_is_explained() -> None:
 
 
 # --- drift from one measurement to the next ----------------------------------------------
-
-
-def test_what_the_reaches_do_not_explain_is_found() -> None:
-    rng = np.random.default_rng(5)
-    middles = rng.normal(0, 0.03, 400) + rng.normal(0, 0.01, 400)
-    drift = beyond(middles, [1.96 * 0.01] * 400)
-    assert np.mean(np.abs(middles) <= np.hypot(1.96 * 0.01, drift)) == pytest.approx(0.95, abs=0.01)
-    assert beyond(rng.normal(0, 0.01, 400), [0.03] * 400) == 0.0
 
 
 @given(st.floats(0, 0.5), st.floats(0, 0.5), st.floats(0, 0.5))

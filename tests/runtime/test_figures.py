@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import astuple
+from typing import Any
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from tfmagic.runtime.capture.snapshot import Snapshot, take
+from tfmagic.runtime.capture.snapshot import Snapshot, describe_together, take
 from tfmagic.runtime.values.figures import figures
 
 
@@ -42,3 +45,27 @@ def test_strings_and_handles_are_kept_as_what_they_are() -> None:
     assert Snapshot(*take(tf.fill([70_000], "x"), 64)).value().absent == "string"
     assert Snapshot(*take(tf.constant("one"), 64)).value().data == "one"
     assert Snapshot(*take(tf.Variable(1.0).handle, 64)).value().absent == "resource"
+
+
+def test_many_tensors_alike_are_described_as_each_alone() -> None:
+    random = np.random.default_rng(0)
+    given = [
+        *(tf.constant(random.normal(size=(2, 3)), tf.float32) for _ in range(3)),
+        *(tf.constant(random.normal(size=400), tf.float32) for _ in range(3)),
+        *(tf.constant(n, tf.int32) for n in range(3)),
+        *(tf.constant([1.0, bad]) for bad in (2.0, np.nan, np.inf)),
+        *(tf.zeros([0, 2]) for _ in range(2)),
+        tf.constant(["a", "b"]),
+        tf.cast([1.5, 2.5], tf.bfloat16),
+    ]
+    together = [Snapshot(*take(tensor, 64)) for tensor in given]
+    describe_together(together)
+    for tensor, snapshot in zip(given, together, strict=True):
+        alone, found = Snapshot(*take(tensor, 64)).value(), snapshot.value()
+        assert repr(found.data) == repr(alone.data)
+        for one, other in zip(_numbers(found), _numbers(alone), strict=True):
+            assert one == (other if other is None else pytest.approx(other, rel=1e-12))
+
+
+def _numbers(value: Any) -> tuple[Any, ...]:
+    return astuple(value.stats) if value.stats else ()

@@ -16,7 +16,9 @@ import tensorflow as tf
 import tfmagic
 import tfmagic.errors
 from tfmagic.model import from_json
+from tfmagic.runtime.capture import recorder
 from tfmagic.runtime.tape.incremental_builder import IncrementalBuilder
+from tfmagic.runtime.tape.tape import Tape
 
 
 def lesson() -> tfmagic.Tape:
@@ -301,3 +303,19 @@ def test_a_name_that_is_given_later_is_told_of_what_ran_before() -> None:
     found, (variable,) = tape.recording.find("x"), tape.recording.variables
     assert tape.recording.ops[found.op].type == "Sin"
     assert variable.name == "w" and tape.recording.tensors[variable.reads[0]].name == "w"
+
+
+def test_what_no_gradient_can_be_asked_of_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "UNASKED", 10_000)
+    x, w = tf.ones([100, 10]), tf.Variable(tf.ones([100, 10]))
+
+    def live(*, keep: bool, first: Any = None) -> tuple[int, int]:
+        tape = Tape(dict, everything=True, keep=keep)
+        with tape:
+            z = x if first is None else x * first
+            for _ in range(20):
+                z = z + 1.0
+        return sum(1 for _ in tape.log.live()), tape.log.dropped
+
+    assert live(keep=False)[0] < 10 and live(keep=False)[1] == 0
+    assert live(keep=True)[0] == 20 and live(keep=False, first=w)[0] == 21

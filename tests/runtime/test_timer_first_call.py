@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 import tfmagic
+from tfmagic.errors import OptionError
 from tfmagic.model.bench import Bench, Timing
 from tfmagic.render.bench import BenchResult
 from tfmagic.runtime.timer.observed import calls_watched
@@ -140,3 +141,19 @@ def test_only_of_graphs_it_is_said_that_work_may_be_left_out() -> None:
     space = {"x": tf.ones(3)}
     assert "may leave out" in repr(quick("x + 1", namespace=space, modes=["eager", "function"]))
     assert "may leave out" not in repr(quick("x + 1", namespace=space))
+
+
+def test_the_ways_to_run_a_model_are_timed_side_by_side() -> None:
+    space = {"m": keras_model(), "x": tf.ones([4, 3]), "y": tf.ones([4, 1])}
+    before = [v.numpy() for v in space["m"].variables]
+    trained = quick("m, x, y", keras=True, namespace=space)
+    ways = ["model(x)", "predict_on_batch", "predict", "train_on_batch", "fit"]
+    assert [timing.mode for timing in trained.timings] == ways
+    assert all(timing.median for timing in trained.timings)
+    assert [timing.mode for timing in quick("m, x", keras=True, namespace=space).timings] == ways[
+        :3
+    ]
+    after = [v.numpy() for v in space["m"].variables]
+    assert all((a == b).all() for a, b in zip(before, after, strict=True))
+    with pytest.raises(OptionError, match="--keras m: give the model"):
+        quick("m", keras=True, namespace=space)

@@ -226,9 +226,9 @@ def _weights(fold: Fold) -> tuple[str, ...]:
 
 def is_small_constant(info: TensorInfo) -> bool:
     """A tensor without a name and with so few elements that it is told by its value."""
-    value = value_lines(info.value)
     stats = info.value.stats
-    return not info.name and len(value) == 1 and (stats is None or stats.count <= _STUB_SIZE)
+    small = not info.name and (stats is None or stats.count <= _STUB_SIZE)
+    return small and len(value_lines(info.value)) == 1
 
 
 def is_stub(info: TensorInfo, consumers: int) -> bool:

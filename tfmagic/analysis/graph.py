@@ -242,7 +242,8 @@ class Sketch:
             yield say("graph.left_out", n=self.selection.left_out)
         if self.recording.op_seconds:
             yield self._cost_note()
-        places = sorted({shorten(device(op.device), _LONGEST) for op in ops if op.device})
+        devices = {op.device for op in ops} - {""}
+        places = sorted({shorten(device(name), _LONGEST) for name in devices})
         if len(places) > 1:
             yield say("graph.devices", devices=", ".join(places))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from tfmagic.model import Histogram, Value
@@ -56,6 +57,7 @@ def number(value: Any, digits: int = 5) -> str:
     return _real(float(value), digits)
 
 
+@lru_cache(4096)
 def _real(value: float, digits: int) -> str:
     if math.isnan(value):
         return "NaN"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -99,9 +100,9 @@ def _step(
         if gradient.weight_norm is not None:
             yield ("weight", gradient.source), gradient.weight_norm
         mine = updates.get(gradient.variable, ()) if gradient.variable is not None else ()
-        changes = [norm for index, norm in mine if start <= index < end]
-        if changes:
-            yield ("update", gradient.source), changes[-1]
+        last = bisect_left(mine, (end,)) - 1
+        if last >= 0 and mine[last][0] >= start:
+            yield ("update", gradient.source), mine[last][1]
 
 
 def _target(recording: Recording, call: GradientCall) -> float | None:
@@ -138,16 +139,17 @@ def layer_names(scopes: Iterable[str]) -> dict[str, str]:
     return {scope: scope if name in several else name for scope, name in short.items()}
 
 
-def first_bad(run: Run) -> Run:
-    """The run, with where its first figure that is not finite stands, if there is one."""
+def first_bad(run: Run, after: int = 0) -> Run:
+    """The run, with where its first figure that is not finite stands, if there is one; steps
+    before place ``after`` are passed over."""
     known = [s for s in run.series if s.kind in _WAY]
     table = np.asarray([s.values for s in known], float) if known else np.zeros((0, 0))
     was = np.maximum.accumulate(np.isfinite(table), axis=1) if table.size else table
     # a figure that never was finite from its first step on may not have been there at all
     bad = ~np.isfinite(table) & (was.astype(bool) | np.isinf(table) | _all_lost(table, known))
-    if not bad.size or not bad.any():
+    if not bad.size or not bad[:, after:].any():
         return run
-    at = int(np.argmax(bad.any(axis=0)))
+    at = after + int(np.argmax(bad[:, after:].any(axis=0)))
     there = [s for s, row in zip(known, bad, strict=True) if row[at]]
     there.sort(key=lambda s: _WAY.index(s.kind))
     first = there[0]

@@ -33,7 +33,6 @@ import numpy as np
 __all__ = [
     "Interval",
     "autocorrelation_time",
-    "beyond",
     "median_interval",
     "paired_ratio",
     "student",
@@ -147,13 +146,6 @@ def student(level: float, freedom: float) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
     )
     return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
-
-
-def beyond(apart: Sequence[float], reaches: Sequence[float], share: float = LEVEL) -> float:
-    """How much values lie apart that their own reaches do not explain: with so much more, in
-    quadrature, that ``share`` of the reaches hold their values."""
-    squares = np.square(np.asarray(apart, float)) - np.square(np.asarray(reaches, float))
-    return float(np.sqrt(max(0.0, np.quantile(squares, share))))
 
 
 def paired_ratio(a: Sequence[float], b: Sequence[float], level: float = LEVEL) -> Interval | None:

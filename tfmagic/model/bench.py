@@ -58,10 +58,10 @@ class Timing:
     round ``rounds[i]``, in which every variant had its turn.  ``spoilt`` are the blocks that
     are left out, with the cause that was seen (``"gc"``, ``"preempted"``).
 
-    ``median`` stands with its 95 % interval ``low`` … ``high``, which also allows for the drift
-    that a self-test found from run to run; ``effective`` is the number of independent blocks
-    that the kept ones are worth.  ``stopped`` says why no more were
-    taken: ``"precise"``, ``"time"``, ``"asked"``, ``"interrupted"`` or ``"raised"``.
+    ``median`` stands in the range ``low`` … ``high``, which would hold it in 95 % were the machine
+    always as in this run, and is widened by the drift that a self-test found; ``effective`` is
+    the number of independent blocks that the kept ones are worth.  ``stopped`` says why no more
+    were taken: ``"precise"``, ``"time"``, ``"asked"``, ``"interrupted"`` or ``"raised"``.
 
     ``naive`` is the mean by ``time.time()`` around ``naive_loops`` runs without waiting for
     the device; ``latency`` one run alone, until its result is there; ``sync`` the cost of
@@ -175,10 +175,10 @@ class SelfTest:
 
     Of ``pairs`` of the same work ``claimed`` were said to differ.  In 95 % of them the two
     differed by less than ``within`` where they took turns, by less than ``between`` where one
-    was measured after the other.  ``drift`` is what the intervals of single measurements must be
-    widened by, in quadrature, to hold what many have as their median.  ``found`` are known
-    differences with the share of tries in which they were found; from ``resolvable`` on it is
-    90 %, or None.
+    was measured after the other.  ``drift`` is by how much single measurements lie around the
+    median of them all in 95 %: what their intervals are widened by, in quadrature.  ``found``
+    are known differences with the share of tries in which they were found; from ``resolvable``
+    on it is 90 %, or None.
     """
 
     machine: Machine = Machine()

@@ -269,6 +269,15 @@ class Recording:
         return tuple(op for op in self.ops if op.kind == "backward")
 
     @cached_property
+    def differentiating(self) -> dict[int, list[Op]]:
+        """For each forward op's index the backward ops that differentiate it, in their order."""
+        found: dict[int, list[Op]] = {}
+        for op in self.backward:
+            if op.differentiates is not None:
+                found.setdefault(op.differentiates, []).append(op)
+        return found
+
+    @cached_property
     def consumers(self) -> dict[int, tuple[int, ...]]:
         """For each tensor id the ops that take it, each once, in order."""
         found: dict[int, dict[int, None]] = {}

@@ -43,7 +43,8 @@ class BadValue:
     ``step`` counts from 1; ``op`` is the type of the op that made it, ``line_number`` the
     user's line (0 where there is none), ``layer`` where it stands; ``direction`` is
     ``"forward"``, ``"backward"``, ``"update"``, or ``"data"`` for a value that came with the
-    batch.  ``figure`` is ``"NaN"`` or ``"inf"``, ``before`` what the op took.
+    batch.  ``figure`` is ``"NaN"`` or ``"inf"``, ``before`` what the op took: dtype, least and
+    greatest value of each input; ``turn`` is that of the compiled loop around it (0: none).
     """
 
     step: int
@@ -54,6 +55,7 @@ class BadValue:
     direction: str = "forward"
     figure: str = "NaN"
     before: tuple[tuple[str, float, float], ...] = ()
+    turn: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from tfmagic.notebook.tracebacks import hide_frames, show_frames, without_frames
 from tfmagic.notebook.variable_history import VariableHistory
 from tfmagic.notebook.view import View
 from tfmagic.runtime.arrival import when_imported
-from tfmagic.runtime.capture.gc_throttle import calm
+from tfmagic.runtime.capture.gc_throttle import calm, off
 
 if TYPE_CHECKING:
     from tfmagic.model import Recording
@@ -269,7 +269,7 @@ class Cells(CellHooks):
 
     def _show(self, session: Session) -> None:
         try:
-            with _numbers_unheard():
+            with off(), _numbers_unheard():
                 session.show(session)
         except (Exception, KeyboardInterrupt) as failure:
             _tell(failure)

@@ -227,8 +227,8 @@ class BenchResult:
         return [(column, cell) for column, cell, wanted in columns if wanted]
 
     def _interval(self) -> str:
-        """What an interval may be called: 95 % only where a self-test told of the drift between
-        measurements, which none of them can see in itself."""
+        """What an interval may be called: never a confidence in another measurement, for none sees
+        the drift between them; what a self-test saw of that widens it."""
         tested = self.bench.selftest
         known = tested is not None and tested.drift is not None
         return say("bench.interval" if known else "bench.interval_run")
@@ -391,7 +391,7 @@ def _traced_anew(timing: Timing) -> bool:
 
 def _problem(timing: Timing) -> str:
     """Why a variant has no times; a graph that never ran is no graph for this statement."""
-    never = timing.problem == "raised" and not timing.times and timing.mode != "eager"
+    never = timing.problem == "raised" and not timing.times and timing.mode in MODES[1:]
     return timing.mode if never else timing.problem
 
 
@@ -433,7 +433,7 @@ def _ops(timing: Timing, digits: int) -> Table:
         Column(say("bench.op_inputs"), code=True),
         Column(say("bench.op_count"), "right"),
         Column(say("bench.op_once"), "right"),
-        Column(say("bench.interval"), "right"),
+        Column(say("bench.interval_run"), "right"),
         Column(say("bench.op_share"), "right"),
     )
     where = f" ({_where(timing)})" if timing.point else ""

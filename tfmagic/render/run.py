@@ -52,8 +52,15 @@ def _where(bad: BadValue) -> str:
     """The op, line and layer where a value first was not finite, as far as they are known."""
     layer = visible(clipped(bad.layer, _LONGEST))
     if bad.op:
-        key = "run.at_line" if bad.line_number else "run.at_op"
-        return say(key, op=visible(bad.op), number=bad.line_number, layer=layer or UNKNOWN_SIGN)
+        start = "backward" if bad.direction == "backward" else "at"
+        key = f"run.{start}_{'line' if bad.line_number else 'at' if start == 'backward' else 'op'}"
+        lows, highs = [low for _, low, _ in bad.before], [high for _, _, high in bad.before]
+        given = say("run.given_nothing")
+        if lows:
+            given = say("run.given", low=number(min(lows), 3), high=number(max(highs), 3))
+        turn = say("run.turn", turn=bad.turn) if bad.turn else ""
+        values = {"op": visible(bad.op), "number": bad.line_number, "layer": layer or UNKNOWN_SIGN}
+        return say(key, given=given, **values) + turn
     if not layer:
         return say(f"run.in_{bad.direction}")
     return say(f"run.in_{bad.direction}_of", layer=layer)

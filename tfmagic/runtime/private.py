@@ -367,10 +367,17 @@ def attribute_graph(operation: Any, attribute: str, place: int = 0) -> Any:
     return _found["called_function"](operation.graph, named.name).graph
 
 
+def variable_dtype(handle: Any) -> str:
+    """The dtype of the variable behind a handle; empty for what is no variable's handle."""
+    if handle.dtype != tf.resource:
+        return ""
+    told = getattr(getattr(handle, "_handle_data", None), "shape_and_type", None)
+    return str(tf.dtypes.as_dtype(told[0].dtype).name) if told else ""
+
+
 def copied_variable(handle: Any) -> Any:
     """A variable of our own that holds what the one behind ``handle`` holds now."""
-    dtype = tf.dtypes.as_dtype(handle._handle_data.shape_and_type[0].dtype)
-    return tf.Variable(read_variable(handle, dtype.name), trainable=False)
+    return tf.Variable(read_variable(handle, variable_dtype(handle)), trainable=False)
 
 
 def constant_of(operation: Any) -> Any:

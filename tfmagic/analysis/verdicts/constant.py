@@ -107,7 +107,7 @@ class ConstantRules:
         """The figures of the gradient that one op gave to a tensor."""
         recording = self._ways.recording
         shape = recording.tensors[tensor].shape
-        turns = [o for o in recording.backward if o.differentiates == op.index]
+        turns = recording.differentiating.get(op.index, ())
         made = [t for o in turns for t in o.outputs if recording.tensors[t].shape == shape]
         return [s for t in made if (s := self._ways.stats(t)) is not None][-1:]
 

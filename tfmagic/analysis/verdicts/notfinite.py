@@ -77,7 +77,7 @@ class NotFiniteRules:
         """Whether it was the op's own part of its inputs' gradients: others may have added
         theirs; True where its part was not seen."""
         recording, ways = self._ways.recording, self._ways
-        turns = [o for o in recording.backward if o.differentiates == op.index]
+        turns = recording.differentiating.get(op.index, [])
         stats = [s for o in turns for t in o.outputs if (s := ways.stats(t)) is not None]
         return not stats or not all(s.finite for s in stats)
 

@@ -156,7 +156,7 @@ class ZeroRules:
         if not floats or not free.issuperset(floats):
             return False  # what it gave to one that does not lead to the source is no matter
         shapes = {recording.tensors[t].shape for t in floats}
-        turns = (o for o in recording.backward if o.differentiates == op.index)
+        turns = recording.differentiating.get(op.index, ())
         made = [t for o in turns for t in o.outputs if recording.tensors[t].shape in shapes]
         shares = [s for t in made if (s := ways.stats(t)) is not None]
         return some(shares[-len(floats) :])

@@ -41,6 +41,7 @@ def bench_options() -> Options:
     add("-s", "--sweep", action="append", metavar="N=A:B:C", help="help.bench_sweep")
     add("--transfer", action="store_true", help="help.bench_transfer")
     add("--cold", action="store_true", help="help.bench_cold")
+    add("--keras", action="store_true", help="help.bench_keras")
     add("--ops", action="store_true", help="help.bench_ops")
     add("--keep", action="store_true", help="help.bench_keep")
     add("--vs", metavar="NAME", help="help.bench_vs")
@@ -165,6 +166,7 @@ class BenchMagics(Family):
                 sweep=dict(map(parsed, options.sweep or ())),
                 transfer=options.transfer,
                 cold=options.cold,
+                keras=options.keras,
                 ops=options.ops,
                 keep=made if options.keep else None,
                 vs=self._earlier(options.vs),

@@ -270,11 +270,33 @@ class CompiledStep(NamedTuple):
     figures: tuple[Any, ...]
 
 
+class KeptStep(NamedTuple):
+    """What one call of a step function was given: the how-manieth call, and its inputs."""
+
+    number: int
+    inputs: tuple[Any, ...]
+
+
+@dataclass(slots=True)
+class KeptSteps:
+    """Some steps that can be run again: ``function`` is the traced function that makes one,
+    ``graph`` its graph, ``variables`` (by the ids of their handles) are what variables held
+    before the first of the ``steps``, whose other inputs take so many ``bytes``."""
+
+    function: str
+    graph: Any
+    variables: dict[int, Any] = field(default_factory=dict)
+    steps: list[KeptStep] = field(default_factory=list)
+    bytes: int = 0
+
+
 @dataclass(slots=True)
 class CompiledFunction:
     """The calls of one traced function, and what it told of its inside in each.
 
     Of a long run every ``stride``-th call is kept, the first and the last among them.
+    ``first`` are the first steps of a function that trains, ``latest`` the last ones, or those
+    up to the first with a NaN among its figures, ``suspect`` those with the first infinity.
     """
 
     name: str
@@ -282,6 +304,9 @@ class CompiledFunction:
     steps: list[CompiledStep] = field(default_factory=list)
     count: int = 0
     stride: int = 1
+    first: KeptSteps | None = None
+    latest: KeptSteps | None = None
+    suspect: KeptSteps | None = None
     MOST: ClassVar[int] = 4096
 
     def add(self, step: CompiledStep) -> None:

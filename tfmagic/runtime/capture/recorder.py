@@ -56,6 +56,8 @@ from tfmagic.runtime.devices import placing
 
 #: Bytes of tensors that are held while a cell runs, unless the settings say otherwise.
 BUDGET = 2 * 2**30
+#: The same where no variable was met and no tape began, so that no gradient can be asked for.
+UNASKED = 64 * 2**20
 _CELL_FRAMES = ("<module>", "<cell line")
 _FUNCTION_OP = re.compile(r"__(?:inference|forward|backward)_")
 _RESOURCE = 20
@@ -107,6 +109,7 @@ class Recorder:
         self._listeners = listeners
         self.answered = answered
         self.budget = budget
+        self._most = budget if keep else min(budget, UNASKED)
         self.whole = whole
         self.boundary = boundary
         self.cell = 0
@@ -125,6 +128,7 @@ class Recorder:
         self._again = _NOWHERE
         self._undo = contextlib.ExitStack()
         self._interrupts: Interrupts
+        self._taped = False
         self._thread = 0
         self._scope: Any = None
         self._started = 0.0
@@ -244,7 +248,7 @@ class Recorder:
             return
         log.entries.append(entry)
         log.held += held
-        if log.held > self.budget:
+        if log.held > self._most:
             self._drop_oldest()
 
     def place(self, frame: FrameType | None) -> SourceStack:
@@ -376,10 +380,18 @@ class Recorder:
         log.held = 0
 
     def _drop_oldest(self) -> None:
-        """Over the budget: settle the older half of what is held."""
+        """Over the budget: settle the older half of what is held.
+
+        Where nobody can ask for a gradient yet (no variable was met, no tape began, the cell's
+        tape is not kept) little is held, and what goes is missed by no one.
+        """
         log = self.log
+        if self._most < self.budget and (log.variables or self._taped):
+            self._most = self.budget
+            if log.held <= self.budget:
+                return
         middle = (log.settled + len(log.entries) + 1) // 2
-        log.dropped += middle - log.settled
+        log.dropped += middle - log.settled if self._most == self.budget else 0
         log.settle(middle, self.whole)
         for position in [p for p in log.functions if p < middle]:
             del log.functions[position]
@@ -410,6 +422,7 @@ class Recorder:
     def _note_tape(self, tape: Any, kind: str, watched: Any, frame: FrameType) -> None:
         if not self._mine():
             return
+        self._taped = True
         with _CARRIED:
             keys = keys_in(watched) if kind == "watch" else ()
             self._tapes.add(tape, Event(kind, len(self.log.entries), self.place(frame), keys))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import partial
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,12 @@ from tfmagic.model import Value
 from tfmagic.runtime import private
 from tfmagic.runtime.values.figures import (
     SAMPLE,
+    Sample,
     as_real,
     describe,
+    describe_alike,
     figures,
-    of_sample,
+    figures_alike,
     sample,
     squared_norm,
 )
@@ -31,11 +33,11 @@ class Snapshot:
     """Shape, dtype, device and value of a tensor that may be gone.
 
     ``later`` is what was copied of the value: all of a small one as numpy has it, a
-    :class:`Value`, or a function that makes one.  It becomes plain data only when
+    :class:`Sample`, or a :class:`Value`.  It becomes plain data only when
     :meth:`value` is asked for: most recordings are never looked at closely.
     """
 
-    __slots__ = ("_later", "_value", "bytes", "device", "dtype", "shape")
+    __slots__ = ("_value", "bytes", "device", "dtype", "later", "shape")
 
     def __init__(
         self,
@@ -50,18 +52,39 @@ class Snapshot:
         self.device = device
         self.bytes = size
         self._value: Value | None = None
-        self._later = later
+        self.later = later
 
     def value(self) -> Value:
         """The value as plain data, worked out once."""
         if self._value is None:
-            later = self._later
-            if callable(later):
-                self._value = later()
+            later = self.later
+            if isinstance(later, Sample):
+                self._value = later.value()
             else:
                 self._value = later if isinstance(later, Value) else describe(np.asarray(later))
-            self._later = None
+            self.later = None
         return self._value
+
+
+def describe_together(snapshots: Iterable[Snapshot]) -> None:
+    """Have the values of many small tensors worked out at once, those alike together: one by one
+    they take most of the time of a report."""
+    alike: dict[tuple[Any, ...], list[Snapshot]] = {}
+    for snapshot in snapshots:
+        array, count = snapshot.later, None
+        if isinstance(array, Sample) and array.norm is None:
+            array, count = array.taken, array.count  # type: ignore[attr-defined]
+        if isinstance(array, (np.ndarray, np.generic)) and array.dtype.kind in "fiub":
+            alike.setdefault((array.shape, array.dtype, count), []).append(snapshot)
+    for (*_, count), group in alike.items():
+        held = [snapshot.later for snapshot in group]
+        if count is None:
+            values = describe_alike(held)
+        else:
+            found = figures_alike([sample.taken for sample in held], count)
+            values = [Value(stats=stats) for stats in found] or [each.value() for each in held]
+        for snapshot, value in zip(group, values, strict=True):
+            snapshot.later = value
 
 
 class _Kinds(dict[int, tuple[str, int, bool]]):
@@ -128,12 +151,12 @@ def _copied(array: Any, count: int, exact: bool) -> Any:
     """The little that is copied out of a large tensor now, as what it will say later."""
     flat = array.reshape(-1)
     if count <= SAMPLE:  # its copy would be as large
-        return partial(of_sample, flat, count)
+        return Sample(flat, count)
     if exact:
         return Value(stats=figures(as_real(flat), count))
     if count > EXACT:
-        return partial(of_sample, sample(flat), count)
+        return Sample(sample(flat), count)
     norm = math.sqrt(squared_norm(flat if flat.dtype.kind == "f" else as_real(flat)))
     if not math.isfinite(norm):
         return Value(stats=figures(as_real(flat), count))
-    return partial(of_sample, sample(flat), count, norm)
+    return Sample(sample(flat), count, norm)

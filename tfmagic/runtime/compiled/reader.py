@@ -48,7 +48,8 @@ class Trained(NamedTuple):
     """One variable that a function changes by a gradient.
 
     ``resource`` is the argument that its handle comes in by, ``gradient`` the ref of the
-    gradient before clipping and optimiser, ``read`` one of its value before the step,
+    gradient before clipping and optimiser, ``read`` one of its value before the step (empty where
+    only functions inside read it),
     ``assign`` the node that changes it, ``loss`` the ref that was differentiated (or empty).
     """
 
@@ -164,15 +165,15 @@ class Function:
             return ()
         found = []
         for resource, nodes in self.assignments.items():
-            if resource not in self.differentiated or not self.reads.get(resource):
+            if resource not in self.differentiated:
                 continue
-            read = self.reads[resource][0]
+            read = next(iter(self.reads.get(resource, ())), "")
+            read = f"{read}:{private.output_refs(self.nodes[read])[0][0]}" if read else ""
             for node in nodes:
                 gradient = self._nearest_gradient(data(node)[1:])
                 if gradient:
-                    out = private.output_refs(self.nodes[read])[0][0]
                     loss = self._differentiated_from(gradient)
-                    found.append(Trained(resource, gradient, f"{read}:{out}", node.name, loss))
+                    found.append(Trained(resource, gradient, read, node.name, loss))
                     break
         return tuple(found)
 
@@ -213,15 +214,27 @@ class Function:
         its scope is that of the op that made the loss.
         """
         first = self._roots.get(maker(gradient), "")
-        scope = _BACKWARD.sub("", first).split("/")
-        for length in range(len(scope), 0, -1):
-            node = self.nodes.get("/".join(scope[:length]))
-            if node is not None and node.name not in self.backward:
-                refs = private.output_refs(node)
-                if refs and refs[0][1] in private.FLOATS:
-                    return f"{node.name}:{refs[0][0]}"
+        if not first:
+            return ""
+        name = self.forward_of(first)
+        refs = private.output_refs(self.nodes[name]) if name else []
+        if refs and refs[0][1] in private.FLOATS:
+            return f"{name}:{refs[0][0]}"
         returned = self.metrics[0][1] if self.metrics else ""
-        return self._last_reduction("/".join(scope[:-1])) or returned
+        scope = _BACKWARD.sub("", first).rpartition("/")[0]
+        return self._last_reduction(scope) or returned
+
+    def forward_of(self, name: str) -> str:
+        """The forward node whose scope a backward node bears, or empty."""
+        scope = _BACKWARD.sub("", name).split("/")
+        names = ("/".join(scope[:length]) for length in range(len(scope), 0, -1))
+        named = next((n for n in names if n in self.nodes and n not in self.backward), "")
+        if named or name not in self.nodes:
+            return named
+        # one without a scope of its own: the forward op that made what it takes
+        taken = (self.nodes.get(maker(ref)) for ref in data(self.nodes[name]))
+        forward = (n.name for n in taken if n is not None and n.op != "Const")
+        return next((n for n in forward if n not in self.backward), "")
 
     @cached_property
     def _roots(self) -> dict[str, str]:

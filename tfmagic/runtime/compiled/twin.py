@@ -18,6 +18,7 @@ from typing import Any
 
 from tfmagic.runtime import private
 from tfmagic.runtime.capture.log import CompiledFunction, CompiledStep, Log, Tap
+from tfmagic.runtime.compiled.keeper import Keeper, StepFunction, step_function
 from tfmagic.runtime.compiled.reader import BRANCHES, CALLS, LOOPS, Function, Trained, data, maker
 
 __all__ = ["running_twins"]
@@ -82,7 +83,10 @@ class _Twins:
 
     def run(self, twin: _Twin, name: bytes, inputs: Any, count: int) -> Any:
         """One call: the function's own outputs; the figures go into the log."""
-        start, extra = perf_counter(), len(twin.told.taps)
+        told, keeper = twin.told, twin.keeper
+        if keeper is not None:
+            keeper.before(inputs)
+        start, extra = perf_counter(), len(told.taps) + twin.batch
         try:
             made, attrs = private.call_unheard(twin.name, inputs, count + extra)
         except Exception as error:
@@ -90,9 +94,11 @@ class _Twins:
                 error._message = _TWIN.sub("", error._message)  # type: ignore[attr-defined]
             raise
         made = list(made)
-        own, figures = made[:count], made[count:]
-        entry = len(self._log.entries)
-        twin.told.add(CompiledStep(twin.told.count, entry, start, perf_counter(), tuple(figures)))
+        own, figures = made[:count], made[count : count + len(told.taps)]
+        end, entry = perf_counter(), len(self._log.entries)
+        told.add(CompiledStep(told.count, entry, start, end, tuple(figures)))
+        if keeper is not None:
+            keeper.after(inputs, made[count + len(told.taps) :], end - start)
         private.tell_callbacks(name.decode(), inputs, attrs, own)
         return own or None
 
@@ -109,12 +115,15 @@ class _Twins:
 
 
 class _Twin:
-    """A registered twin: its name, and what the log keeps of the function's calls."""
+    """A registered twin: its name, what the log keeps of the function's calls, and how many
+    tensors of the batch it gives besides, for who keeps steps."""
 
-    __slots__ = ("name", "told")
+    __slots__ = ("batch", "keeper", "name", "told")
 
-    def __init__(self, name: str, told: CompiledFunction) -> None:
+    def __init__(self, name: str, told: CompiledFunction, step: StepFunction | None) -> None:
         self.name, self.told = name, told
+        self.batch = len(step.batch) if step is not None else 0
+        self.keeper = Keeper(step, told) if step is not None else None
 
 
 #: An output to be added to a function: its ref, and what stands in its columns.
@@ -138,15 +147,21 @@ class _Writer:
             for argument, tensor in zip(function.arguments, inputs, strict=False)
             if function.arguments[argument] == private.RESOURCE
         }
+        step = step_function(function)
         extras = self._extended(function, keys, (), 0)
         if not extras:
             return None
         told = CompiledFunction(name, tuple(taps for _, taps in extras))
-        return _Twin(self._with_outputs(function, [ref for ref, _ in extras]), told)
+        trains = any(tap.kind == "gradient" for _, taps in extras for tap in taps)
+        step = step if trains else None
+        outputs = [(ref, _F32) for ref, _ in extras]
+        outputs += [(ref, function.kind(ref)) for ref in step.batch] if step is not None else []
+        return _Twin(self._with_outputs(function, outputs), told, step)
 
-    def _with_outputs(self, function: Function, refs: Sequence[str], kind: int = _F32) -> str:
+    def _with_outputs(self, function: Function, outputs: Sequence[tuple[str, int]]) -> str:
+        """Register a function with further outputs: refs, with the enums of their dtypes."""
         signature = function.definition.signature
-        for place, ref in enumerate(refs):
+        for place, (ref, kind) in enumerate(outputs):
             signature.output_arg.add(name=f"{_MINE}{place}", type=kind)
             function.definition.ret[f"{_MINE}{place}"] = ref
         return str(self._register(function.definition))
@@ -190,7 +205,7 @@ class _Writer:
         if not extras:
             return []
         before = len(node.attr["Tout"].list.type)
-        node.attr["f"].func.name = self._with_outputs(inner, [ref for ref, _ in extras])
+        node.attr["f"].func.name = self._with_outputs(inner, [(ref, _F32) for ref, _ in extras])
         node.attr["Tout"].list.type.extend([_F32] * len(extras))
         node.attr.pop("_output_shapes", None)
         return [(f"{node.name}:output:{before + i}", taps) for i, (_, taps) in enumerate(extras)]
@@ -238,7 +253,7 @@ class _Writer:
         for _ in extras if node.attr["output_shapes"].list.shape else ():
             node.attr["output_shapes"].list.shape.add()
         node.attr.pop("_output_shapes", None)
-        node.attr["body"].func.name = self._with_outputs(inner, lists, _VARIANT)
+        node.attr["body"].func.name = self._with_outputs(inner, [(ref, _VARIANT) for ref in lists])
         node.attr["cond"].func.name = self._register(cond.definition)
         return found
 
@@ -260,7 +275,7 @@ class _Writer:
             own = dict(enumerate((ref for ref, _ in extras), at))
             at += len(extras)
             refs = [own.get(place) or edit.no_rows(taps) for place, taps in enumerate(every)]
-            names.append(self._with_outputs(inner, refs))
+            names.append(self._with_outputs(inner, [(ref, _F32) for ref in refs]))
         called = (
             list(node.attr["branches"].list.func)
             if "branches" in node.attr
@@ -334,7 +349,8 @@ class _Editor:
         for each in trained:
             key = keys[each.resource]
             tell("gradient", (key, each.loss), each.gradient, [self._squares(each.gradient)])
-            layer = self._function.layer(maker(each.read))
+            layer = self._function.layer(maker(each.read)) if each.read else ""
+            each = each._replace(read=each.read or self._read_before(each))
             tell("weight", (key, layer), each.read, [self._about(each.read)])
             if change := self._change(each):
                 tell("update", key, each.assign, [self._squares(change)])
@@ -404,9 +420,17 @@ class _Editor:
         times = self.add("Cast", [stride], "y", SrcT=_INT32, DstT=_F32)
         return self.add("Mul", [self.add("L2Loss", [some], "output", T=_F32), times], "z", T=_F32)
 
+    def _read_before(self, trained: Trained) -> str:
+        """A read of our own, for which the assignment waits."""
+        node = self._function.nodes[trained.assign]
+        kind = self._function.kind(trained.gradient)
+        ref = self.add("ReadVariableOp", [trained.resource], "value", dtype=kind)
+        node.input.append(f"^{maker(ref)}")
+        return ref
+
     def _change(self, trained: Trained) -> str:
         """What an assignment adds to or takes from its variable, or empty where that is unknown."""
-        node, kind = self._function.nodes[trained.assign], self._function.kind(trained.read)
+        node, kind = self._function.nodes[trained.assign], self._function.kind(trained.gradient)
         given = data(node)
         if node.op in ("AssignAddVariableOp", "AssignSubVariableOp"):
             return given[1]

@@ -15,9 +15,19 @@ class Attributes:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, ...], Any] = {}
+        self._whole: dict[tuple[str, Any], tuple[tuple[str, Any], ...]] = {}
 
     def of(self, entry: Entry) -> tuple[tuple[str, Any], ...]:
         """Names and values, in the order TensorFlow gave them."""
+        try:
+            return self._whole[entry.type, entry.attrs]
+        except KeyError:
+            found = self._whole[entry.type, entry.attrs] = self._found(entry)
+            return found
+        except TypeError:  # a list is among them
+            return self._found(entry)
+
+    def _found(self, entry: Entry) -> tuple[tuple[str, Any], ...]:
         attrs = entry.attrs or ()
         found: dict[str, Any] = {}
         for name, value in zip(attrs[::2], attrs[1::2], strict=False):

@@ -40,7 +40,7 @@ from tfmagic.runtime.capture.log import (
     Traced,
     VariableRecord,
 )
-from tfmagic.runtime.capture.snapshot import Snapshot
+from tfmagic.runtime.capture.snapshot import Snapshot, describe_together
 from tfmagic.runtime.capture.source import call_arguments, source_of
 from tfmagic.runtime.capture.structure import expression_at
 from tfmagic.runtime.devices.places import places
@@ -262,7 +262,11 @@ class RecordingBuilder:
         return self._log.snapshot(key) if known else None  # type: ignore[arg-type]
 
     def _ids(self, keys: Sequence[int]) -> tuple[int, ...]:
-        return tuple(i for i in map(self._id, keys) if i is not None)
+        known = self._tensor
+        try:
+            return tuple([known[key] for key in keys])
+        except KeyError:  # some are new, or none of the recording's
+            return tuple([i for i in map(self._id, keys) if i is not None])
 
     def _number(self, position: int, entry: Entry) -> None:
         self._ids(entry.inputs)
@@ -343,6 +347,7 @@ class RecordingBuilder:
             if self._tensor.get(key, told) < told:
                 made.tensors[self._tensor[key]] = self._tensor_info(key)
         made.stale.clear()
+        describe_together(map(self._log.snapshot, self._order[told:]))
         made.tensors += [self._tensor_info(key) for key in self._order[told:]]
         return tuple(made.tensors)
 

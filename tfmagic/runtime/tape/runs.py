@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from tfmagic.analysis.runs import first_bad, layer_names
 from tfmagic.model import Line, Op, Run, Series
+from tfmagic.runtime.autodiff.step_replay import first_bad_op
 from tfmagic.runtime.capture.log import CompiledFunction, CompiledStep, Log, Tap
+from tfmagic.runtime.compiled.interpreter import Stopped
 
 __all__ = ["compiled_runs"]
 
@@ -97,13 +99,14 @@ def _run(
     log: Log, ops: Sequence[Op], lines: Sequence[Line], steps: _Steps, name_of: Callable[[int], str]
 ) -> Run:
     calls = sorted(steps.calls, key=lambda call: call[1].entry)
-    starts, numbers = list[tuple[int, int]](), list[int]()
+    starts, numbers, made_by = list[tuple[int, int]](), list[int](), list[tuple[str, int]]()
     scopes = layer_names([t.key for f, _, _ in calls for t in _taps(f) if t.kind == "layer"])
     layers: dict[str, dict[str, None]] = {name: {} for name in scopes.values()}
     rows: list[dict[tuple[str, str], float]] = []
     for function, step, loss in calls:
         starts.append((step.entry, len(rows)))
         for row in _rows(function, step, steps.keys):
+            made_by.append((function.name, step.number))
             numbers.append(len(rows) + 1 if function.stride == 1 else step.number + 1)
             rows.append(dict(_figures(row, loss, scopes, name_of)))
         for tap in _taps(function):
@@ -129,7 +132,36 @@ def _run(
         layers=tuple((layer, tuple(names)) for layer, names in layers.items()),
         validation=_validation(log, ops, line, starts),
     )
-    return first_bad(run)
+    return _with_first_bad(run, log, made_by, scopes, name_of)
+
+
+def _with_first_bad(
+    run: Run,
+    log: Log,
+    made_by: Sequence[tuple[str, int]],
+    scopes: Mapping[str, str],
+    name_of: Callable[[int], str],
+) -> Run:
+    """The run with the op that made its first value that was not finite, or as much as its
+    figures tell where that step cannot be made again.
+
+    A figure can be too large for its precision where no value was: then it is looked on.
+    """
+    after = 0
+    while (told := first_bad(run, after)).first_bad is not None:
+        at = run.numbers.index(told.first_bad.step)
+        # a weight that is bad before a step was made so by the step before
+        maker = at - 1 if told.first_bad.direction == "update" and at else at
+        try:
+            found = first_bad_op(log, *made_by[maker], name_of)
+        except Stopped:
+            return told
+        if found is not None:
+            layer = scopes.get(found.layer) or layer_names([found.layer])[found.layer]
+            step = run.numbers[maker]
+            return replace(run, first_bad=replace(found, step=step, layer=layer))
+        after = at + 1
+    return run
 
 
 def _thinned(functions: Any, calls: Sequence[Any]) -> float:

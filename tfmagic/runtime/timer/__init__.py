@@ -7,6 +7,6 @@
 
 from tfmagic.runtime.timer.measure import Request, measure
 from tfmagic.runtime.timer.schedule import Plan
-from tfmagic.runtime.timer.statement import subject
+from tfmagic.runtime.timer.statement import keras_subjects, subject
 
-__all__ = ["Plan", "Request", "measure", "subject"]
+__all__ = ["Plan", "Request", "keras_subjects", "measure", "subject"]

@@ -7,7 +7,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,6 +49,8 @@ NAIVE_SECONDS, NAIVE_RUNS = 0.1, 100
 class Request:
     """What is asked for; ``devices`` and ``modes`` as the user names them.
 
+    ``others`` are timed beside the ``subject``, each as it stands.
+
     ``points`` are the values of the swept variables, one mapping for each point.  With
     ``transfer`` each run copies its inputs from the host and its results back; with ``cold``
     each run finds the caches filled with something else.  With ``by_op`` each op of the eager
@@ -56,6 +58,7 @@ class Request:
     """
 
     subject: Subject
+    others: tuple[Subject, ...] = ()
     devices: tuple[str, ...] = ()
     modes: tuple[str, ...] = ()
     plan: Plan = field(default_factory=Plan)
@@ -90,16 +93,18 @@ def measure(
         taken.remarks.append(Remark.of("listened"))
     changed: list[str] = []
     namespace, subject = request.subject.namespace, request.subject
-    read = {n: namespace.get(n) for n in sorted(subject.reads)}
+    subjects = (subject, *request.others)
+    read = {n: namespace.get(n) for n in sorted({n for each in subjects for n in each.reads})}
     names = {id(value): name for name, value in [*namespace.items(), *read.items()]}
     found = reached(read)
     variables = variables_restored(found, changed, names, taken.births)
     with random_state(found), variables:
-        subject.remember()
+        for each in subjects:
+            each.remember()
         taken.all_points()
-    if keep is None:
-        subject.forget()
-    else:  # a function that is kept may be traced later
+    for each in subjects if keep is None else ():
+        each.forget()
+    if keep is not None:  # a function that is kept may be traced later
         assigned = subject.statement.assigns
         keep.update({n: taken.made[n] for n in assigned if n in taken.made})
     taken.remarks += _changed(list(dict.fromkeys(changed)))
@@ -203,14 +208,14 @@ class _Measurement:
     def _point(self, index: int, point: Mapping[str, float]) -> bool:
         request, silence, (first, *others) = self.request, self.silence, self.chosen
         how = How(tuple(self.modes), point, request.transfer, request.cold, silence, self.births)
-        variants = prepared(request.subject, first, how)
+        variants = self._variants(first, how)
         if not index:
             self.made = dict(variants[0].made) if self.keeps else {}
         for variant in variants:
             variant.made = {}  # what a run made is not held while others are timed
         with silence:
             for place in others:
-                variants += prepared(request.subject, place, how)
+                variants += self._variants(place, how)
             live = [variant for variant in variants if variant.loop is not None]
             with Watch() as spoilers, tracing_watched() as traced:
                 courses = [variant.course for variant in live]
@@ -223,6 +228,17 @@ class _Measurement:
         where = tuple((name, float(value)) for name, value in point.items())
         self.timings += [_timing(variant, where) for variant in variants]
         return not interrupted
+
+    def _variants(self, place: TimedDevice, how: How) -> list[Variant]:
+        """All that is timed on one device; what is timed beside the subject has its label."""
+        variants = prepared(self.request.subject, place, how)
+        for other in self.request.others:
+            with how.silence:
+                variants += prepared(other, place, replace(how, modes=("eager",)))
+        labels = [each.label for each in (self.request.subject, *self.request.others)]
+        for variant, label in zip(variants, labels, strict=False):
+            variant.mode = label or variant.mode
+        return variants
 
     def _besides(self, live: Sequence[Variant]) -> bool:
         """Take the other figures of each variant; True if interrupted."""
@@ -266,7 +282,7 @@ def _notice_tracing(live: Sequence[Variant], functions: Functions) -> None:
     names = Counter(traced.name for traced in functions.own())
     for variant in live:
         told = any(remark.code.startswith("anew") for remark in variant.remarks)
-        for name, count in names.items() if variant.mode == "eager" and not told else ():
+        for name, count in names.items() if variant.trace is None and not told else ():
             variant.remarks.append(Remark.of("retraced", name=name, n=count))
 
 

@@ -16,12 +16,12 @@ import itertools
 import linecache
 import symtable
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tfmagic.errors import OptionError
 
-__all__ = ["Statement", "Subject", "subject"]
+__all__ = ["Statement", "Subject", "keras_subjects", "subject"]
 
 LOOP, BODY, VALUE = "_tfbench_loop", "_tfbench_body", "_tfbench_value"
 TIMES, TURN, FIRST = "_tfbench_times", "_tfbench_turn", "_tfbench_first_"
@@ -132,12 +132,14 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is timed: a statement, its setup, the namespace that they see, and how it is called."""
+    """What is timed: a statement, its setup, the namespace that they see, how it is called, and
+    its ``label`` among several."""
 
     statement: Statement
     setup: Statement | None
     namespace: Mapping[str, Any]
     title: str = ""
+    label: str = ""
 
     @property
     def reads(self) -> frozenset[str]:
@@ -174,6 +176,33 @@ def subject(
         statement = f"{CALL}()"
     filename = f"<tfbench {next(_counter)}>"
     return Subject(Statement(statement, filename), _prepared(setup), namespace, title or statement)
+
+
+def keras_subjects(
+    source: str, setup: str, namespace: Mapping[str, Any], title: str = ""
+) -> list[Subject]:
+    """The ways in which a Keras model is run, each on the same batch once: ``source`` is
+    ``model, x`` or ``model, x, y``, and with targets the model is trained, too.
+
+    Raises :class:`~tfmagic.errors.OptionError` where it is something else.
+    """
+    value = getattr(Statement(source).tree.body[0], "value", None)
+    given = value.elts if isinstance(value, ast.Tuple) else []
+    if len(given) not in (2, 3):
+        raise OptionError("bench.keras_what", given=_short(source))
+    model, x, *rest = (f"({ast.unparse(part)})" for part in given)
+    ways = {
+        "model(x)": f"{model}({x})",
+        "predict_on_batch": f"{model}.predict_on_batch({x})",
+        "predict": f"{model}.predict({x}, batch_size=len({x}), verbose=0)",
+    }
+    for y in rest:
+        ways["train_on_batch"] = f"{model}.train_on_batch({x}, {y})"
+        ways["fit"] = f"{model}.fit({x}, {y}, batch_size=len({x}), verbose=0)"
+    return [
+        replace(subject(way, setup, namespace, title or source), label=label)
+        for label, way in ways.items()
+    ]
 
 
 def _prepared(setup: str) -> Statement | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -14,11 +14,13 @@ from tfmagic.model import Stats, Value
 
 __all__ = [
     "SAMPLE",
+    "Sample",
     "as_real",
     "describe",
+    "describe_alike",
     "described",
     "figures",
-    "of_sample",
+    "figures_alike",
     "sample",
     "squared_norm",
 ]
@@ -54,13 +56,20 @@ def sample(flat: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return rows[:, : SAMPLE // RUNS].reshape(-1)
 
 
-@_unheard
-def of_sample(taken: np.ndarray[Any, Any], count: int, norm: float | None = None) -> Value:
-    """Figures of an evenly spaced sample; a norm that is not known is scaled up from it."""
-    found = _figures(_real(taken), count)
-    if norm is None and found.norm is not None:
-        norm = found.norm * float(np.sqrt(count / found.seen))
-    return Value(stats=replace(found, norm=norm))
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An evenly spaced sample of a tensor of ``count`` elements, whose norm may be known."""
+
+    taken: np.ndarray[Any, Any]
+    count: int
+    norm: float | None = None
+
+    def value(self) -> Value:
+        """Its figures; a norm that is not known is scaled up."""
+        found, norm = figures(as_real(self.taken), self.count), self.norm
+        if norm is None and found.norm is not None:
+            norm = found.norm * math.sqrt(self.count / found.seen)
+        return Value(stats=replace(found, norm=norm))
 
 
 @_unheard
@@ -135,6 +144,41 @@ def described(array: np.ndarray[Any, Any], most: int) -> Value:
     if array.size <= most:
         return describe(array)
     return Value(stats=_figures(_real(array.reshape(-1)), array.size))
+
+
+def describe_alike(arrays: Sequence[np.ndarray[Any, Any]]) -> list[Value]:
+    """As :func:`describe` of each of many arrays of plain numbers, all of one shape and dtype."""
+    found = figures_alike(arrays)
+    if not found:
+        return [describe(array) for array in arrays]
+    depth = arrays[0].ndim
+    return [
+        Value(_nested(a.tolist(), depth), stats) for a, stats in zip(arrays, found, strict=True)
+    ]
+
+
+@_unheard
+def figures_alike(arrays: Sequence[np.ndarray[Any, Any]], count: int | None = None) -> list[Stats]:
+    """The figures of many arrays of plain numbers, all of one shape and dtype, each a sample of
+    ``count`` elements or whole; none where they are empty, or not finite throughout."""
+    stacked = np.stack(arrays).reshape(len(arrays), -1)
+    numbers = stacked.astype(np.float64)
+    squared = np.einsum("ij,ij->i", numbers, numbers)
+    if not stacked.size or not np.isfinite(squared).all():
+        return []
+    seen = stacked.shape[1]
+    count = seen if count is None else count
+    columns = (
+        stacked.min(1).tolist(),
+        stacked.max(1).tolist(),
+        (np.add.reduce(numbers, 1) / seen).tolist(),
+        np.sqrt(squared * (count / seen)).tolist(),
+        (seen - np.count_nonzero(stacked, 1)).tolist(),
+    )
+    return [
+        Stats(count, seen, float(low), float(high), mean, norm, zeros, 0, 0)
+        for low, high, mean, norm, zeros in zip(*columns, strict=True)
+    ]
 
 
 def _nested(value: Any, depth: int) -> Any:

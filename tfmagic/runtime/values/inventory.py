@@ -11,7 +11,7 @@ import numpy as np
 from tfmagic.model.inventory import Holding, Inventory
 from tfmagic.model.value import Value
 from tfmagic.runtime.values import changes
-from tfmagic.runtime.values.figures import as_real, describe, figures, of_sample
+from tfmagic.runtime.values.figures import Sample, as_real, describe, figures
 from tfmagic.runtime.values.heat import heat_of
 from tfmagic.runtime.values.kinds import CONTAINERS, kind_of, numbers, parts, unseen
 from tfmagic.runtime.values.tree import children, size_of, variables_of
@@ -175,7 +175,7 @@ class _Walker:
         if count <= WHOLE:
             return replace(row, value=describe(flat.reshape(tuple(inner.shape))))
         if flat.size < count:
-            return replace(row, value=of_sample(flat, count), note="sampled")
+            return replace(row, value=Sample(flat, count).value(), note="sampled")
         return replace(row, value=Value(stats=figures(as_real(flat), count)))
 
     def _place(self, row: Holding, value: Any, inner: Any, flat: Any) -> None:
