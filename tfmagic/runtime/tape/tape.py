@@ -34,6 +34,7 @@ from tfmagic.runtime.capture.recorder import BUDGET, Recorder
 from tfmagic.runtime.capture.structure import leaves
 from tfmagic.runtime.compiled.tracing import noticed_tracing
 from tfmagic.runtime.compiled.twin import running_twins
+from tfmagic.runtime.devices import placing
 from tfmagic.runtime.op_traits import ASSIGNS
 from tfmagic.runtime.tape.builder import Failed, RecordingBuilder
 from tfmagic.runtime.tape.derivatives import Depth, deepen
@@ -101,6 +102,7 @@ class Tape:
             eager=eager,
             listeners=() if eager else (running_twins, noticed_tracing),
             answered=open_calls,
+            default_device=placing.default,
         )
         self.log.rebound.update(rebound or {})
         self._recording: Recording | None = None
