@@ -17,7 +17,7 @@ from tfmagic.analysis.run_graph import MOST, run_graph
 from tfmagic.errors import OptionError
 from tfmagic.language import say
 from tfmagic.model import Graph, Recording, Run
-from tfmagic.render import exchange, files, html, page, run, tables, text
+from tfmagic.render import exchange, files, html, page, run, tables, text, tracing
 from tfmagic.render.answer import answer
 from tfmagic.render.derivatives import derivatives
 from tfmagic.render.dot import directed
@@ -283,6 +283,9 @@ class Report(GraphView):
     def _before_plots(self) -> int:
         """The head, the alert and the tables stand above the plots."""
         return bool(self._head()) + bool(self._alert()) + len(self._tables())
+
+    def _alert(self) -> str:
+        return " ".join(filter(None, (super()._alert(), *tracing.remarks(self._recording))))
 
     def _has_picture(self) -> bool:
         return self._wanted and super()._has_picture()
