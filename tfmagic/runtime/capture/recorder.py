@@ -52,7 +52,6 @@ from tfmagic.runtime.capture.tape_events import (
     keys_in,
 )
 from tfmagic.runtime.capture.threads import COUNT, other_threads
-from tfmagic.runtime.devices import placing
 
 #: Bytes of tensors that are held while a cell runs, unless the settings say otherwise.
 BUDGET = 2 * 2**30
@@ -90,7 +89,7 @@ class Recorder:
     entered ``tfmagic.record()``); a cell's own frame always ends it.  With ``eager`` a
     ``tf.function`` runs its Python, so that what is inside is heard.  ``listeners`` are blocks
     that note something into the log for as long as it listens; ``answered`` is told of every
-    gradient call once it has its answer.
+    gradient call once it has its answer; ``default_device`` says where the session sends ops.
     """
 
     def __init__(
@@ -104,10 +103,12 @@ class Recorder:
         eager: bool = False,
         listeners: Sequence[Listener] = (),
         answered: Callable[[Log, Call, int], None] = lambda log, call, whole: None,
+        default_device: Callable[[], str] = lambda: "",
     ) -> None:
         self.log = Log()
         self._listeners = listeners
         self.answered = answered
+        self._default_device = default_device
         self.budget = budget
         self._most = budget if keep else min(budget, UNASKED)
         self.whole = whole
@@ -149,7 +150,7 @@ class Recorder:
         self._interrupts = undo.enter_context(interrupts_put_off(_UNDISTURBED))
         self._thread = get_ident()
         self._scope = private.thread_data()
-        self.log.default = placing.default()
+        self.log.default = self._default_device()
         undo.callback(self._forget_thread)
         undo.callback(private.remove_callback, self._on_op)
         private.add_callback(self._on_op)
@@ -168,7 +169,7 @@ class Recorder:
             self.seconds += perf_counter() - self._started
             self._lines.clear()
             self._again = _NOWHERE
-            self.log.default = self.log.default or placing.default()
+            self.log.default = self.log.default or self._default_device()
         self._undo.close()
 
     def _forget_thread(self) -> None:

@@ -33,6 +33,7 @@ from tfmagic.runtime.capture.names import in_metric, key_of, walk
 from tfmagic.runtime.capture.recorder import BUDGET, Recorder
 from tfmagic.runtime.capture.structure import leaves
 from tfmagic.runtime.compiled.twin import running_twins
+from tfmagic.runtime.devices import placing
 from tfmagic.runtime.op_traits import ASSIGNS
 from tfmagic.runtime.tape.builder import Failed, RecordingBuilder
 from tfmagic.runtime.tape.derivatives import Depth, deepen
@@ -100,6 +101,7 @@ class Tape:
             eager=eager,
             listeners=() if eager else (running_twins,),
             answered=open_calls,
+            default_device=placing.default,
         )
         self.log.rebound.update(rebound or {})
         self._recording: Recording | None = None
