@@ -16,7 +16,7 @@ from tfmagic.analysis.graph import Sketch
 from tfmagic.errors import OptionError
 from tfmagic.language import say
 from tfmagic.model import Graph, Recording, Run
-from tfmagic.render import exchange, files, html, page, run, tables, text
+from tfmagic.render import exchange, files, html, page, run, tables, text, tracing
 from tfmagic.render.derivatives import derivatives
 from tfmagic.render.dot import directed
 from tfmagic.render.drawing import Drawing
@@ -280,6 +280,9 @@ class Report(GraphView):
     def _before_plots(self) -> int:
         """The head, the alert and the tables stand above the plots."""
         return bool(self._head()) + bool(self._alert()) + len(self._tables())
+
+    def _alert(self) -> str:
+        return " ".join(filter(None, (super()._alert(), *tracing.remarks(self._recording))))
 
     def _has_picture(self) -> bool:
         return self._wanted and super()._has_picture()
