@@ -25,6 +25,7 @@ from tfmagic.model.recording import (
 )
 from tfmagic.model.run import BadValue, Run, Series
 from tfmagic.model.serial import FORMAT_VERSION, from_json, to_json
+from tfmagic.model.trace import Frozen, Trace
 from tfmagic.model.value import Stats, Value
 from tfmagic.model.verdict import Verdict
 
@@ -41,6 +42,7 @@ __all__ = [
     "Exit",
     "Failure",
     "Frame",
+    "Frozen",
     "Gap",
     "Gradient",
     "GradientCall",
@@ -60,6 +62,7 @@ __all__ = [
     "TapeEvent",
     "TensorInfo",
     "Timing",
+    "Trace",
     "TracedFunction",
     "Value",
     "VariableInfo",

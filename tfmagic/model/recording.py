@@ -12,6 +12,7 @@ from tfmagic.model.derivative import Hessian, Jacobian
 from tfmagic.model.gradient import GradientCall
 from tfmagic.model.reduction import Reduction
 from tfmagic.model.run import Run
+from tfmagic.model.trace import Frozen, Trace
 from tfmagic.model.value import UNKNOWN, Value
 from tfmagic.model.verdict import Verdict
 
@@ -225,8 +226,9 @@ class Recording:
     them.  ``functions`` say what the ``tf.function`` calls are made of, ``bodies`` what ran
     inside those through which a gradient was in trouble.  ``rebound`` pairs a source that had
     been a Variable before the recording with the line that made it a tensor.
-    ``jacobians`` and ``hessians``
-    are there where they were asked for.  ``runs`` are the training runs in it.
+    ``jacobians`` and ``hessians`` are there where they were asked for.  ``runs`` are the training
+    runs in it, ``traces`` the times that a function was traced, ``frozen`` what tracing fixed in
+    one that was then called again, ``remarks`` what is wrong beside gradients.
     """
 
     ops: tuple[Op, ...] = ()
@@ -252,6 +254,9 @@ class Recording:
     jacobians: tuple[Jacobian, ...] = ()
     hessians: tuple[Hessian, ...] = ()
     runs: tuple[Run, ...] = ()
+    traces: tuple[Trace, ...] = ()
+    frozen: tuple[Frozen, ...] = ()
+    remarks: tuple[Verdict, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -260,8 +265,9 @@ class Recording:
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
-        """The verdict of every gradient, in the order they were asked."""
-        return tuple(g.verdict for call in self.gradients for g in call.gradients if g.verdict)
+        """The verdict of every gradient, in the order they were asked, then the remarks."""
+        every = (g.verdict for call in self.gradients for g in call.gradients if g.verdict)
+        return (*every, *self.remarks)
 
     @cached_property
     def forward(self) -> tuple[Op, ...]:

@@ -65,7 +65,8 @@ class Run:
 
     ``steps`` is how many there were; the series tell of those in ``numbers`` (from 1), which are
     all of them but in a long run.  ``epochs`` are the steps at which the data began anew,
-    ``layers`` pairs each layer with the names of its variables.  ``validation`` are metrics as
+    ``layers`` pairs each layer with the names of its variables, ``flow`` each with those that take
+    what it gives.  ``validation`` are metrics as
     they were found between the steps: name, step, value.
     """
 
@@ -80,6 +81,7 @@ class Run:
     target: str = ""
     epochs: tuple[int, ...] = ()
     layers: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    flow: tuple[tuple[str, str], ...] = ()
     validation: tuple[tuple[str, int, float], ...] = ()
     first_bad: BadValue | None = None
     verdicts: tuple[Verdict, ...] = ()

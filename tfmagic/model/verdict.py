@@ -41,7 +41,10 @@ NON_FINITE = ("domain_edge", "overflow", "where_branch", "nan_input")
 ERRORS = ("tape_used_up", "no_gradient_registered")
 FINE = ("ok", "vanishing", "exploding")
 
-CODES = NONE_SOURCE + NONE_PATH + ZERO + NON_FINITE + ERRORS + FINE
+#: Of a function rather than of a gradient.
+TRACING = ("retraced",)
+
+CODES = NONE_SOURCE + NONE_PATH + ZERO + NON_FINITE + ERRORS + FINE + TRACING
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,9 @@ class Verdict:
     ``repair`` is code that works when pasted over the lines ``replaces`` (first and last,
     counted from 1) of cell ``cell``; it is empty where nothing needs repair, and
     ``replaces`` is ``(0, 0)`` where the repair is advice rather than code.  ``ops`` are the
-    indices of the ops on the path.
+    indices of the ops on the path, ``values`` pairs of a word and what its sentence needs besides.
+    Of a remark on tracing ``target`` is the function, ``source`` the argument or name that changed,
+    ``path`` the values that it had.
     """
 
     code: str
@@ -70,6 +75,7 @@ class Verdict:
     ops: tuple[int, ...] = ()
     replaces: tuple[int, int] = (0, 0)
     cell: int = 0
+    values: tuple[tuple[str, str], ...] = ()
 
     @property
     def fine(self) -> bool:

@@ -42,6 +42,8 @@ LEAST_FLOPS = 1e6
 #: Seconds by which a first call is longer before it is explained, the share of it that a part
 #: must have to be told, and the share of a run that may be compiled code without a word.
 LEAST_FIRST, LEAST_PART, MOSTLY_INSIDE = 5e-3, 0.01, 0.8
+#: The same seconds where nothing was traced: a kernel that is loaded is soon told.
+LEAST_ONCE = 0.02
 #: What stands in a column: of the timing, and of what is said of it.
 Cell = Callable[[Timing, Comparison | None, Comparison | None], str]
 _RECORDED = (
@@ -251,6 +253,8 @@ class BenchResult:
             if unclear is not None and unclear.verdict == "unclear":
                 earlier = say("bench.against_earlier") + ": " if unclear is before else ""
                 yield earlier + say(f"bench.{unclear.reason}", **_values(unclear.values))
+        anew = [remark for remark in timing.remarks if remark.code.startswith("anew")]
+        yield from map(_said, anew)
         brief = bool(timing.point) and not self.verbose
         yield from [] if brief else self._first_call(timing)
         yield from [] if brief else self._around_the_model(timing)
@@ -266,7 +270,7 @@ class BenchResult:
         """What explains the naive figure, and what was noticed while measuring."""
         explained = naive_remark(timing)
         brief = bool(timing.point) and not self.verbose
-        if explained is not None and (explained.code == "naive_queued" or not brief):
+        if explained is not None and (explained.code == "naive_queued" or self.verbose):
             yield _said(explained)
         impossible = speed_remark(timing)
         if impossible is not None:
@@ -274,7 +278,8 @@ class BenchResult:
         if contended(timing) and not brief:
             yield say("bench.contended", n=len(timing.spoilt), blocks=len(timing.times))
         for remark in timing.remarks:
-            yield _said(remark)
+            if not remark.code.startswith("anew"):
+                yield _said(remark)
 
     def _in_short(self) -> str:
         if len(self.timings) == 1:
@@ -304,6 +309,8 @@ class BenchResult:
             if seconds > LEAST_PART * whole
         ]
         if tracing + preparing < LEAST_PART * whole:
+            if more < LEAST_ONCE:
+                return
             yield say("bench.first_once", time=time, later=later)
             return
         told.append(say("bench.first_running", time=timed(timing.median, self.digits)))

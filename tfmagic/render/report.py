@@ -13,10 +13,12 @@ from markupsafe import Markup
 
 from tfmagic.analysis import reach
 from tfmagic.analysis.graph import Sketch
+from tfmagic.analysis.run_graph import MOST, run_graph
 from tfmagic.errors import OptionError
 from tfmagic.language import say
 from tfmagic.model import Graph, Recording, Run
-from tfmagic.render import exchange, files, html, page, run, tables, text
+from tfmagic.render import exchange, files, html, page, run, tables, text, tracing
+from tfmagic.render.answer import answer
 from tfmagic.render.derivatives import derivatives
 from tfmagic.render.dot import directed
 from tfmagic.render.drawing import Drawing
@@ -248,7 +250,8 @@ class GraphView:
     def _legend(self, graph: Graph) -> Iterator[str]:
         if self.recording is not None and any(node.gradient for node in graph.nodes):
             targets = dict.fromkeys(t for c in self.recording.gradients for t in c.targets)
-            yield say("report.legend_gradient", targets=visible(", ".join(list(targets)[:3])))
+            if targets:
+                yield say("report.legend_gradient", targets=visible(", ".join(list(targets)[:3])))
         if any(node.marked for node in graph.nodes):
             yield say("report.legend_marked")
 
@@ -259,9 +262,9 @@ class Report(GraphView):
     def __init__(
         self, recording: Recording, title: str = "", *, graph: bool = True, **options: Any
     ) -> None:
+        self._recording = recording
         super().__init__(recording, title, **{"marked": _guilty(recording), **options})
         self._wanted = graph
-        self._recording = recording
         self._table = tables.gradients(recording)
 
     def _tables(self) -> tuple[Table, ...]:
@@ -281,8 +284,27 @@ class Report(GraphView):
         """The head, the alert and the tables stand above the plots."""
         return bool(self._head()) + bool(self._alert()) + len(self._tables())
 
+    def _alert(self) -> str:
+        return " ".join(filter(None, (super()._alert(), *tracing.remarks(self._recording))))
+
     def _has_picture(self) -> bool:
         return self._wanted and super()._has_picture()
+
+    def _make(self, coarser: int | None) -> Graph:
+        """Of training runs the layers of a step: what the cell itself ran is the input pipeline."""
+        compiled = [run for run in self._recording.runs if run.flow]
+        plain = self._opened is None and not self._options["flat"]
+        if not compiled or not plain or self._options["depth"] is not None:
+            return super()._make(coarser)
+        return run_graph(compiled[0], min(coarser or MOST, MOST))
+
+    def _head(self) -> str:
+        told = answer(self._recording)
+        return " — ".join(part for part in (self.title, told) if part) or super()._head()
+
+    def _notes(self) -> tuple[str, ...]:
+        told = answer(self._recording)
+        return (summary(self._recording), *super()._notes()) if told else super()._notes()
 
 
 def _part(

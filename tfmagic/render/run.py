@@ -208,7 +208,7 @@ def plot(run: Run) -> str:
     axes = drawn.subplots(1, 2 if left else 1, squeeze=False)[0]
     if left:
         title = visible(clipped(next(iter(left)), 30))
-        _draw(axes[0], run, left, title, legend=len(left) > 1)
+        _draw(axes[0], run, left, title, legend=len(left) > 1, inside=True)
     norms = dict(_by_layer(run) if run.layers else run.gradient_norm)
     most = sorted(norms, key=lambda n: -max((v for v in norms[n] if np.isfinite(v)), default=-1.0))
     kept = {name: v for name, v in norms.items() if name in most[:MOST_LINES]}
@@ -226,7 +226,13 @@ def _by_layer(run: Run) -> Iterator[tuple[str, Array]]:
 
 
 def _draw(
-    axes: Any, run: Run, courses: dict[str, Array], title: str, *, legend: bool = False
+    axes: Any,
+    run: Run,
+    courses: dict[str, Array],
+    title: str,
+    *,
+    legend: bool = False,
+    inside: bool = False,
 ) -> None:
     plots.calm(axes)
     few = len(run.numbers) <= 40
@@ -250,9 +256,9 @@ def _draw(
     axes.tick_params(labelsize=8)
     axes.locator_params(axis="x", integer=True, nbins=6)
     if legend and courses:
-        made = axes.legend(
-            frameon=False, fontsize=8, labelcolor=INK, loc="upper left", bbox_to_anchor=(1, 1)
-        )
+        beside = {} if inside else {"bbox_to_anchor": (1, 1)}
+        place = "best" if inside else "upper left"
+        made = axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc=place, **beside)
         for text in made.get_texts():
             text.set_parse_math(False)
 

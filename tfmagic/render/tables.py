@@ -36,7 +36,8 @@ def gradients(recording: Recording) -> Table | None:
     The same call in a loop stands in one row, with the last turn's figures.
     """
     turns = _turns(recording)
-    rows = [row for turn in turns for row in _gradient_rows(recording, *turn[:2])]
+    told: dict[object, str] = {}
+    rows = [row for turn in turns for row in _gradient_rows(recording, *turn[:2], told)]
     if not rows:
         return None
     keep = _columns_worth(rows, len({(call.cell, call.line) for call, _, _ in turns}) > 1)
@@ -127,8 +128,12 @@ def _columns_worth(rows: Sequence[Row], several: bool) -> list[bool]:
 
 
 def _gradient_rows(
-    recording: Recording, call: GradientCall, gradient: Gradient | None
+    recording: Recording,
+    call: GradientCall,
+    gradient: Gradient | None,
+    told: dict[object, str],
 ) -> Iterator[Row]:
+    """The row of a gradient; a cause that is ``told`` of in a row before is not told again."""
     where = _where(recording, call)
     if gradient is None:
         if call.error:
@@ -138,12 +143,17 @@ def _gradient_rows(
             yield Row(cells, "bad", _note(call.error))
         return
     verdict = gradient.verdict
+    again = ""
+    if verdict is not None and not verdict.fine:
+        cause = (verdict.code, verdict.cell, verdict.line_number, verdict.op, verdict.repair)
+        again = told.get(cause, "")
+        told.setdefault(cause, gradient.source)
     yield Row(
         cells=(
             where,
             _cell(gradient.target),
             _cell(gradient.source),
-            verdict.code if verdict else UNKNOWN_SIGN,
+            _verdict_word(verdict) if verdict else UNKNOWN_SIGN,
             check_cell(gradient.check),
             _shape(gradient),
             _value(gradient),
@@ -152,10 +162,16 @@ def _gradient_rows(
             histogram(gradient.histogram) or UNKNOWN_SIGN,
         ),
         tone=_tone(gradient, verdict),
-        note=_notes_of(gradient),
-        code=visible(verdict.repair, lines=True) if verdict else "",
-        over=_over(recording, verdict) if verdict else "",
+        note=say("answer.same", name=_cell(again)) if again else _notes_of(gradient),
+        code=visible(verdict.repair, lines=True) if verdict and not again else "",
+        over=_over(recording, verdict) if verdict and not again else "",
     )
+
+
+def _verdict_word(verdict: Verdict) -> str:
+    """The word of the reader's language, with the code where that is another."""
+    word = say(f"code.{verdict.code}")
+    return word if word == verdict.code else f"{word}\n{verdict.code}"
 
 
 def _notes_of(gradient: Gradient) -> str:

@@ -51,7 +51,7 @@ def render(
     for table in tables:
         _below(console, table, _draw(console, table))
     for note in notes:
-        _say(console, note)
+        console.print(note)
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip().split("\n"))
 
 

@@ -94,6 +94,9 @@ NAMES = {
     "tracer": PrivateName(
         _EAGER + "polymorphic_function.tracing_compilation", "_create_concrete_function", "timing"
     ),
+    "function_cache": PrivateName(
+        "tensorflow.core.function.polymorphism.function_cache", "FunctionCache", "tracing"
+    ),
     "get_function": PrivateName(_CONTEXT, "Context.get_function_def", "compiled"),
     "add_function": PrivateName(_CONTEXT, "Context.add_function_def", "compiled"),
     "remove_function": PrivateName(_CONTEXT, "Context.remove_function", "compiled"),
@@ -430,6 +433,21 @@ def tracer() -> tuple[Any, Any]:
     """The module that traces functions, and its function that does; None where it has none."""
     name, found = NAMES["tracer"], _found["tracer"]
     return (importlib.import_module(name.module), found) if found is not None else (None, None)
+
+
+#: What TensorFlow calls the second tracing of a function that made variables in the first.
+NO_NEW_VARIABLES = 3
+
+
+def function_cache() -> Any:
+    """The class that keeps the traces of a function; None where this release has none."""
+    found = _found["function_cache"]
+    return found if hasattr(found, "lookup") and hasattr(found, "add") else None
+
+
+def building_graph() -> bool:
+    """Whether a function is being traced in this thread."""
+    return not tf.executing_eagerly()
 
 
 def call_unheard(name: str, inputs: Sequence[Any], count: int) -> tuple[Any, tuple[Any, ...]]:

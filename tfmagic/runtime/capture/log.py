@@ -212,6 +212,34 @@ class Reduced(NamedTuple):
     place: SourceStack
 
 
+class TraceNote(NamedTuple):
+    """One tracing: of what, for how long, the user's lines that led to it, and why."""
+
+    function: str
+    code: CodeType
+    seconds: float
+    place: SourceStack
+    own: bool
+    inside: bool
+    reason: str
+    argument: str
+    before: str
+    now: str
+
+
+class FrozenName(NamedTuple):
+    """What tracing had fixed in a function that was called again from ``place``."""
+
+    function: str
+    kind: str
+    name: str
+    code: CodeType
+    line: int
+    before: str
+    now: str
+    place: SourceStack
+
+
 class Tap(NamedTuple):
     """Some columns of the figures that a traced function told of its inside.
 
@@ -267,12 +295,14 @@ class CompiledFunction:
     """The calls of one traced function, and what it told of its inside in each.
 
     Of a long run every ``stride``-th call is kept, the first and the last among them.
-    ``first`` are the first steps of a function that trains, ``latest`` the last ones, or those
+    ``flow`` are pairs of layers of which the second takes what the first gives.  ``first`` are
+    the first steps of a function that trains, ``latest`` the last ones, or those
     up to the first with a NaN among its figures, ``suspect`` those with the first infinity.
     """
 
     name: str
     taps: tuple[tuple[Tap, ...], ...]
+    flow: tuple[tuple[str, str], ...] = ()
     steps: list[CompiledStep] = field(default_factory=list)
     count: int = 0
     stride: int = 1
@@ -300,7 +330,8 @@ class Log:
     ``jacobians`` and ``hessians`` stand with their call, and the places of the target and
     of the sources in it.  ``metrics`` are variables that a name of the user's finds in a Keras
     metric.  ``compiled`` are the traced functions that told of their inside, ``untapped`` those
-    that ran as they are, with the reason.  ``made`` is for :meth:`makers`, which has met so many
+    that ran as they are, with the reason.  ``traces`` are the tracings, ``frozen`` what they fixed
+    for good.  ``made`` is for :meth:`makers`, which has met so many
     entries.
     """
 
@@ -330,6 +361,8 @@ class Log:
     hessians: list[tuple[int, tuple[int, ...], Hessian]] = field(default_factory=list)
     compiled: dict[str, CompiledFunction] = field(default_factory=dict)
     untapped: dict[str, str] = field(default_factory=dict)
+    traces: list[TraceNote] = field(default_factory=list)
+    frozen: list[FrozenName] = field(default_factory=list)
     made: dict[int, int] = field(default_factory=dict)
     met: int = 0
 

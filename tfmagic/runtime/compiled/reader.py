@@ -299,6 +299,25 @@ class Function:
         return tuple(LayerOutput(layer, ref) for layer, ref in found.items())
 
     @cached_property
+    def layer_edges(self) -> tuple[tuple[str, str], ...]:
+        """Which layer takes what which other gives, other ops between them passed over."""
+        known = {output.layer for output in self.layer_outputs}
+        found: dict[tuple[str, str], None] = {}
+        for output in self.layer_outputs:
+            todo, seen = [maker(output.ref)], set[str]()
+            while todo and len(seen) < _FAR:
+                for user in self.users.get(todo.pop(), ()):
+                    if user in seen or user in self.backward:
+                        continue
+                    seen.add(user)
+                    layer = self.layer(user) if "/" in user else ""
+                    if layer in known and layer != output.layer:
+                        found[output.layer, layer] = None
+                    elif layer not in known or f"{user}/".startswith(f"{output.layer}/"):
+                        todo.append(user)
+        return tuple(found)
+
+    @cached_property
     def metrics(self) -> tuple[tuple[str, str], ...]:
         """The scalar floats that the function returns: what they are called there, and the ref."""
         if self.graph is None:

@@ -136,6 +136,7 @@ class _Writer:
 
     def __init__(self, register: Any) -> None:
         self._register = register
+        self._flow = list[tuple[str, str]]()
 
     def twin(self, name: str, graph: Any, inputs: Sequence[Any]) -> _Twin | None:
         """The twin of a function that is called with ``inputs``; None with nothing to tell."""
@@ -151,7 +152,7 @@ class _Writer:
         extras = self._extended(function, keys, (), 0)
         if not extras:
             return None
-        told = CompiledFunction(name, tuple(taps for _, taps in extras))
+        told = CompiledFunction(name, tuple(taps for _, taps in extras), flow=tuple(self._flow))
         trains = any(tap.kind == "gradient" for _, taps in extras for tap in taps)
         step = step if trains else None
         outputs = [(ref, _F32) for ref, _ in extras]
@@ -185,6 +186,8 @@ class _Writer:
             elif node.op in BRANCHES:
                 found += self._branch(function, node, keys, path, depth)
         own = edit.figures(keys, path)
+        if function.trained:
+            self._flow += function.layer_edges
         return [own, *found] if own is not None else found
 
     def _inner(

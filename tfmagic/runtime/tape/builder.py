@@ -14,6 +14,7 @@ from tfmagic.model import (
     Body,
     Exit,
     Failure,
+    Frozen,
     Gradient,
     GradientCall,
     Jacobian,
@@ -21,6 +22,7 @@ from tfmagic.model import (
     Recording,
     TapeEvent,
     TensorInfo,
+    Trace,
     TracedFunction,
     VariableInfo,
 )
@@ -147,12 +149,15 @@ class RecordingBuilder:
         exits, functions = self._exits(), self._functions()
         rebound = self._rebound(calls)
         bodies = self._bodies()
+        traces, frozen = self._traces(), self._frozen()
         runs = compiled_runs(log, made.ops, self._lines.lines, self._name_of_handle)
         return Recording(
             ops=tuple(made.ops),
             tensors=self._tensors(),
             variables=self._variables(),
             runs=runs,
+            traces=traces,
+            frozen=frozen,
             gradients=calls,
             lines=self._lines.lines,
             cells=self._lines.cells,
@@ -497,6 +502,38 @@ class RecordingBuilder:
                 line=self._lines.of(traced.code, traced.code.co_firstlineno),
             )
             for traced, ops in calls.items()
+        )
+
+    def _traces(self) -> tuple[Trace, ...]:
+        return tuple(
+            Trace(
+                function=note.function,
+                line_number=note.place[0][1] if note.place else 0,
+                reason=note.reason,
+                seconds=note.seconds,
+                argument=note.argument,
+                before=note.before,
+                now=note.now,
+                line=self._lines.of(*note.place[0]) if note.place else None,
+                made=note.code.co_firstlineno if note.own else 0,
+                own=note.own,
+                inside=note.inside,
+            )
+            for note in self._log.traces
+        )
+
+    def _frozen(self) -> tuple[Frozen, ...]:
+        return tuple(
+            Frozen(
+                function=told.function,
+                kind=told.kind,
+                name=told.name,
+                line_number=told.line,
+                line=self._lines.of(told.code, told.line),
+                before=told.before,
+                now=told.now,
+            )
+            for told in self._log.frozen
         )
 
     def _expressions(self, call: Call) -> tuple[Any, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tfmagic.analysis.runs import eager_runs
+from tfmagic.analysis.tracing import remarks
 from tfmagic.analysis.verdicts import judged
 from tfmagic.language import Message
 from tfmagic.model import GradientCall, Recording
@@ -37,7 +38,7 @@ class IncrementalBuilder:
         self._entries, self._calls = settled.entries, settled.calls
         found = self._finisher.recording(settled, seconds=seconds, failure=failure, notes=notes)
         told = judged(found, self._judged)
-        told = replace(told, runs=(*told.runs, *eager_runs(told)))
+        told = replace(told, runs=(*told.runs, *eager_runs(told)), remarks=remarks(told))
         self._judged = told.gradients
         return told
 
@@ -71,6 +72,8 @@ def copied(log: Log, entries: Sequence[Entry] = (), calls: Sequence[Call] = ()) 
         hessians=log.hessians,
         compiled=log.compiled,
         untapped=log.untapped,
+        traces=list(log.traces),
+        frozen=list(log.frozen),
     )
     copy.keep_handles = True
     return copy

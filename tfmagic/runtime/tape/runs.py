@@ -118,6 +118,7 @@ def _run(
         for name in dict.fromkeys(key for row in rows for key in row)
     }
     functions = {id(f): f for f, _, _ in calls}.values()
+    flow = dict.fromkeys(pair for f in functions for pair in f.flow)
     first, line = calls[0][1], steps.line
     run = Run(
         function=ops[first.entry].function if first.entry < len(ops) else calls[0][0].name,
@@ -129,6 +130,7 @@ def _run(
         numbers=tuple(numbers),
         series=tuple(Series(kind, name, values) for (kind, name), values in columns.items()),
         epochs=_epochs(log, starts),
+        flow=tuple((scopes[a], scopes[b]) for a, b in flow if a in scopes and b in scopes),
         layers=tuple((layer, tuple(names)) for layer, names in layers.items()),
         validation=_validation(log, ops, line, starts),
     )

@@ -32,6 +32,7 @@ from tfmagic.runtime.capture.log import Log
 from tfmagic.runtime.capture.names import in_metric, key_of, walk
 from tfmagic.runtime.capture.recorder import BUDGET, Recorder
 from tfmagic.runtime.capture.structure import leaves
+from tfmagic.runtime.compiled.tracing import noticed_tracing
 from tfmagic.runtime.compiled.twin import running_twins
 from tfmagic.runtime.devices import placing
 from tfmagic.runtime.op_traits import ASSIGNS
@@ -99,7 +100,7 @@ class Tape:
             everything=everything,
             keep=keep,
             eager=eager,
-            listeners=() if eager else (running_twins,),
+            listeners=() if eager else (running_twins, noticed_tracing),
             answered=open_calls,
             default_device=placing.default,
         )

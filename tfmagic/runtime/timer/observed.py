@@ -138,8 +138,8 @@ class Functions:
 
     @property
     def mostly_compiled(self) -> bool:
-        """Whether the block is mostly calls of compiled functions, or a method of Keras's."""
-        return bool(self.method) or self.calling > self.seconds / 2
+        """Whether the block mostly calls functions, tracing included, or a method of Keras's."""
+        return bool(self.method) or self.calling + self.tracing > self.seconds / 2
 
     def own(self) -> list[_Traced]:
         """What was traced of the user's."""
