@@ -15,44 +15,54 @@ from tfmagic.model import Recording, Run, Trial, Verdict
 
 __all__ = ["explained", "stalled"]
 
-#: A loss that keeps more of its first value than this has not fallen; a trial must fall to this
-#: share of its own first loss, and to so much less than the run as it was.
-_FELL, _LEARNT, _BEATS = 0.9, 0.75, 0.7
+#: A run whose loss fell to less than this share of the first needs no trial.
+_FELL = 0.6
+#: A trial must fall to this share of its own first loss, to this share of what the same steps
+#: came to as they were, and of what the whole run came to.
+_LEARNT, _BEATS = 0.8, 0.7
 #: As many steps must there be before it is asked why nothing was learned.
 _FEWEST = 8
 
 
 def stalled(run: Run) -> bool:
-    """Whether a run is worth a trial: its loss did not fall, or is no number."""
-    return run.first_bad is not None or (run.steps >= _FEWEST and _kept(run.loss) > _FELL)
+    """Whether a run is worth a trial: its loss hardly fell, or is no number."""
+    if run.first_bad is not None:
+        return True
+    first, last = _ends(run.loss)
+    return run.steps >= _FEWEST and not last < _FELL * first
 
 
-def _kept(losses: object) -> float:
-    """The share of the first loss that is left at the end: each the median of a few steps."""
+def _ends(losses: object) -> tuple[float, float]:
+    """The loss at the beginning and at the end: each the median of a few steps."""
     every = np.asarray(losses, float)
-    if not every.size or not np.isfinite(every).all():
-        return float("inf")
-    few = max(1, min(8, every.size // 5))
-    first = float(np.median(every[:few]))
-    return float(np.median(every[-few:])) / first if first > 0 else float("nan")
+    if not every.size:
+        return float("nan"), float("nan")
+    few = max(1, min(16, every.size // 6))
+    last = float(np.median(every[-few:])) if np.isfinite(every[-few:]).all() else float("inf")
+    return float(np.median(every[: max(1, min(4, few))])), last
 
 
 def explained(recording: Recording, run: Run) -> Run:
     """The run with the verdict that its trials bear out, or none."""
-    as_it_is = next((t for t in run.trials if t.change == "as_it_is"), None)
-    if as_it_is is None or not stalled(run):
+    own = next((t for t in run.trials if t.change == "as_it_is"), None)
+    if own is None or not stalled(run):
         return run
-    own = _kept(as_it_is.losses)
-    tried = [(_kept(trial.losses), trial) for trial in run.trials if trial is not as_it_is]
-    good = [(kept, t) for kept, t in tried if kept < _LEARNT and kept < _BEATS * own]
-    if not good or own < _FELL:
+    whole, same = _ends(run.loss)[1], _ends(own.losses)[1]
+    if len(own.losses) > run.steps and same < _LEARNT * min(whole, _ends(own.losses)[0]):
+        # the same steps go on where the run ended: no rate is to blame
+        return replace(run, verdicts=(*run.verdicts, _told(recording, run, own, own)))
+    good = []
+    for trial in run.trials:
+        first, last = _ends(trial.losses)
+        if trial is not own and last < _LEARNT * first and last < _BEATS * min(whole, same):
+            good.append((last, trial))
+    if not good:
         return run
-    best = min(kept for kept, _ in good)
+    best = min(last for last, _ in good)
     # of those that do about as well the one that changes least
-    near = [(kept, t) for kept, t in good if kept <= max(2.0 * best, best + 0.02)]
-    kept, trial = min(near, key=lambda pair: _size(pair[1]))
-    verdict = _verdict(recording, run, as_it_is, trial)
-    return replace(run, verdicts=(*run.verdicts, verdict)) if verdict is not None else run
+    near = [trial for last, trial in good if last <= 2.0 * best]
+    told = _told(recording, run, own, min(near, key=_size))
+    return replace(run, verdicts=(*run.verdicts, told))
 
 
 def _size(trial: Trial) -> float:
@@ -61,8 +71,10 @@ def _size(trial: Trial) -> float:
     return abs(float(np.log10(abs(trial.value)))) + (3.0 if trial.value < 0 else 0.0)
 
 
-def _verdict(recording: Recording, run: Run, own: Trial, trial: Trial) -> Verdict | None:
-    if trial.change == "standardised":
+def _told(recording: Recording, run: Run, own: Trial, trial: Trial) -> Verdict:
+    if trial is own:
+        code = "too_few_steps"
+    elif trial.change == "standardised":
         code = "input_scale"
     elif trial.value < 0:
         code = "lr_sign"
@@ -75,6 +87,7 @@ def _verdict(recording: Recording, run: Run, own: Trial, trial: Trial) -> Verdic
         ("first", f"{trial.losses[0]:.4g}"),
         ("last", f"{trial.losses[-1]:.4g}"),
         ("own", f"{own.losses[-1]:.4g}"),
+        ("made", str(run.steps)),
     ]
     return Verdict(code, run.target or "loss", "", text, line, values=tuple(told))
 
@@ -89,8 +102,8 @@ def _rate_line(recording: Recording, run: Run) -> tuple[int, str]:
         found = [
             node.lineno
             for node in ast.walk(tree)
-            if isinstance(node, ast.keyword) and node.arg in ("learning_rate", "lr", "optimizer")
-            or isinstance(node, ast.Attribute) and node.attr == "optimizers"
+            if (isinstance(node, ast.keyword) and node.arg in ("learning_rate", "lr", "optimizer"))
+            or (isinstance(node, ast.Attribute) and node.attr == "optimizers")
         ]
         if found:
             return found[0], cell.source.split("\n")[found[0] - 1].strip()

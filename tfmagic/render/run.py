@@ -43,6 +43,14 @@ def sentence(run: Run) -> str:
     return say("run.loss", told=told, name=name, first=first, last=last)
 
 
+def why(run: Run) -> str:
+    """What the trials of a run that did not learn have shown; empty where there were none."""
+    for verdict in run.verdicts:
+        return say(f"learning.{verdict.code}", **dict(verdict.values))
+    others = len(run.trials) - 1
+    return say("learning.not_known", n=others) if others > 0 and run.first_bad is None else ""
+
+
 def _target(run: Run) -> str:
     name = run.target or next(iter(run.of("loss")), "")
     return visible(clipped(name if name and name != "loss" else say("run.loss_name"), 40))

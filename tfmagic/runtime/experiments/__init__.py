@@ -1,1 +1,1 @@
-"""Experiments on what was recorded: a cause is named when a run with that one thing changed shows it."""
+"""Experiments on a recording: a cause is named where the same with one thing changed shows it."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tfmagic.model import Run, Trial
+from tfmagic.model import Trial
 from tfmagic.runtime import private
 from tfmagic.runtime.autodiff.differentiate import aside
 from tfmagic.runtime.autodiff.step_replay import StepReplay
@@ -26,7 +26,7 @@ __all__ = ["trials"]
 #: Steps of a trial, and the seconds that one run's trials may take: a share of the run's own.
 _STEPS, _SHARE, _LONGEST = 48, 0.2, 2.0
 #: The rates that are tried, as multiples of the run's own.
-_RATES = (0.1, 10.0, 0.01, 100.0, -1.0)
+_RATES = (0.1, 10.0, 0.01, 100.0, -1.0, 1000.0)
 #: Numbers so large or so far from zero are tried brought to mean zero and spread one.
 _LARGE = 5.0
 
@@ -41,10 +41,10 @@ class _Course:
     trained: tuple[int, ...]
 
 
-def trials(kept: KeptSteps, run: Run, seconds: float) -> tuple[Trial, ...]:
+def trials(kept: KeptSteps, seconds: float) -> tuple[Trial, ...]:
     """The run as it was and with one thing changed, each for the same steps.
 
-    ``seconds`` is the time that the cell took.  Empty where the steps cannot be made again.
+    ``seconds`` is the time that the run took.  Empty where the steps cannot be made again.
     """
     until = perf_counter() + min(_LONGEST, max(0.3, _SHARE * seconds))
     try:
@@ -61,9 +61,7 @@ def _tried(kept: KeptSteps, until: float) -> Iterator[Trial]:
     places = {name: place for place, name in enumerate(function.arguments)}
     trained = tuple(places[each.resource] for each in function.trained)
     outputs = len(function.definition.signature.output_arg)
-    function.definition.signature.output_arg.add(
-        name="tfmagic_loss", type=function.kind(losses[0])
-    )
+    function.definition.signature.output_arg.add(name="tfmagic_loss", type=function.kind(losses[0]))
     function.definition.ret["tfmagic_loss"] = losses[0]
     function.definition.signature.name += "__tfmagic_trial"
     private.add_function(function.definition)
@@ -123,7 +121,8 @@ def _scaling(course: _Course, place: int) -> Callable[[KeptStep], KeptStep]:
     import tensorflow as tf
 
     arrays = [np.asarray(step.inputs[place], float) for step in course.kept.steps]
-    every = np.concatenate([a.reshape(-1, a.shape[-1]) if a.ndim > 1 else a[:, None] for a in arrays])
+    rows = [a.reshape(-1, a.shape[-1]) if a.ndim > 1 else a[:, None] for a in arrays]
+    every = np.concatenate(rows)
     mean, spread = every.mean(axis=0), every.std(axis=0) + 1e-12
 
     def scaled(step: KeptStep) -> KeptStep:
