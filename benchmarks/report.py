@@ -55,6 +55,12 @@ BENCHMARKS = (
         "1,000 tiny ops at most 1.5.",
         ("--rounds", "5"),
     ),
+    Benchmark(
+        "report_cost",
+        "With its report 500 eager Keras steps at most 1.5 of the plain ones plus 0.3 s, 50,000 "
+        "ops at most 2; the peak of a notebook at most 1.3.",
+        ("--rounds", "3"),
+    ),
     Benchmark("many_cells", "1,000 recorded cells grow by at most 50 MB.", ("--cells", "300")),
     Benchmark(
         "graph_size",

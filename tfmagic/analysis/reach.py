@@ -27,6 +27,19 @@ def stream(recording: Recording, name: str) -> frozenset[int]:
     return frozenset(up | down)
 
 
+def last_turn(recording: Recording) -> frozenset[int] | None:
+    """The ops of the last turn of an eager training loop that lead to what it differentiated;
+    None where the recording has no such loop, or several."""
+    loops = [run for run in recording.runs if not run.compiled]
+    if len(loops) != 1 or loops[0].line is None:
+        return None
+    calls = [call.index for call in recording.gradients if call.line == loops[0].line]
+    before = max((op.index for op in recording.backward if op.call == calls[-2]), default=0)
+    makers = (recording.tensors[t].op for t in recording.gradients[calls[-1]].target_tensors)
+    found = _closure((op for op in makers if op is not None), _before(recording))
+    return frozenset(op for op in found if op > before) or None
+
+
 def carrying(recording: Recording) -> frozenset[int]:
     """The ops through which a gradient flowed, forward and backward.
 

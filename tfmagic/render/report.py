@@ -263,7 +263,11 @@ class Report(GraphView):
         self, recording: Recording, title: str = "", *, graph: bool = True, **options: Any
     ) -> None:
         self._recording = recording
-        super().__init__(recording, title, **{"marked": _guilty(recording), **options})
+        chosen = any(options.get(name) for name in ("focus", "flat", "only_gradient", "backward"))
+        turn = None if chosen or options.get("depth") is not None else reach.last_turn(recording)
+        self._turn = turn is not None
+        options = {"marked": _guilty(recording), **options} | ({"focus": turn} if turn else {})
+        super().__init__(recording, title, **options)
         self._wanted = graph
         self._table = tables.gradients(recording)
 
@@ -303,8 +307,10 @@ class Report(GraphView):
         return " — ".join(part for part in (self.title, told) if part) or super()._head()
 
     def _notes(self) -> tuple[str, ...]:
-        told = answer(self._recording)
-        return (summary(self._recording), *super()._notes()) if told else super()._notes()
+        told = [summary(self._recording)] if answer(self._recording) else []
+        if self._turn and self._has_picture():
+            told.insert(0, say("report.one_turn", n=max(r.steps for r in self._recording.runs)))
+        return (*told, *super()._notes())
 
 
 def _part(

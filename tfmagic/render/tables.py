@@ -36,7 +36,7 @@ def gradients(recording: Recording) -> Table | None:
     The same call in a loop stands in one row, with the last turn's figures.
     """
     turns = _turns(recording)
-    told: dict[object, str] = {}
+    told: set[object] = set()
     rows = [row for turn in turns for row in _gradient_rows(recording, *turn[:2], told)]
     if not rows:
         return None
@@ -131,7 +131,7 @@ def _gradient_rows(
     recording: Recording,
     call: GradientCall,
     gradient: Gradient | None,
-    told: dict[object, str],
+    told: set[object],
 ) -> Iterator[Row]:
     """The row of a gradient; a cause that is ``told`` of in a row before is not told again."""
     where = _where(recording, call)
@@ -143,11 +143,11 @@ def _gradient_rows(
             yield Row(cells, "bad", _note(call.error))
         return
     verdict = gradient.verdict
-    again = ""
+    again = False
     if verdict is not None and not verdict.fine:
         cause = (verdict.code, verdict.cell, verdict.line_number, verdict.op, verdict.repair)
-        again = told.get(cause, "")
-        told.setdefault(cause, gradient.source)
+        again = cause in told
+        told.add(cause)
     yield Row(
         cells=(
             where,
@@ -162,7 +162,7 @@ def _gradient_rows(
             histogram(gradient.histogram) or UNKNOWN_SIGN,
         ),
         tone=_tone(gradient, verdict),
-        note=say("answer.same", name=_cell(again)) if again else _notes_of(gradient),
+        note=check_note(gradient) if again else _notes_of(gradient),
         code=visible(verdict.repair, lines=True) if verdict and not again else "",
         over=_over(recording, verdict) if verdict and not again else "",
     )
