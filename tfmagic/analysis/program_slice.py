@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from heapq import heapify, heappop, heappush
 
-from tfmagic.language import say
+from tfmagic.language import Message
 from tfmagic.model import (
     Gradient,
     GradientCall,
@@ -145,7 +145,7 @@ class _Chapter:
             runs=tuple(each for each in old.runs if each.cell == self._cell),
             hessians=tuple(each for each in old.hessians if names.issuperset(each.sources)),
             op_seconds=tuple((self._op[i], s) for i, s in old.op_seconds if i in self._op),
-            notes=(say("report.chapter", n=len(ops), of=len(old.ops)),),
+            said=(Message.of("report.chapter", n=len(ops), of=len(old.ops)),),
         )
 
     # -- numbers ------------------------------------------------------------------------

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from tfmagic.language import Message
 from tfmagic.model.derivative import Hessian, Jacobian
 from tfmagic.model.gradient import GradientCall
 from tfmagic.model.reduction import Reduction
@@ -192,8 +193,13 @@ class Gap:
     """Something that was not seen: ``code`` for programs, ``message`` for people."""
 
     code: str
-    message: str
+    said: Message
     count: int = 1
+
+    @property
+    def message(self) -> str:
+        """What was not seen, in the language that is spoken now."""
+        return str(self.said)
 
     def __str__(self) -> str:
         return self.message
@@ -237,7 +243,7 @@ class Recording:
     no_gradient: tuple[str, ...] = ()
     seconds: float = 0.0
     versions: tuple[tuple[str, str], ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    said: tuple[Message, ...] = ()
     places: Places = Places()
     op_seconds: tuple[tuple[int, float], ...] = ()
     reductions: tuple[Reduction, ...] = ()
@@ -251,6 +257,11 @@ class Recording:
     traces: tuple[Trace, ...] = ()
     frozen: tuple[Frozen, ...] = ()
     remarks: tuple[Verdict, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What else there is to say of it (``said``), in the language that is spoken now."""
+        return tuple(map(str, self.said))
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:

@@ -19,8 +19,9 @@ from importlib import import_module
 from typing import Any, cast
 
 from tfmagic.errors import LoadError
+from tfmagic.language import Message
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 LARGEST_FILE = 512 * 2**20
 
 #: What can be written: its word in the file (``"format": "tfmagic-WORD"``), its module, class.
@@ -55,6 +56,8 @@ def from_json(text: str) -> Any:
     document = _parse(text)
     word = document["format"].removeprefix("tfmagic-")
     try:
+        if document["version"] == 1 and word == "recording":
+            _renew(document[word])
         thing = _decode(document[word], _class_of(word))
         if word == "recording":
             _check_references(thing)
@@ -80,9 +83,27 @@ def _parse(text: str) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("format") not in known:
         raise LoadError("load.not_recording")
     version = document.get("version")
-    if version != FORMAT_VERSION:
+    if version not in (1, FORMAT_VERSION):
         raise LoadError("load.version", version=str(version)[:20], known=FORMAT_VERSION)
     return document
+
+
+def _renew(recording: dict[str, Any]) -> None:
+    """Have a recording of version 1, which kept sentences, say them as they were worded then."""
+
+    def say(thing: dict[str, Any], was: str) -> None:
+        if text := thing.pop(was, ""):
+            thing["said"] = _encode(Message.plain(text))
+
+    for gap in recording.get("complete", ()):
+        say(gap, "message")
+    for call in recording.get("gradients", ()):
+        for gradient in call["gradients"]:
+            say(gradient.get("check") or {}, "why")
+    for found in (*recording.get("jacobians", ()), *recording.get("hessians", ())):
+        say(found, "error")
+    if notes := recording.pop("notes", None):
+        recording["said"] = [_encode(Message.plain(text)) for text in notes]
 
 
 def _refuse_constant(word: str) -> None:
@@ -138,7 +159,10 @@ def _decode_object(value: Any, cls: type) -> Any:
     for name in value:
         if name not in hints:
             raise ValueError(f"{cls.__name__} has no field {name[:40]!r}")
-    return cls(**{name: _decode(member, hints[name]) for name, member in value.items()})
+    made = cls(**{name: _decode(member, hints[name]) for name, member in value.items()})
+    if cls is Message:
+        str(made)  # raises for what is no sentence of ours
+    return made
 
 
 def _decode_tuple(value: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -171,6 +195,8 @@ def _decode_scalar(value: Any, hint: Any) -> Any:
 def _decode_any(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_decode_any(v) for v in value)
+    if isinstance(value, dict) and "key" in value:
+        return _decode_object(value, Message)
     if isinstance(value, dict):
         (mark,) = value.values()
         if list(value) != ["$"]:

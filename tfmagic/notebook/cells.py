@@ -22,7 +22,7 @@ from IPython.core.error import UsageError
 from IPython.display import display
 
 from tfmagic.errors import OptionError, TfmagicError
-from tfmagic.language import say
+from tfmagic.language import Message, say
 from tfmagic.notebook.body import run_body
 from tfmagic.notebook.hooks import CellHooks, only_when_run
 from tfmagic.notebook.live import Live
@@ -307,16 +307,16 @@ class Cells(CellHooks):
         options = session.options
         asked = getattr(options, "target", None) or getattr(options, "wrt", None)
         if options.quiet and not (asked or options.output) and len(tape.log.entries) > _UNASKED:
-            tape.note(say("cells.quiet_no_gradient", n=_UNASKED))
+            tape.note(Message.of("cells.quiet_no_gradient", n=_UNASKED))
             return
         try:
             tape.infer(wish(options, self.shell.user_ns), value)
             tape.deepen(depth(options))
         except TfmagicError as error:
             if asked or not (session.story or tape.recording.runs):
-                tape.note(str(error))
+                tape.note(error.message)
         except Exception as error:
-            tape.note(say("cells.not_differentiated", detail=_one_line(error)))
+            tape.note(Message.of("cells.not_differentiated", detail=_one_line(error)))
 
     def _keep(self, session: Session, tape: Tape) -> None:
         name = getattr(session.options, "name", None)

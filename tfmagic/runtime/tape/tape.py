@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 from tfmagic.analysis.program_slice import chapter
 from tfmagic.errors import NoTargetError, OptionError, ReleasedError
-from tfmagic.language import say
+from tfmagic.language import Message
 from tfmagic.model import Recording
 from tfmagic.runtime import private
 from tfmagic.runtime.autodiff.differentiate import (
@@ -109,7 +109,7 @@ class Tape:
         self._recording: Recording | None = None
         self._failure: Failed | None = None
         self._released = False
-        self._notes: list[str] = [say("tape.eager")] if eager else []
+        self._notes = [Message("tape.eager")] if eager else []
         self._account = IncrementalBuilder(label)
         self._began = _Began()
 
@@ -167,9 +167,9 @@ class Tape:
         for key, name in others.items():
             log.names.setdefault(key, name)
 
-    def note(self, sentence: str) -> None:
-        """Have the recording say ``sentence`` to whoever reads it."""
-        self._notes.append(sentence)
+    def note(self, message: Message) -> None:
+        """Have the recording say ``message`` to whoever reads it."""
+        self._notes.append(message)
         self._recording = None
 
     @property
@@ -203,8 +203,8 @@ class Tape:
         found = chapter(whole, self._recorder.cell)
         if found is whole:
             return whole
-        notes = (*self._notes[began.notes :], *found.notes)
-        return replace(found, seconds=self._recorder.seconds - began.seconds, notes=notes)
+        notes = (*self._notes[began.notes :], *found.said)
+        return replace(found, seconds=self._recorder.seconds - began.seconds, said=notes)
 
     def _told(self) -> Recording:
         """The recording; of one in the middle of a run nothing stands for later."""
