@@ -98,7 +98,8 @@ def _uses_in(path: Path) -> Iterator[Use]:
 
 def _asks(function: ast.expr) -> bool:
     name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
-    return name == "say" or name in errors.__all__
+    whose = getattr(getattr(function, "value", None), "id", "")
+    return name == "say" or (whose, name) == ("Message", "of") or name in errors.__all__
 
 
 def _literals(argument: ast.expr) -> list[str]:
@@ -148,6 +149,18 @@ def test_every_sentence_gets_the_values_that_it_wants() -> None:
 def test_every_sentence_is_used() -> None:
     unused = [k for k in catalogue("en") if not any(p.fullmatch(k) for p in patterns())]
     assert not unused
+
+
+@pytest.mark.parametrize("room", ["runtime"])
+def test_a_sentence_is_made_where_it_is_shown(room: str) -> None:
+    """What is worked out says so by keys and values; see ``Message``."""
+    made = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in (ROOT / "tfmagic" / room).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "say"
+    ]
+    assert not made
 
 
 # --- the package -------------------------------------------------------------------------

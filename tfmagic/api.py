@@ -105,7 +105,7 @@ def graph(subject: Any, title: str = "", **options: Any) -> GraphView | Pair:
         options["direction"] = "TB"
     eager = GraphView(subject.recording, title, **options) if subject.recording else None
     traced = GraphView(subject.traced, title, **options)
-    return Pair(eager, traced, subject.code, subject.note)
+    return Pair(eager, traced, subject.code, str(subject.note))
 
 
 def variables(subject: Any, sort: str = "", filter: str = "", title: str = "") -> InventoryView:
@@ -303,7 +303,7 @@ def device(name: str) -> Iterator[str]:
     with DeviceScope(name) as scope, Overrides(scope.name) as watch:
         yield scope.name
     if watch.found:
-        warnings.warn(watch.sentence(), stacklevel=3)
+        warnings.warn(str(watch.message()), stacklevel=3)
 
 
 def tweak(record: Tape | Recording, sources: Any = None) -> Tweak:

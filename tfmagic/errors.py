@@ -23,6 +23,8 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Any
 
+from tfmagic.language import Message, say
+
 __all__ = [
     "ClusterError",
     "DeviceError",
@@ -52,9 +54,14 @@ class TfmagicError(Exception):
         self.values = values
 
     def __str__(self) -> str:
-        from tfmagic.language import say
-
         return say(self.key, **{name: _shown(value) for name, value in self.values.items()})
+
+    @property
+    def message(self) -> Message:
+        """The same to be kept, and worded when it is shown."""
+        shown = {name: _shown(value) for name, value in self.values.items()}
+        plain = {n: v if isinstance(v, (str, int, float)) else str(v) for n, v in shown.items()}
+        return Message.of(self.key, **plain)
 
 
 def _shown(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import hypothesis.strategies as st
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 
 from tfmagic import load
 from tfmagic.errors import LoadError
+from tfmagic.language import Message, use
 from tfmagic.model import (
     Cell,
     Failure,
@@ -81,12 +83,15 @@ def recording(value: Any = 1.5, text: str = "W_1") -> Recording:
         lines=(Line(0, 0, 7, text),),
         cells=(Cell(0, "In [1]", text),),
         gradients=(GradientCall(0, "cell", ("Loss",), (0,), (gradient,), 0, text),),
-        complete=(Gap("threads", text, 3),),
+        complete=(Gap("threads", Message.of("gap.fault", n=3, detail=text), 3),),
         failure=Failure("ValueError", text, 0),
         tensor_gradients=((0, 0),),
         seconds=1.5,
         versions=(("tensorflow", "2"),),
-        notes=(text,),
+        said=(
+            Message.plain(text),
+            Message.of("gap.features", n=1, names=(Message("feature.later"), text)),
+        ),
     )
 
 
@@ -163,6 +168,41 @@ def test_a_recording_with_a_hole_is_loaded_or_refused(draw: Any) -> None:
         from_json(json.dumps(document))
     except LoadError as error:
         assert "\n" not in str(error)
+
+
+def test_a_file_of_the_version_before_says_what_it_said_then() -> None:
+    """Written under Korean by the version that kept sentences."""
+    old = load(Path(__file__).with_name("version_1.json"))
+    assert [gap.code for gap in old.complete] == ["functions", "python"]
+    assert "tf.function 호출 1번" in old.complete[0].message and old.notes == ()
+    checks = [g.check for call in old.gradients for g in call.gradients]
+    assert [check.agrees for check in checks] == [True, None, None]
+    assert "gradient가 없습니다" in checks[1].why and not checks[0].why
+    assert "target이" in old.jacobians[1].error
+    assert from_json(to_json(old)) == old
+
+
+def test_a_recording_kept_under_korean_reads_in_english_under_english() -> None:
+    use("ko")
+    try:
+        text = to_json(recording())
+        korean = from_json(text)
+        spoken = [*korean.notes, *(gap.message for gap in korean.complete)]
+    finally:
+        use("en")
+    english = from_json(text)
+    assert english == korean
+    assert "연산" not in text and any("것" in told or "니다" in told for told in spoken)
+    assert english.complete[0].message.startswith("tfmagic failed to note 3 things")
+    assert "gradients of the recording, W_1" in english.notes[1]
+
+
+@pytest.mark.parametrize(
+    "said", ['{"key":"no.such"}', '{"key":"gap.python"}', '{"key":"","values":[["text",5]]}']
+)
+def test_what_is_no_sentence_of_ours_is_refused(said: str) -> None:
+    with pytest.raises(LoadError):
+        from_json('{"format":"tfmagic-recording","version":2,"recording":{"said":[' + said + "]}}")
 
 
 def test_find_and_edges() -> None:

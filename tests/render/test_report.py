@@ -19,7 +19,8 @@ from wcwidth import wcswidth
 from tfmagic import language
 from tfmagic.analysis.graph import build
 from tfmagic.errors import OptionError, RenderError
-from tfmagic.model import Failure, Gap, Gradient, Recording, Verdict
+from tfmagic.language import Message
+from tfmagic.model import FORMAT_VERSION, Failure, Gap, Gradient, Recording, Verdict
 from tfmagic.render import html, layout, tables, text
 from tfmagic.render.report import GraphView, Report
 from tfmagic.render.summary import summary
@@ -268,7 +269,10 @@ def test_whatever_the_user_wrote_is_escaped(make: Any) -> None:
     verdict = Verdict("disconnected", evil, evil, message=evil, repair=evil)
     m.gradient(loss, Gradient(evil, evil, verdict=verdict), line=0)
     recording = m.done(
-        complete=(Gap("x", evil),), failure=Failure(evil, evil, 0), notes=(evil,), seconds=1.0
+        complete=(Gap("x", Message.plain(evil)),),
+        failure=Failure(evil, evil, 0),
+        said=(Message.plain(evil),),
+        seconds=1.0,
     )
     html = Report(recording, evil).html()
     page = read(html)
@@ -280,7 +284,7 @@ def test_whatever_the_user_wrote_is_escaped(make: Any) -> None:
 def test_what_was_not_seen_and_the_failure_are_told(lesson: Recording) -> None:
     recording = replace(
         lesson,
-        complete=(Gap("threads", "2 tensors came from another thread."),),
+        complete=(Gap("threads", Message.plain("2 tensors came from another thread.")),),
         failure=Failure("ValueError", "bad shape", 2),
     )
     for shown in Report(recording).mimebundle().values():
@@ -342,7 +346,10 @@ def test_files(lesson: Recording, tmp_path: Path) -> None:
     for ending, start in ((".svg", "<svg"), (".dot", "digraph"), (".html", "<!DOCTYPE html>")):
         path = view.save(tmp_path / f"g{ending}")
         assert path.read_text(encoding="utf-8").startswith(start)
-    assert json.loads(view.save(tmp_path / "g.JSON").read_text(encoding="utf-8"))["version"] == 1
+    assert (
+        json.loads(view.save(tmp_path / "g.JSON").read_text(encoding="utf-8"))["version"]
+        == FORMAT_VERSION
+    )
     assert read((tmp_path / "g.html").read_text(encoding="utf-8")).all("title")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["g.JSON", "g.dot", "g.html", "g.svg"]
 

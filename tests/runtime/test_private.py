@@ -108,7 +108,7 @@ def test_without_another_name_the_cell_and_its_recording_are_the_same(
     assert rec.recording.gradients[0].gradients[0].value.data == 6.0
     assert "Mul" in {op.type for op in rec.recording.ops}
     (gap,) = rec.recording.complete
-    assert gap.code == "features" and private.missing_features()[0] in gap.message
+    assert gap.code == "features" and str(private.missing_features()[0]) in gap.message
 
 
 # --- every feature once ------------------------------------------------------------------

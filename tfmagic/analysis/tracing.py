@@ -60,7 +60,12 @@ def _told(
 
 
 def _frozen(recording: Recording) -> Iterator[Verdict]:
+    gradients = (g.verdict for call in recording.gradients for g in call.gradients)
+    frozen = (v.source for v in gradients if v is not None and v.code == "frozen_at_trace")
+    known = {source.rpartition(".")[2] for source in frozen}
     for told in dict.fromkeys(recording.frozen):
+        if told.name.rpartition(".")[2] in known:
+            continue  # the gradient that it stopped tells of it
         line = recording.lines[told.line] if told.line is not None else None
         yield Verdict(
             code="frozen_at_trace",

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import os
 import tomllib
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Self
 
-__all__ = ["LANGUAGES", "catalogue", "current", "guess", "hint", "say", "use"]
+__all__ = ["LANGUAGES", "Message", "catalogue", "current", "guess", "hint", "say", "use"]
 
 LANGUAGES = ("en", "ko")
 _chosen: str | None = None
@@ -77,3 +78,36 @@ def catalogue(language: str) -> dict[str, Any]:
         if subject.name.endswith(".toml")
         for key, sentence in tomllib.loads(subject.read_text(encoding="utf-8")).items()
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something to say, by the key of its sentence and the values that fill it.
+
+    What is worked out and kept says so by these; ``str(message)`` words it in the language that
+    is spoken when it is shown.  A value may be a message itself, or a tuple of values.
+    """
+
+    key: str
+    values: tuple[tuple[str, Any], ...] = ()
+
+    @classmethod
+    def of(cls, key: str, **values: Any) -> Self:
+        """``Message.of("gap.python", n=3)``."""
+        return cls(key, tuple(values.items()))
+
+    @classmethod
+    def plain(cls, text: str) -> Self:
+        """Somebody else's words, which stay as they are."""
+        return cls("", (("text", text),))
+
+    def __str__(self) -> str:
+        filled = {name: _filling(value) for name, value in self.values}
+        return say(self.key, **filled) if self.key else filled["text"]
+
+
+def _filling(value: Any) -> Any:
+    """What stands for a value in a sentence: its own words, or those of many in a row."""
+    if isinstance(value, Message):
+        return str(value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else value

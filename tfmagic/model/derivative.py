@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tfmagic.language import Message
 from tfmagic.model.value import Value
 
 
@@ -11,7 +12,7 @@ from tfmagic.model.value import Value
 class Check:
     """A gradient beside numerical differences of the recorded run.
 
-    ``agrees`` is None where nothing could be compared, and ``why`` says the reason.
+    ``agrees`` is None where nothing could be compared, and ``said`` is the reason.
     ``elements`` of ``of`` elements were moved one at a time, drawn with ``seed``, and all of
     them together once in each of ``directions`` random directions.  ``difference`` is the
     largest difference found, relative to the largest element compared; ``at`` is the index
@@ -21,7 +22,7 @@ class Check:
     """
 
     agrees: bool | None
-    why: str = ""
+    said: Message | None = None
     elements: int = 0
     of: int = 0
     directions: int = 0
@@ -32,6 +33,11 @@ class Check:
     numeric: float | None = None
     analytic: float | None = None
     held: tuple[str, ...] = ()
+
+    @property
+    def why(self) -> str:
+        """Why nothing was compared, in the language that is spoken now; empty where it was."""
+        return str(self.said or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,7 @@ class Jacobian:
 
     ``value`` keeps the whole of a small one.  ``singular`` are the singular values of the
     matrix (target elements × source elements), greatest first, where it was small enough.
-    ``error`` says in one line why there is none.
+    ``said`` is why there is none.
     """
 
     target: str
@@ -62,7 +68,12 @@ class Jacobian:
     source_shape: tuple[int, ...] = ()
     value: Value | None = None
     singular: tuple[float, ...] = ()
-    error: str = ""
+    said: Message | None = None
+
+    @property
+    def error(self) -> str:
+        """Why there is none, in one line of the language that is spoken now."""
+        return str(self.said or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +86,7 @@ class Hessian:
     ``greatest`` is the eigenvalue of largest magnitude (power iteration, ``products``
     products, ``settled`` where it no longer moved by more than one per cent), and
     ``eigenvalues`` is empty.  ``along`` is the curvature along the gradient, ``gᵀHg / gᵀg``.
-    ``error`` says in one line why there is none.
+    ``said`` is why there is none.
     """
 
     target: str
@@ -89,4 +100,9 @@ class Hessian:
     along: float | None = None
     products: int = 0
     settled: bool = True
-    error: str = ""
+    said: Message | None = None
+
+    @property
+    def error(self) -> str:
+        """Why there is none, in one line of the language that is spoken now."""
+        return str(self.said or "")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
+from tfmagic.language import Message
 from tfmagic.model.derivative import Hessian, Jacobian
 from tfmagic.model.gradient import GradientCall
 from tfmagic.model.reduction import Reduction
@@ -14,6 +15,8 @@ from tfmagic.model.run import Run
 from tfmagic.model.trace import Frozen, Trace
 from tfmagic.model.value import UNKNOWN, Value
 from tfmagic.model.verdict import Verdict
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +195,13 @@ class Gap:
     """Something that was not seen: ``code`` for programs, ``message`` for people."""
 
     code: str
-    message: str
+    said: Message
     count: int = 1
+
+    @property
+    def message(self) -> str:
+        """What was not seen, in the language that is spoken now."""
+        return str(self.said)
 
     def __str__(self) -> str:
         return self.message
@@ -206,6 +214,32 @@ class Failure:
     type: str
     message: str
     line: int | None = None
+
+
+class Numbered(tuple[T, ...]):
+    """A part of something whose members keep their numbers: ``ops[17]`` is the op number 17.
+
+    It is gone through in its own order; negative numbers and slices count in that.
+    """
+
+    _by_number: dict[int, T]
+
+    @classmethod
+    def of(cls, members: tuple[T, ...], number: str) -> tuple[T, ...]:
+        """The members by the attribute ``number``: as they are where that is their place."""
+        if not members or getattr(members[-1], number) == len(members) - 1:
+            return members
+        made = cls(members)
+        made._by_number = {getattr(member, number): member for member in members}
+        return made
+
+    def __getitem__(self, which: Any) -> Any:
+        if isinstance(which, int) and which >= 0:
+            return self._by_number[which]
+        return super().__getitem__(which)
+
+    def __reversed__(self) -> Iterator[T]:
+        return iter(self[::-1])
 
 
 @dataclass(frozen=True)
@@ -223,6 +257,9 @@ class Recording:
     ``jacobians`` and ``hessians`` are there where they were asked for.  ``runs`` are the training
     runs in it, ``traces`` the times that a function was traced, ``frozen`` what tracing fixed in
     one that was then called again, ``remarks`` what is wrong beside gradients.
+
+    ``ops``, ``tensors``, ``variables`` and ``gradients`` are looked up by their numbers.  In a
+    part of a story of ``story`` ops (0: this is all of it) they keep those that they have there.
     """
 
     ops: tuple[Op, ...] = ()
@@ -237,7 +274,7 @@ class Recording:
     no_gradient: tuple[str, ...] = ()
     seconds: float = 0.0
     versions: tuple[tuple[str, str], ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    said: tuple[Message, ...] = ()
     places: Places = Places()
     op_seconds: tuple[tuple[int, float], ...] = ()
     reductions: tuple[Reduction, ...] = ()
@@ -248,15 +285,35 @@ class Recording:
     jacobians: tuple[Jacobian, ...] = ()
     hessians: tuple[Hessian, ...] = ()
     runs: tuple[Run, ...] = ()
+    story: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("ops", "tensors", "variables", "gradients"):
+            number = "index" if name in ("ops", "gradients") else "id"
+            object.__setattr__(self, name, Numbered.of(getattr(self, name), number))
+
     traces: tuple[Trace, ...] = ()
     frozen: tuple[Frozen, ...] = ()
     remarks: tuple[Verdict, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What else there is to say of it (``said``), in the language that is spoken now."""
+        return tuple(map(str, self.said))
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
         """The verdict of every gradient, in the order they were asked, then the remarks."""
         every = (g.verdict for call in self.gradients for g in call.gradients if g.verdict)
         return (*every, *self.remarks)
+
+    def call(self, index: int) -> GradientCall | None:
+        """The gradient call with this number, where it was recorded."""
+        return self._calls.get(index)
+
+    @cached_property
+    def _calls(self) -> dict[int, GradientCall]:
+        return {call.index: call for call in self.gradients}
 
     @cached_property
     def forward(self) -> tuple[Op, ...]:

@@ -13,14 +13,16 @@ import json
 import math
 import types
 import typing
+from collections.abc import Container
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any, cast
 
 from tfmagic.errors import LoadError
+from tfmagic.language import Message
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 LARGEST_FILE = 512 * 2**20
 
 #: What can be written: its word in the file (``"format": "tfmagic-WORD"``), its module, class.
@@ -55,6 +57,8 @@ def from_json(text: str) -> Any:
     document = _parse(text)
     word = document["format"].removeprefix("tfmagic-")
     try:
+        if document["version"] == 1 and word == "recording":
+            _renew(document[word])
         thing = _decode(document[word], _class_of(word))
         if word == "recording":
             _check_references(thing)
@@ -80,9 +84,27 @@ def _parse(text: str) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("format") not in known:
         raise LoadError("load.not_recording")
     version = document.get("version")
-    if version != FORMAT_VERSION:
+    if version not in (1, FORMAT_VERSION):
         raise LoadError("load.version", version=str(version)[:20], known=FORMAT_VERSION)
     return document
+
+
+def _renew(recording: dict[str, Any]) -> None:
+    """Have a recording of version 1, which kept sentences, say them as they were worded then."""
+
+    def say(thing: dict[str, Any], was: str) -> None:
+        if text := thing.pop(was, ""):
+            thing["said"] = _encode(Message.plain(text))
+
+    for gap in recording.get("complete", ()):
+        say(gap, "message")
+    for call in recording.get("gradients", ()):
+        for gradient in call["gradients"]:
+            say(gradient.get("check") or {}, "why")
+    for found in (*recording.get("jacobians", ()), *recording.get("hessians", ())):
+        say(found, "error")
+    if notes := recording.pop("notes", None):
+        recording["said"] = [_encode(Message.plain(text)) for text in notes]
 
 
 def _refuse_constant(word: str) -> None:
@@ -138,7 +160,10 @@ def _decode_object(value: Any, cls: type) -> Any:
     for name in value:
         if name not in hints:
             raise ValueError(f"{cls.__name__} has no field {name[:40]!r}")
-    return cls(**{name: _decode(member, hints[name]) for name, member in value.items()})
+    made = cls(**{name: _decode(member, hints[name]) for name, member in value.items()})
+    if cls is Message:
+        str(made)  # raises for what is no sentence of ours
+    return made
 
 
 def _decode_tuple(value: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -171,6 +196,8 @@ def _decode_scalar(value: Any, hint: Any) -> Any:
 def _decode_any(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_decode_any(v) for v in value)
+    if isinstance(value, dict) and "key" in value:
+        return _decode_object(value, Message)
     if isinstance(value, dict):
         (mark,) = value.values()
         if list(value) != ["$"]:
@@ -186,14 +213,15 @@ def _check_bench(bench: Any) -> None:
     for timing in bench.timings:
         if len(timing.rounds) != len(timing.times):
             raise ValueError(f"{timing.name} has {len(timing.times)} times in other rounds")
-        _within(len(timing.times), "block", *(index for index, _ in timing.spoilt))
+        _within(range(len(timing.times)), "block", *(index for index, _ in timing.spoilt))
 
 
 def _check_references(recording: Any) -> None:
     """Refuse a recording whose parts point at parts that are not there."""
-    tensors, ops = len(recording.tensors), len(recording.ops)
-    lines, cells = len(recording.lines), len(recording.cells)
-    variables, calls = len(recording.variables), len(recording.gradients)
+    _check_order(recording)
+    tensors, ops = _numbers(recording.tensors), _numbers(recording.ops)
+    lines, cells = _numbers(recording.lines), _numbers(recording.cells)
+    variables, calls = _numbers(recording.variables), _numbers(recording.gradients)
     for op in recording.ops:
         _within(tensors, "tensor", *op.inputs, *op.outputs)
         _within(ops, "op", op.differentiates)
@@ -218,11 +246,10 @@ def _check_references(recording: Any) -> None:
         _within(ops, "op", body.op)
         _check_body(body, lines)
     _check_gradients(recording)
-    _check_order(recording)
 
 
-def _check_body(body: Any, lines: int) -> None:
-    tensors = len(body.tensors)
+def _check_body(body: Any, lines: Container[int]) -> None:
+    tensors = range(len(body.tensors))
     _within(tensors, "tensor", *body.inputs, *body.outputs)
     for op in body.ops:
         _within(tensors, "tensor", *op.inputs, *op.outputs)
@@ -232,8 +259,8 @@ def _check_body(body: Any, lines: int) -> None:
 
 
 def _check_gradients(recording: Any) -> None:
-    tensors, variables = len(recording.tensors), len(recording.variables)
-    lines = len(recording.lines)
+    tensors, variables = _numbers(recording.tensors), _numbers(recording.variables)
+    lines = _numbers(recording.lines)
     for call in recording.gradients:
         _within(tensors, "tensor", *call.target_tensors)
         _within(lines, "line", call.line)
@@ -249,21 +276,33 @@ def _check_gradients(recording: Any) -> None:
         _within(lines, "line", reduction.line)
     for pair in recording.tensor_gradients:
         _within(tensors, "tensor", *pair)
-    _within(len(recording.ops), "op", *(op for op, _ in recording.op_seconds))
+    _within(_numbers(recording.ops), "op", *(op for op, _ in recording.op_seconds))
 
 
 def _check_order(recording: Any) -> None:
-    for name in ("ops", "lines", "cells", "gradients"):
+    """Refuse what does not bear its own number; in a part of a story numbers may be left out."""
+    for name in ("ops", "lines", "cells", "gradients", "tensors", "variables"):
+        least, whole = 0, not recording.story or name in ("lines", "cells")
         for position, member in enumerate(getattr(recording, name)):
-            if member.index != position:
-                raise ValueError(f"{name}[{position}] calls itself number {member.index}")
-    for name in ("tensors", "variables"):
-        for position, member in enumerate(getattr(recording, name)):
-            if member.id != position:
-                raise ValueError(f"{name}[{position}] calls itself number {member.id}")
+            number = _number(member)
+            if number != position if whole else number < least:
+                raise ValueError(f"{name}[{position}] calls itself number {number}")
+            least = number + 1
 
 
-def _within(size: int, what: str, *indices: int | None) -> None:
+def _number(member: Any) -> int:
+    found = getattr(member, "index", None)
+    return int(member.id if found is None else found)
+
+
+def _numbers(members: Any) -> Container[int]:
+    """The numbers that a recording's members bear, once it is known that they are in order."""
+    if not members or _number(members[-1]) == len(members) - 1:
+        return range(len(members))
+    return {_number(member) for member in members}
+
+
+def _within(known: Container[int], what: str, *indices: int | None) -> None:
     for index in indices:
-        if index is not None and not 0 <= index < size:
+        if index is not None and index not in known:
             raise ValueError(f"there is no {what} {index}")

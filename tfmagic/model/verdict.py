@@ -39,12 +39,13 @@ ZERO = (
 )
 NON_FINITE = ("domain_edge", "overflow", "where_branch", "nan_input")
 ERRORS = ("tape_used_up", "no_gradient_registered")
+BESIDE = ("broadcast",)
 FINE = ("ok", "vanishing", "exploding")
 
 #: Of a function rather than of a gradient.
 TRACING = ("retraced",)
 
-CODES = NONE_SOURCE + NONE_PATH + ZERO + NON_FINITE + ERRORS + FINE + TRACING
+CODES = NONE_SOURCE + NONE_PATH + ZERO + NON_FINITE + ERRORS + BESIDE + FINE + TRACING
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ def _tensorflow() -> Iterator[Finding]:
         return
     yield True, say("doctor.tensorflow", release=release, devices=", ".join(devices))
     if lacking:
-        yield False, say("doctor.lacking", features=", ".join(lacking))
+        yield False, say("doctor.lacking", features=", ".join(map(str, lacking)))
 
 
 def _engines() -> Iterator[Finding]:

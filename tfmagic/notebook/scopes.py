@@ -33,7 +33,7 @@ def cell_scope(device: str) -> Iterator[None]:
 
     with DeviceScope(device) as scope, Overrides(scope.name) as watch:
         yield
-    show_line(watch.sentence())
+    show_line(str(watch.message()))
 
 
 class DeviceCells(CellHooks):
@@ -154,4 +154,4 @@ def _default_watched() -> Iterator[None]:
     with Overrides(default) as watch:
         yield
     if _default() == default:  # else the cell itself has changed it
-        show_line(watch.sentence())
+        show_line(str(watch.message()))

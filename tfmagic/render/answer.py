@@ -33,7 +33,7 @@ def causes(recording: Recording) -> tuple[Cause, ...]:
     """
     found: dict[tuple[object, ...], list[Verdict]] = {}
     for verdict in recording.verdicts:
-        if not verdict.fine:
+        if not verdict.fine and verdict not in recording.remarks:
             key = (verdict.code, verdict.cell, verdict.line_number, verdict.op)
             found.setdefault(key, []).append(verdict)
     made = [

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 
+from tfmagic.language import Message
 
-def tensorflow() -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+
+def tensorflow() -> tuple[str, tuple[str, ...], tuple[Message, ...]]:
     """Release, physical devices and the features that this release lacks.
 
     Raises ImportError where TensorFlow cannot be imported.

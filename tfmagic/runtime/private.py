@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfmagic.errors import TensorFlowMissing
-from tfmagic.language import say
+from tfmagic.language import Message
 
 try:
     import tensorflow as tf
@@ -132,10 +132,10 @@ def has(feature: str) -> bool:
     return all(_found[key] is not None for key, name in NAMES.items() if name.feature == feature)
 
 
-def missing_features() -> tuple[str, ...]:
-    """What does not work with this TensorFlow release, in words, each feature once."""
+def missing_features() -> tuple[Message, ...]:
+    """What does not work with this TensorFlow release, each feature once."""
     codes = dict.fromkeys(NAMES[key].feature for key, have in probe().items() if not have)
-    return tuple(say(f"feature.{code}") for code in codes)
+    return tuple(Message(f"feature.{code}") for code in codes)
 
 
 def require() -> None:

@@ -53,6 +53,7 @@ _RULES: dict[str, Callable[[FixContext], Repair | None]] = {
     "nan_input": finite.only_finite,
     "tape_used_up": call_fixes.persistent,
     "no_gradient_registered": surrogate_gradients.differentiable,
+    "broadcast": lambda scene: None,
     "vanishing": surrogate_gradients.passing,
     "exploding": call_fixes.clip,
 }

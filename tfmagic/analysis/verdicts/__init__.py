@@ -83,6 +83,10 @@ class _Inner:
         return replace(found, op=op, ops=tuple(ops))
 
 
+#: Ops by which a shape is given on purpose, so that two of them broadcast.
+_SHAPED = ("ExpandDims", "Reshape", "StridedSlice", "Transpose", "Squeeze")
+
+
 class _Judge:
     """The rules, over one recording."""
 
@@ -175,7 +179,33 @@ class _Judge:
             if hidden is not None:
                 return hidden
             return self._not_finite.before(call, gradient) or self._zero.finding(call, gradient)
-        return self._there(call, gradient)
+        spoilt = self._not_finite.target(call)
+        if spoilt is not None:
+            return spoilt
+        found = self._there(call, gradient)
+        return found if found.code != "ok" else self._spread(call) or found
+
+    def _spread(self, call: GradientCall) -> Finding | None:
+        """An op on the way to the target that set every element against every other, which
+        nobody wrote: shapes (n,) and (n, 1), neither of them made so on purpose."""
+        recording = self._recording
+        for op in self._ways.ancestors(call):
+            pair = op.kind == "forward" and len(op.inputs) == 2 and len(op.outputs) == 1
+            if not pair or op.scope:  # one of TensorFlow's own functions means what it does
+                continue
+            one, other = (recording.tensors[t] for t in op.inputs)
+            if not one.dtype.startswith("float"):
+                continue
+            shapes = sorted((one.shape or (), other.shape or ()), key=len)
+            flat, column = shapes
+            meant = any(
+                t.op is not None and recording.ops[t.op].type in _SHAPED for t in (one, other)
+            )
+            n = flat[0] if len(flat) == 1 else None
+            against = n is not None and n > 1 and column == (n, 1)
+            if against and not meant and recording.tensors[op.outputs[0]].shape == (n, n):
+                return Finding("broadcast", op=op.index, values=(("n", n),))
+        return None
 
     def _unregistered(self, call: GradientCall, gradient: Gradient) -> Finding:
         """The op that TensorFlow's message names, or the call of a ``tf.function`` that holds it,

@@ -34,7 +34,49 @@ class NotFiniteRules:
             if stats is not None and not stats.finite:
                 users = ways.recording.consumers.get(tensor, (None,))
                 return Finding("nan_input", op=users[0])
-        return self._forward(way) or self._backward(way) or self._unseen(call, way)
+        found = self._forward(way) or self._first_backward(call, gradient, way)
+        return found or self._backward(way) or self._unseen(call, way)
+
+    def target(self, call: GradientCall) -> Finding | None:
+        """What made the target itself NaN or infinite, though the gradient is finite; None where
+        the target is finite."""
+        ways = self._ways
+        stats = [s for t in call.target_tensors if (s := ways.stats(t)) is not None]
+        if all(s.finite for s in stats):
+            return None
+        made = ways.ancestors(call)
+        for op in made:
+            if not self._finite(op.outputs) and self._finite(op.inputs):
+                code = "domain_edge" if op.type in _EDGED else "overflow"
+                return Finding(code, op=op.index, words="bad_target", way=(op.index,))
+        return Finding("nan_input", op=made[0].index if made else None, way=())
+
+    def _finite(self, tensors: Sequence[int]) -> bool:
+        return all(s.finite for t in tensors if (s := self._ways.stats(t)) is not None)
+
+    def _first_backward(
+        self, call: GradientCall, gradient: Gradient, way: Sequence[Op]
+    ) -> Finding | None:
+        """The forward op whose own gradient op was the first to make something not finite of
+        finite values, on the way to this gradient: also where what is differentiated is a
+        gradient itself."""
+        recording = self._ways.recording
+        todo, seen = [gradient.tensor], set[int]()
+        while todo:
+            tensor = todo.pop()
+            index = recording.tensors[tensor].op if tensor is not None else None
+            if index is None or index in seen or recording.ops[index].call != call.index:
+                continue
+            seen.add(index)
+            todo.extend(recording.ops[index].inputs)
+        for op in (recording.ops[i] for i in sorted(seen)):
+            if self._finite(op.inputs) and not self._finite(op.outputs):
+                made = op.differentiates
+                forward = recording.ops[made] if made is not None else None
+                if forward is None or forward.type in ("Cast", "VarHandleOp"):
+                    return None  # the rules for a cast, or for what was added up, tell more
+                return self._named(forward, way)
+        return None
 
     def _unseen(self, call: GradientCall, way: Sequence[Op]) -> Finding:
         """No op was seen to do it: it was a custom gradient, whose ops are nobody's turn, or

@@ -39,6 +39,7 @@ def tape_options() -> Options:
     add("--jacobian", action="store_true", help="help.tape_jacobian")
     add("--order", type=int, choices=(1, 2), default=1, metavar="2", help="help.tape_order")
     add("--tweak", nargs="?", const="", metavar="A,B", help="help.tape_tweak")
+    add("--live", action="store_true", help="help.tape_live")
     add("--eager", action="store_true", help="help.tape_eager")
     add("--graph", action=argparse.BooleanOptionalAction, default=None, help="help.tape_graph")
     add("--depth", type=natural, metavar="N", help="help.tape_depth")

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfmagic.language import say
+from tfmagic.language import Message
 from tfmagic.model.derivative import Check
 from tfmagic.runtime import private
 from tfmagic.runtime.autodiff.differentiate import ancestors
@@ -71,20 +71,25 @@ def check_call(log: Log, call: Call, *, seed: int = SEED, clock: Any = perf_coun
     for position, source in enumerate(sources):
         gradient = results[position] if position < len(results) else None
         if clock() - started > SECONDS:
-            found.append(Check(None, why=say("check.time", seconds=int(SECONDS))))
+            found.append(Check(None, Message.of("check.time", seconds=int(SECONDS))))
             continue
         try:
             checked = _Source(log, call, targets, source, gradient, seed, lambda: clock() - started)
             found.append(checked.check())
         except _CannotCheck as refused:
-            found.append(Check(None, why=str(refused)))
+            found.append(Check(None, refused.said))
         except Exception as error:  # an op that does not take the moved value, a dead device
-            found.append(Check(None, why=f"{type(error).__name__}: {error}".split("\n")[0][:200]))
+            text = f"{type(error).__name__}: {error}".split("\n")[0][:200]
+            found.append(Check(None, Message.plain(text)))
     return found
 
 
 class _CannotCheck(Exception):
-    """There is nothing to compare, or no way to; the text says why."""
+    """There is nothing to compare, or no way to, for this reason."""
+
+    def __init__(self, reason: str, **values: Any) -> None:
+        super().__init__(reason)
+        self.said = Message.of(f"check.{reason}", **values)
 
 
 class _Source:
@@ -120,9 +125,9 @@ class _Source:
     def _refuse(self) -> None:
         made = {t._id for p in self._replay.steps for t in self._log.entries[p].outputs}
         if self._replay.kept:
-            raise _CannotCheck(_reason(self._replay.kept))
+            raise _refusal(self._replay.kept)
         if not any(t._id in made or t._id == self._key for t in self._targets):
-            raise _CannotCheck(say("check.not_recorded"))
+            raise _CannotCheck("not_recorded")
 
     def check(self) -> Check:
         """Compare along one random direction, then element by element."""
@@ -195,7 +200,7 @@ class _Source:
             total += float(array.sum())
             size += float(np.abs(array).sum())
         if not np.isfinite(total):
-            raise _CannotCheck(say("check.not_finite"))
+            raise _CannotCheck("not_finite")
         return total, size
 
     def _compare(
@@ -245,23 +250,23 @@ class _Source:
         return tuple(sorted(t for t in types if reason(t) == "random"))
 
 
-def _reason(kept: Sequence[Kept]) -> str:
+def _refusal(kept: Sequence[Kept]) -> _CannotCheck:
     first = kept[0]
     function = FUNCTION.match(first.type)
-    return say(f"check.{first.reason}", op=function[2] if function else first.type)
+    return _CannotCheck(first.reason, op=function[2] if function else first.type)
 
 
 def _key(source: Any) -> int:
     key = key_of(source)
     if key is None:
-        raise _CannotCheck(say("check.kind", type=type(source).__name__))
+        raise _CannotCheck("kind", type=type(source).__name__)
     return key
 
 
 def _dense(gradient: Any) -> Array:
     """The gradient as an array; IndexedSlices with equal rows added up."""
     if gradient is None:
-        raise _CannotCheck(say("check.none"))
+        raise _CannotCheck("none")
     values = getattr(gradient, "values", None)
     if values is not None and hasattr(gradient, "indices"):
         shape = tuple(int(n) for n in gradient.dense_shape.numpy())
@@ -270,20 +275,20 @@ def _dense(gradient: Any) -> Array:
     elif gradient.__class__ is private.EagerTensor:
         dense = gradient.numpy()
     else:
-        raise _CannotCheck(say("check.kind", type=type(gradient).__name__))
+        raise _CannotCheck("kind", type=type(gradient).__name__)
     if dense.size > LARGEST:
-        raise _CannotCheck(say("check.large", n=dense.size))
+        raise _CannotCheck("large", n=dense.size)
     if dense.dtype.kind not in "fc":  # bfloat16
         dense = dense.astype(np.float32)
     if not np.isfinite(dense).all():
-        raise _CannotCheck(say("check.not_finite"))
+        raise _CannotCheck("not_finite")
     return dense
 
 
 def _weights(call: Call, targets: Sequence[Any]) -> list[Any]:
     """``output_gradients`` of the call, one for each target; 1 where none were given."""
     if any(t.__class__ is not private.EagerTensor for t in targets):
-        raise _CannotCheck(say("check.target"))
+        raise _CannotCheck("target")
     if call.weights is None:
         return [1.0] * len(targets)
     given = [np.conj(np.asarray(w)) for _, w in leaves(call.weights)]
@@ -297,7 +302,7 @@ def _recorded(replay: Replay, log: Log, key: int) -> Array:
     elif record.live is not None:
         found = private.read_variable(record.live, record.dtype)
     else:
-        raise _CannotCheck(say("check.not_recorded"))
+        raise _CannotCheck("not_recorded")
     array = np.asarray(found.numpy())
     return array if array.dtype.kind in "fc" else array.astype(np.float32)
 

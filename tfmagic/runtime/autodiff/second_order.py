@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tfmagic.errors import OptionError
-from tfmagic.language import say
+from tfmagic.language import Message
 from tfmagic.model.derivative import Hessian, Jacobian
 from tfmagic.model.value import Value
 from tfmagic.runtime.autodiff.differentiate import tape_for
@@ -42,8 +42,8 @@ def jacobian_of(log: Log, target: Any, sources: Sequence[Any]) -> list[Jacobian]
     rows = int(np.prod(shape, dtype=int))
     widest = max((int(np.prod(s.shape, dtype=int)) for s in sources), default=0)
     if rows > ROWS or rows * widest > ELEMENTS:
-        error = say("derivative.jacobian_large", rows=rows, columns=widest, most=ROWS)
-        return [Jacobian("", "", shape, error=error) for _ in sources]
+        said = Message.of("derivative.jacobian_large", rows=rows, columns=widest, most=ROWS)
+        return [Jacobian("", "", shape, said=said) for _ in sources]
     columns = _backward_passes(log, target, sources, rows)
     return [_jacobian(shape, *pair) for pair in zip(sources, columns, strict=True)]
 
@@ -65,7 +65,7 @@ def _backward_passes(log: Log, target: Any, sources: Sequence[Any], rows: int) -
 def _jacobian(shape: tuple[int, ...], source: Any, column: Sequence[Any]) -> Jacobian:
     within = tuple(int(n) for n in source.shape)
     if all(gradient is None for gradient in column):
-        return Jacobian("", "", shape, within, error=say("derivative.jacobian_none"))
+        return Jacobian("", "", shape, within, said=Message.of("derivative.jacobian_none"))
     zero = np.zeros(within, np.float32)
     whole = np.stack([zero if g is None else g for g in column]).reshape(*shape, *within)
     matrix = whole.reshape(len(column), -1).astype(np.float64)
@@ -153,13 +153,13 @@ def hessian_of(log: Log, target: Any, sources: Sequence[Any]) -> Hessian:
     """The Hessian of ``target``, or what products with it tell where it is too large."""
     count = int(np.prod(target.shape, dtype=int))
     if count != 1:
-        return Hessian("", error=say("derivative.hessian_scalar", n=count))
+        return Hessian("", said=Message.of("derivative.hessian_scalar", n=count))
     try:
         curvature = Curvature(log, target, list(sources))
         return _hessian(curvature)
     except Exception as error:  # an op without a second derivative: TensorFlow says which
         detail = f"{type(error).__name__}: {error}".split("\n")[0][:200]
-        return Hessian("", error=say("derivative.hessian_failed", detail=detail))
+        return Hessian("", said=Message.of("derivative.hessian_failed", detail=detail))
 
 
 def _hessian(curvature: Curvature) -> Hessian:

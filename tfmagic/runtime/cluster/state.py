@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from tfmagic.errors import ClusterError, DeviceError
-from tfmagic.language import say
+from tfmagic.language import Message
 from tfmagic.runtime import private
 from tfmagic.runtime.cluster import lines
 from tfmagic.runtime.cluster.patience import TooLong, all_within, within
@@ -181,15 +181,15 @@ def _asked(wanted: Sequence[Target]) -> dict[Target, Answer]:
             raise answer
         answers[target] = answer
         if answer.reason:
-            refusals.append(say("cluster.refusal", address=target.address, why=why(answer)))
+            refusals.append(Message.of("cluster.refusal", address=target.address, why=why(answer)))
     if refusals:
-        raise ClusterError("cluster.unreachable", workers="; ".join(refusals))
+        raise ClusterError("cluster.unreachable", workers="; ".join(map(str, refusals)))
     return answers
 
 
-def why(answer: Answer) -> str:
-    """The reason in words."""
-    return say(f"cluster.why_{answer.reason}", detail=answer.detail, seconds=PATIENCE)
+def why(answer: Answer) -> Message:
+    """The reason."""
+    return Message.of(f"cluster.why_{answer.reason}", detail=answer.detail, seconds=PATIENCE)
 
 
 def _join(wanted: Sequence[Target]) -> None:

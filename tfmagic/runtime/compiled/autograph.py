@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfmagic.errors import OptionError
-from tfmagic.language import say
+from tfmagic.language import Message
 from tfmagic.model import Recording
 from tfmagic.runtime.compiled import graphdef
 from tfmagic.runtime.compiled.graphdef import Weight
@@ -27,7 +27,7 @@ class Subject:
     recording: Recording | None
     traced: Recording | None = None
     code: str = ""
-    note: str = ""
+    note: Message | str = ""
 
 
 def is_function(value: Any) -> bool:
@@ -62,7 +62,7 @@ def of_function(
     try:
         return Subject(run(lambda: function.python_function(*args, **kwargs)), traced, code)
     except Exception as error:
-        note = say("graph.not_eager", detail=_line(error))
+        note = Message.of("graph.not_eager", detail=_line(error))
         return Subject(None, traced, code, note)
 
 

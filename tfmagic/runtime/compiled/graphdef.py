@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tfmagic.language import say
+from tfmagic.language import Message
 from tfmagic.model import Op, Recording, TensorInfo, Value, VariableInfo
 from tfmagic.model.value import UNKNOWN
 from tfmagic.runtime import private
@@ -96,15 +96,15 @@ class _Reader:
             )
             for v in self.variables
         )  # fmt: skip
-        notes = [say("graph.traced")]
+        notes = [Message.of("graph.traced")]
         if self.uncalled:
-            notes.append(say("graph.uncalled", n=self.uncalled))
+            notes.append(Message.of("graph.uncalled", n=self.uncalled))
         return Recording(
             ops=tuple(self.ops),
             tensors=tuple(self.tensors),
             variables=variables,
             versions=(("tensorflow", tf.__version__),),
-            notes=tuple(notes),
+            said=tuple(notes),
         )
 
     # -- nodes ----------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 from tfmagic.analysis.notation import device as short
-from tfmagic.language import say
+from tfmagic.language import Message
 from tfmagic.runtime import private
 from tfmagic.runtime.capture.interrupts import Carried, Interrupts, interrupts_put_off
 from tfmagic.runtime.capture.source import UserFiles
@@ -77,20 +77,20 @@ class Overrides:
             frame = frame.f_back
         return 0
 
-    def sentence(self) -> str:
+    def message(self) -> Message | str:
         """What happened, in one line; empty where every op ran as it was sent."""
         if not self.found:
             return ""
-        ways = list(self._ways())
+        ways = [str(way) for way in self._ways()]
         more = " …" if len(ways) > _MOST else ""
-        return say(
+        return Message.of(
             "device.overridden",
             n=self.found.total(),
             device=short(self.wanted),
             ways="; ".join(ways[:_MOST]) + more,
         )
 
-    def _ways(self) -> Iterator[str]:
+    def _ways(self) -> Iterator[Message]:
         """For each reason and place how many ops, and in which lines."""
         places: dict[tuple[str, str], list[tuple[int, int]]] = {}
         for (why, ran, line), count in self.found.items():
@@ -98,7 +98,7 @@ class Overrides:
         for (why, ran), lines in places.items():
             numbers = sorted({line for line, _ in lines if line})
             listed = ", ".join(map(str, numbers[:_MOST])) + (", …" if len(numbers) > _MOST else "")
-            yield say(
+            yield Message.of(
                 f"device.overridden_{why}",
                 n=sum(count for _, count in lines),
                 device=short(ran),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any, NamedTuple
 
+from tfmagic.language import Message
 from tfmagic.model import (
     Body,
     Exit,
@@ -136,7 +137,7 @@ class RecordingBuilder:
         *,
         seconds: float = 0.0,
         failure: Failed | None = None,
-        notes: Sequence[str] = (),
+        notes: Sequence[Message] = (),
     ) -> Recording:
         """The whole of a settled ``log``: of the one before, with what it has grown by."""
         self._log, made = log, self._made
@@ -168,7 +169,7 @@ class RecordingBuilder:
             versions=versions(),
             jacobians=tuple(_named(*found, calls) for found in log.jacobians),
             hessians=tuple(_named(*found, calls) for found in log.hessians),
-            notes=tuple(notes),
+            said=tuple(notes),
             exits=exits,
             functions=functions,
             places=places(made.ran, log.default),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfmagic.errors import OptionError
-from tfmagic.language import say
+from tfmagic.language import Message
 
 __all__ = ["evaluate"]
 
@@ -32,10 +32,10 @@ def evaluate(expression: str, namespace: Mapping[str, Any], option: str) -> Any:
         ) from None
 
 
-def _near(name: str, namespace: Mapping[str, Any]) -> str:
+def _near(name: str, namespace: Mapping[str, Any]) -> Message | str:
     import builtins
     import difflib
 
     known = [n for n in namespace if not n.startswith("_") and not hasattr(builtins, n)]
     close = difflib.get_close_matches(name, known, 1, 0.75)
-    return say("tape.near", name=close[0]) if close else ""
+    return Message.of("tape.near", name=close[0]) if close else ""

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from tfmagic.language import say
+from tfmagic.language import Message
 from tfmagic.model import Gap
 from tfmagic.runtime import private
 from tfmagic.runtime.capture.log import Log
@@ -49,11 +49,11 @@ def gaps(log: Log, untaped: Sequence[str], opaque: int) -> tuple[Gap, ...]:
         found.append(_gap("budget", log.dropped))
     lacking = private.missing_features()
     if lacking:
-        found.append(_gap("features", len(lacking), names=", ".join(lacking)))
+        found.append(_gap("features", len(lacking), names=lacking))
     if log.faults:
         found.append(_gap("fault", len(log.faults), detail=log.faults[0]))
     return tuple(found)
 
 
 def _gap(code: str, count: int, **values: Any) -> Gap:
-    return Gap(code, say(f"gap.{code}", n=count, **values), count)
+    return Gap(code, Message.of(f"gap.{code}", n=count, **values), count)

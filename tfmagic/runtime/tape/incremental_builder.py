@@ -8,6 +8,7 @@ from dataclasses import replace
 from tfmagic.analysis.runs import eager_runs
 from tfmagic.analysis.tracing import remarks
 from tfmagic.analysis.verdicts import judged
+from tfmagic.language import Message
 from tfmagic.model import GradientCall, Recording
 from tfmagic.runtime.capture.log import Call, Entry, Log
 from tfmagic.runtime.tape.builder import Failed, RecordingBuilder
@@ -29,7 +30,7 @@ class IncrementalBuilder:
         self._judged: tuple[GradientCall, ...] = ()
 
     def recording(
-        self, log: Log, *, seconds: float, failure: Failed | None, notes: Sequence[str]
+        self, log: Log, *, seconds: float, failure: Failed | None, notes: Sequence[Message]
     ) -> Recording:
         """All that the log holds by now; its own tensors stay."""
         settled = copied(log, self._entries, self._calls)

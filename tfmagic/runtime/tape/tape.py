@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 from tfmagic.analysis.program_slice import chapter
 from tfmagic.errors import NoTargetError, OptionError, ReleasedError
-from tfmagic.language import say
+from tfmagic.language import Message
 from tfmagic.model import Recording
 from tfmagic.runtime import private
 from tfmagic.runtime.autodiff.differentiate import (
@@ -38,6 +38,7 @@ from tfmagic.runtime.devices import placing
 from tfmagic.runtime.op_traits import ASSIGNS
 from tfmagic.runtime.tape.builder import Failed, RecordingBuilder
 from tfmagic.runtime.tape.derivatives import Depth, deepen
+from tfmagic.runtime.tape.follow import Course, Follower
 from tfmagic.runtime.tape.incremental_builder import IncrementalBuilder
 from tfmagic.runtime.tape.target import last_float
 
@@ -108,7 +109,7 @@ class Tape:
         self._recording: Recording | None = None
         self._failure: Failed | None = None
         self._released = False
-        self._notes: list[str] = [say("tape.eager")] if eager else []
+        self._notes = [Message("tape.eager")] if eager else []
         self._account = IncrementalBuilder(label)
         self._began = _Began()
 
@@ -136,6 +137,7 @@ class Tape:
     def stop(self, error: BaseException | None = None) -> None:
         """Record no more; ``error`` is what ended the run, if anything did."""
         self._recorder.stop()
+        self.log.progress = None
         self._failure = None if error is None else Failed.of(error)
         self._recording = None
         self._learn_names()
@@ -165,15 +167,19 @@ class Tape:
         for key, name in others.items():
             log.names.setdefault(key, name)
 
-    def note(self, sentence: str) -> None:
-        """Have the recording say ``sentence`` to whoever reads it."""
-        self._notes.append(sentence)
+    def note(self, message: Message) -> None:
+        """Have the recording say ``message`` to whoever reads it."""
+        self._notes.append(message)
         self._recording = None
 
     @property
     def log(self) -> Log:
         """What was heard so far, live."""
         return self._recorder.log
+
+    def follow(self, show: Callable[[dict[str, Course], float], None]) -> None:
+        """Have ``show`` told of every training while it goes on: the courses, and the seconds."""
+        self.log.progress = Follower(self.log, show).step
 
     @property
     def ran(self) -> bool:
@@ -197,8 +203,8 @@ class Tape:
         found = chapter(whole, self._recorder.cell)
         if found is whole:
             return whole
-        notes = (*self._notes[began.notes :], *found.notes)
-        return replace(found, seconds=self._recorder.seconds - began.seconds, notes=notes)
+        notes = (*self._notes[began.notes :], *found.said)
+        return replace(found, seconds=self._recorder.seconds - began.seconds, said=notes)
 
     def _told(self) -> Recording:
         """The recording; of one in the middle of a run nothing stands for later."""

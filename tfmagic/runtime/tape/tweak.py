@@ -19,7 +19,7 @@ from tfmagic.analysis.notation import shape
 from tfmagic.analysis.tweaking import turns
 from tfmagic.analysis.verdicts import judged
 from tfmagic.errors import OptionError, ReleasedError
-from tfmagic.language import say
+from tfmagic.language import Message
 from tfmagic.model import Recording
 from tfmagic.runtime import private
 from tfmagic.runtime.autodiff.replay import Replay
@@ -170,14 +170,15 @@ class Tweak:
     def notes(self) -> tuple[str, ...]:
         """What these values do not show: ops whose recorded result stands, and places where
         the cell's Python would have gone another way."""
-        found = [say(f"tweak.turn_{turn.how}", line=turn.line, text=turn.text)
+        found = [Message.of(f"tweak.turn_{turn.how}", line=turn.line, text=turn.text)
                  for turn in turns(self.before, self.recording)]  # fmt: skip
         for kept in self._replay.kept[:MOST_KEPT]:
             line = self.before.ops[kept.position].line
             number = "?" if line is None else self.before.lines[line].number
-            found.append(say(f"tweak.kept_{kept.reason}", op=kept.type, line=number))
+            found.append(Message.of(f"tweak.kept_{kept.reason}", op=kept.type, line=number))
         more = len(self._replay.kept) - MOST_KEPT
-        return (*found, *([say("tweak.kept_more", n=more)] if more > 0 else []))
+        said = (*found, *([Message.of("tweak.kept_more", n=more)] if more > 0 else []))
+        return tuple(map(str, said))
 
     def close(self) -> None:
         """Let go of the results; the tape is its owner's."""
@@ -186,7 +187,7 @@ class Tweak:
 
     def __repr__(self) -> str:
         moved = ", ".join(f"{name} {shape(v.shape)}" for name, v in self._values.items())
-        return "\n".join([say("tweak.summary", sources=moved), *self.notes])
+        return "\n".join([str(Message.of("tweak.summary", sources=moved)), *self.notes])
 
     # -- how -----------------------------------------------------------------------------
 

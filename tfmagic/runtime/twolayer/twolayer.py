@@ -17,7 +17,7 @@ from tfmagic.analysis.hand import Agreement, compare
 from tfmagic.analysis.notation import compact, number, shape
 from tfmagic.analysis.stepcode import code
 from tfmagic.errors import OptionError
-from tfmagic.language import say
+from tfmagic.language import Message
 from tfmagic.model.step import FORWARD, Array, Formula, Network, Pass, StepState
 from tfmagic.runtime import private
 from tfmagic.runtime.twolayer import given
@@ -291,7 +291,8 @@ class TwoLayer:
 
     def __repr__(self) -> str:
         state = self.state
-        lines = [say("step.head", step=state.step, loss=number(state.loss), lr=number(state.lr))]
+        figures = {"step": state.step, "loss": number(state.loss), "lr": number(state.lr)}
+        lines = [str(Message.of("step.head", **figures))]
         lines += [f"{name} = {_text(value)}" for name, value in self.weights.items()]
         lines += [f"∂Loss/∂{name} = {_text(value)}" for name, value in self.gradients.items()]
         return "\n".join(lines)
