@@ -73,7 +73,7 @@ def test_an_eager_loop_is_followed_by_its_loss_and_no_op_of_ours_is_recorded() -
         ).step
         loop()
     assert [e.type for e in rec.log.entries] == [e.type for e in plain.log.entries]
-    assert len(shown) == 4 and shown == pytest.approx(
+    assert len(shown) == 3 and shown == pytest.approx(
         list(rec.recording.runs[0].loss)[-len(shown) :]
     )
 
