@@ -101,6 +101,13 @@ def _renew(recording: dict[str, Any]) -> None:
     for call in recording.get("gradients", ()):
         for gradient in call["gradients"]:
             say(gradient.get("check") or {}, "why")
+            verdict = gradient.get("verdict") or {}
+            say(verdict, "message")
+            repair = verdict.pop("repair", "")
+            if any(verdict.get("replaces", ())):
+                verdict["mended"] = repair
+            elif repair:
+                verdict["advice"] = _encode(Message.plain(repair))
     for found in (*recording.get("jacobians", ()), *recording.get("hessians", ())):
         say(found, "error")
     if notes := recording.pop("notes", None):
