@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from tfmagic.analysis.graph import build
 from tfmagic.analysis.program_slice import MOST, chapter
 from tfmagic.model import Exit, Gradient, Recording, Verdict, from_json
 
@@ -50,6 +51,23 @@ def test_a_chapter_is_as_large_as_its_cell(make: Any) -> None:
     assert [v.reads for v in part.variables] == [gradient.source_tensors]
     assert "2 of the story's 100 ops" in part.notes[0]
     assert from_json(part.to_json()) == part
+
+
+def test_a_chapter_is_drawn_with_the_gradient_that_changes_its_variable(make: Any) -> None:
+    m = make(["y = v * v", "g = t.gradient(y, v)", "v.assign_sub(g)"])
+    for cell in range(2):
+        v = m.variable(f"v{cell}", 2.0)
+        read = m.read(v)
+        y = m.op("Mul", [read, read], 4.0, name="y", line=0, cell=cell)
+        back = {"kind": "backward", "line": 1, "call": cell, "cell": cell}
+        slope = m.op("Mul", [m.tensor(2.0), read], 4.0, differentiates=len(m.ops) - 1, **back)
+        m.gradient(y, line=1, cell=cell)
+        m.op("AssignSubVariableOp", [m.handle(v), slope], line=2, cell=cell)
+    graph = build(chapter(m.done(), 1))
+    (backward,) = (node for node in graph.nodes if node.kind == "fold_backward")
+    (target,) = (node for node in graph.nodes if node.kind == "target")
+    assert "gradient of y" in backward.title
+    assert (target.id, backward.id) in {(edge.tail, edge.head) for edge in graph.edges}
 
 
 def test_what_has_left_tensorflow_is_counted_by_the_chapters_ops(make: Any) -> None:

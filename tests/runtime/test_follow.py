@@ -73,7 +73,7 @@ def test_an_eager_loop_is_followed_by_its_loss_and_no_op_of_ours_is_recorded() -
         ).step
         loop()
     assert [e.type for e in rec.log.entries] == [e.type for e in plain.log.entries]
-    assert len(shown) == 4 and shown == pytest.approx(
+    assert len(shown) == 3 and shown == pytest.approx(
         list(rec.recording.runs[0].loss)[-len(shown) :]
     )
 
@@ -105,7 +105,7 @@ def test_looks_are_as_seldom_as_they_are_dear() -> None:
             now[0] += 0.001
             follower.step()
             looks += now[0] - before > 0.05
-    assert 0.1 * looks / now[0] <= 0.021
+    assert 0.1 * (looks - 2) / now[0] <= 0.02 and looks > 10
 
 
 def test_a_course_is_bounded_and_keeps_its_ends() -> None:

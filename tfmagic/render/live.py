@@ -44,7 +44,7 @@ def courses(followed: Mapping[str, Any], seconds: float) -> str:
         for title, values in (("live.loss", course.loss), ("live.norm", course.norm)):
             if any(math.isfinite(v) for v in values):
                 told = say(title, value=number(values[-1], 4))
-                svg = loss_curve(course.steps, values, len(values) - 1)
+                svg = loss_curve(course.steps, values, len(values) - 1, say(f"{title}_axis"))
                 image, caption = html.image(svg, told, 320), html.notes([told])
                 parts.append(_BESIDE.format(image, caption))
     return html.report(parts)

@@ -26,6 +26,7 @@ from tfmagic.model import (
     TracedFunction,
     VariableInfo,
 )
+from tfmagic.model.op_traits import ASSIGNS, PYTHON
 from tfmagic.model.reduction import Reduction, without_replica
 from tfmagic.model.value import UNKNOWN
 from tfmagic.runtime.capture.log import (
@@ -45,15 +46,12 @@ from tfmagic.runtime.capture.snapshot import Snapshot, describe_together
 from tfmagic.runtime.capture.source import call_arguments, source_of
 from tfmagic.runtime.capture.structure import expression_at
 from tfmagic.runtime.devices.places import places
-from tfmagic.runtime.op_traits import ASSIGNS
 from tfmagic.runtime.tape.attributes import Attributes
 from tfmagic.runtime.tape.backward_links import Linker
 from tfmagic.runtime.tape.bodies import body
 from tfmagic.runtime.tape.gaps import gaps, no_gradient, versions
 from tfmagic.runtime.tape.lines import Lines
 from tfmagic.runtime.tape.runs import compiled_runs
-
-_OPAQUE = ("EagerPyFunc", "PyFunc", "PyFuncStateless")
 
 
 class Failed(NamedTuple):
@@ -316,7 +314,7 @@ class RecordingBuilder:
         first = outputs[0] if outputs else inputs[0] if inputs else None
         where = "" if first is None else self._log.snapshot(first).device
         self._made.ran.add((op_type, where))
-        self._made.opaque += op_type in _OPAQUE
+        self._made.opaque += op_type in PYTHON
         return Op(
             index=position,
             type=op_type,

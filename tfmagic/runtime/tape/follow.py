@@ -51,8 +51,9 @@ class Follower:
         self._log = log
         self._show = show
         self._clock = clock
-        self._start = clock()
-        self._next = self._start + PERIOD
+        self._start: float | None = None
+        self._next = 0.0
+        self._looks = 0
         self._read: dict[str, int] = {}
         self._calls = 0
         self.courses: dict[str, Course] = {}
@@ -60,6 +61,8 @@ class Follower:
     def step(self) -> None:
         """A step was made.  What goes wrong in here ends the following, not the training."""
         now = self._clock()
+        if self._start is None:
+            self._start, self._next = now, now + PERIOD
         if now < self._next:
             return
         try:
@@ -68,8 +71,10 @@ class Follower:
         except Exception as error:
             self._log.progress = None
             self._log.faults.append(f"{type(error).__name__}: {error}"[:300])
-        took = self._clock() - now
-        self._next = now + took + max(PERIOD, took / SHARE)
+        took, self._looks = self._clock() - now, self._looks + 1
+        if self._looks <= 2:
+            took = 0.0  # what draws was loaded
+        self._next = self._clock() + max(PERIOD, took / SHARE)
 
     def _look(self) -> None:
         for function in self._log.compiled.values():

@@ -18,6 +18,7 @@ from tfmagic.analysis.program_slice import chapter
 from tfmagic.errors import NoTargetError, OptionError, ReleasedError
 from tfmagic.language import Message
 from tfmagic.model import Recording
+from tfmagic.model.op_traits import ASSIGNS
 from tfmagic.runtime import private
 from tfmagic.runtime.autodiff.differentiate import (
     ancestors,
@@ -35,7 +36,6 @@ from tfmagic.runtime.capture.structure import leaves
 from tfmagic.runtime.compiled.tracing import noticed_tracing
 from tfmagic.runtime.compiled.twin import running_twins
 from tfmagic.runtime.devices import placing
-from tfmagic.runtime.op_traits import ASSIGNS
 from tfmagic.runtime.tape.builder import Failed, RecordingBuilder
 from tfmagic.runtime.tape.derivatives import Depth, deepen
 from tfmagic.runtime.tape.follow import Course, Follower
