@@ -52,10 +52,40 @@ def worker_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help=say("doctor.worker_host"))
 
 
+def run(options: argparse.Namespace) -> int:
+    """Run a script or module, recorded; its own exit code, 2 where there is nothing to run."""
+    from tfmagic.notebook.script import main_module, parsed, run_script
+
+    try:
+        request = parsed(options.words)
+        module, code = main_module(request)
+    except OptionError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return run_script(request, module, code)
+
+
 #: Sub-command → what runs it; its help stands in the catalogue under ``doctor.help_…``.
-COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {"doctor": doctor, "worker": worker}
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "doctor": doctor,
+    "worker": worker,
+    "run": run,
+}
+
+
+def run_options(parser: argparse.ArgumentParser) -> None:
+    """What ``tfmagic run --help`` tells; the words are parsed by ``notebook.script``."""
+    parser.add_argument("-m", metavar="MODULE", help=say("doctor.run_module"))
+    for name in ("html", "json", "log"):
+        parser.add_argument(f"--{name}", metavar="PATH", help=say(f"doctor.run_{name}"))
+    parser.add_argument("words", nargs="*", metavar="SCRIPT", help=say("doctor.run_words"))
+
+
 #: Sub-command → what adds its options, where it has any.
-OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {"worker": worker_options}
+OPTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
+    "worker": worker_options,
+    "run": run_options,
+}
 
 
 class Command(Sentences):
@@ -77,8 +107,11 @@ def main(words: Sequence[str] | None = None) -> int:
     inner = {name: commands.add_parser(name, help=_literally(name)) for name in COMMANDS}
     for name, add in OPTIONS.items():
         add(inner[name])
+    given = list(sys.argv[1:] if words is None else words)
+    if given[:1] == ["run"] and not {"-h", "--help"} & set(given[1:2]):
+        return run(argparse.Namespace(words=given[1:]))  # what follows is a script's, not ours
     try:
-        options, unknown = parser.parse_known_args(words)
+        options, unknown = parser.parse_known_args(given)
         if unknown:
             inner.get(options.command, parser).refuse(unknown[0])
     except OptionError as error:

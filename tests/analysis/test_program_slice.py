@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from tfmagic.analysis.graph import build
 from tfmagic.analysis.program_slice import MOST, chapter
 from tfmagic.model import Exit, Gradient, Recording, Verdict, from_json
 
@@ -36,22 +37,44 @@ def story(make: Any, cells: int, **fields: Any) -> Recording:
 def test_a_chapter_is_as_large_as_its_cell(make: Any) -> None:
     part = chapter(story(make, 50), 49)
     forward, backward = part.ops
-    assert (forward.index, backward.differentiates, backward.call) == (0, 0, 0)
+    assert (forward.index, backward.differentiates, backward.call) == (98, 98, 49)
+    assert part.ops[98] is forward and part.ops[-1] is backward
+    assert part.call(49) is part.gradients[-1] and part.call(48) is None
     (call,) = part.gradients
     (gradient,) = call.gradients
     assert part.tensors[call.target_tensors[0]].name == "y"
     assert part.gradient_of[gradient.source_tensors[0]] == gradient.tensor
-    assert gradient.verdict is not None and (gradient.verdict.op, gradient.verdict.ops) == (0, (0,))
+    assert gradient.verdict is not None and (gradient.verdict.op, gradient.verdict.ops) == (
+        98,
+        (98,),
+    )
     assert [v.reads for v in part.variables] == [gradient.source_tensors]
     assert "2 of the story's 100 ops" in part.notes[0]
     assert from_json(part.to_json()) == part
+
+
+def test_a_chapter_is_drawn_with_the_gradient_that_changes_its_variable(make: Any) -> None:
+    m = make(["y = v * v", "g = t.gradient(y, v)", "v.assign_sub(g)"])
+    for cell in range(2):
+        v = m.variable(f"v{cell}", 2.0)
+        read = m.read(v)
+        y = m.op("Mul", [read, read], 4.0, name="y", line=0, cell=cell)
+        back = {"kind": "backward", "line": 1, "call": cell, "cell": cell}
+        slope = m.op("Mul", [m.tensor(2.0), read], 4.0, differentiates=len(m.ops) - 1, **back)
+        m.gradient(y, line=1, cell=cell)
+        m.op("AssignSubVariableOp", [m.handle(v), slope], line=2, cell=cell)
+    graph = build(chapter(m.done(), 1))
+    (backward,) = (node for node in graph.nodes if node.kind == "fold_backward")
+    (target,) = (node for node in graph.nodes if node.kind == "target")
+    assert "gradient of y" in backward.title
+    assert (target.id, backward.id) in {(edge.tail, edge.head) for edge in graph.edges}
 
 
 def test_what_has_left_tensorflow_is_counted_by_the_chapters_ops(make: Any) -> None:
     whole = story(make, 3)
     exits = tuple(Exit(whole.ops[i].outputs[0], "numpy", 0, i + 1) for i in (0, 4))
     (left,) = chapter(story(make, 3, exits=exits), 2).exits
-    assert (left.op, left.tensor) == (1, chapter(whole, 2).ops[0].outputs[0])
+    assert (left.op, left.tensor) == (5, whole.ops[4].outputs[0])
 
 
 def test_forward_backward_and_update_in_three_cells_are_one_chapter(make: Any) -> None:
@@ -78,8 +101,8 @@ def test_a_long_way_to_a_cell_is_cut_where_it_is_farthest(make: Any) -> None:
     m.op("Sum", [value], cell=1)
     part = chapter(m.done(), 1)
     assert len(part.ops) == MOST + 1
-    assert part.ops[0].scope == "50" and part.ops[-1].type == "Sum"
-    assert part.tensors[part.ops[0].inputs[0]].role == "input"
+    assert next(iter(part.ops)).scope == "50" and part.ops[-1].type == "Sum"
+    assert part.tensors[part.ops[50].inputs[0]].role == "input"
 
 
 def test_a_cell_that_asked_for_what_is_none_tells_why(make: Any) -> None:
@@ -91,4 +114,4 @@ def test_a_cell_that_asked_for_what_is_none_tells_why(make: Any) -> None:
     part = chapter(m.done(), 2)
     assert [op.type for op in part.ops] == ["Mul"]
     (verdict,) = part.verdicts
-    assert (verdict.op, verdict.ops) == (0, (0,))
+    assert (verdict.op, verdict.ops) == (1, (1,))

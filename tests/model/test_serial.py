@@ -59,7 +59,18 @@ def recording(value: Any = 1.5, text: str = "W_1") -> Recording:
         value=Value(data=value, stats=stats),
         bytes=16,
     )
-    verdict = Verdict("rebound", "Loss", text, text, 3, 0, ("a", "b"), "m", "r", (0,))
+    verdict = Verdict(
+        "rebound",
+        "Loss",
+        text,
+        text,
+        3,
+        0,
+        ("a", "b"),
+        Message.of("verdict.rebound", source="W", text=text, line=3),
+        "r",
+        (0,),
+    )
     gradient = Gradient(
         "Loss", text, "[0]", (2,), "float32", Value(stats=stats), 0, 0, (0,), 2.0, (1, 3), verdict
     )
@@ -179,6 +190,8 @@ def test_a_file_of_the_version_before_says_what_it_said_then() -> None:
     assert [check.agrees for check in checks] == [True, None, None]
     assert "gradient가 없습니다" in checks[1].why and not checks[0].why
     assert "target이" in old.jacobians[1].error
+    assert "ReLU에 양수 입력이" in old.verdicts[0].message and old.verdicts[0].replaces != (0, 0)
+    assert "tf.nn.leaky_relu" in old.verdicts[0].repair
     assert from_json(to_json(old)) == old
 
 

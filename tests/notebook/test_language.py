@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import tfmagic
 from tfmagic import language
 
 
@@ -81,3 +82,26 @@ def test_a_file_that_is_no_notebook_is_passed_over(
     assert loaded(shell) == "en"
     locale.setenv("JPY_SESSION_NAME", str(tmp_path / "gone.ipynb"))
     assert loaded(shell) == "en"
+
+
+def test_a_recording_kept_under_korean_reads_in_english_under_english(shell: Any) -> None:
+    code = (
+        "import tensorflow as tf\nw, u = tf.Variable([1.0, 2.0]), tf.Variable(1.0)\n"
+        "with tf.GradientTape() as t:\n    y = tf.py_function(tf.identity, [w * w], tf.float32)\n"
+        "_ = t.gradient(y, [w, u])"
+    )
+    language.use("ko")
+    try:
+        shell.run_cell("%%tape -q --check --order 2\n" + code)
+        text = tfmagic.last.to_json()
+        korean = tfmagic.load(text).verdicts[1].message
+    finally:
+        language.use("en")
+    assert not any("가" <= letter <= "힣" for letter in text)
+    english = tfmagic.load(text)
+    told = [*english.notes, *(v.message + v.repair for v in english.verdicts)]
+    told += [gap.message for gap in english.complete] + [h.error for h in english.hessians]
+    told += [g.check.why for g in english.gradients[0].gradients if g.check]
+    assert len([words for words in told if words]) > 4
+    assert not any("가" <= letter <= "힣" for words in told for letter in words)
+    assert any("가" <= letter <= "힣" for letter in korean)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tfmagic.errors import OptionError, RenderError
-from tfmagic.model import Recording
+from tfmagic.model import Recording, Run, Series
 from tfmagic.render import files
 from tfmagic.render.report import GraphView
 
@@ -105,3 +106,26 @@ def test_a_folder_that_cannot_be_made_is_one_line(lesson: Recording, tmp_path: P
     (tmp_path / "file").write_text("")
     with pytest.raises(OptionError, match="could not be written"):
         files.folder(tmp_path / "file")
+
+
+def test_tensorboard_reads_the_curves_of_a_run_and_the_last_weights(
+    lesson: Recording, tmp_path: Path
+) -> None:
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    series = (
+        Series("loss", "loss", (2.0, 1e200, 0.5)),
+        Series("gradient", "<W 1>", (1.0, float("nan"), 3.0)),
+    )
+    run = Run("", None, 3, 0, 9, 1.0, (1, 5, 9), series)
+    path = GraphView(replace(lesson, runs=(run,))).save(f"{tmp_path / 'log'}/")
+    log = reader.EventAccumulator(str(path.parent))
+    log.Reload()
+    loss = log.Scalars("loss/loss")
+    assert [(e.step, e.value) for e in loss] == [(1, 2.0), (5, float("inf")), (9, 0.5)]
+    (tag,) = [t for t in log.Tags()["scalars"] if t.startswith("gradient/")]
+    assert [e.value for e in log.Scalars(tag)][::2] == [1.0, 3.0]
+    (weights,) = log.Histograms("last_step/weight/W_1")
+    whole = next(v for v in lesson.variables if v.name == "W_1").value.stats
+    assert whole is not None and weights.step == 9
+    assert weights.histogram_value.num == whole.count
+    assert weights.histogram_value.min == pytest.approx(whole.min)

@@ -30,8 +30,8 @@ BROKEN = Verdict(
     code="stop_gradient",
     target="Loss",
     source="W_1",
-    message="It stops at line 2 <here>.",
-    repair="Y_hat = tf.matmul(W_2, H_1)",
+    said=Message.plain("It stops at line 2 <here>."),
+    mended="Y_hat = tf.matmul(W_2, H_1)",
     ops=(0, 1),
 )
 
@@ -266,7 +266,7 @@ def test_whatever_the_user_wrote_is_escaped(make: Any) -> None:
     m = make([evil])
     w = m.variable(evil)
     loss = m.op(evil, [m.read(w), m.tensor(2.0, name=evil)], name=evil, scope=evil, line=0)
-    verdict = Verdict("disconnected", evil, evil, message=evil, repair=evil)
+    verdict = Verdict("disconnected", evil, evil, said=Message.plain(evil), mended=evil)
     m.gradient(loss, Gradient(evil, evil, verdict=verdict), line=0)
     recording = m.done(
         complete=(Gap("x", Message.plain(evil)),),

@@ -53,7 +53,7 @@ def test_without_tracing_what_is_done_once_is_called_that() -> None:
 
 
 def test_what_xla_compiles_is_called_compiling() -> None:
-    text = told(mode="xla", trace=0.1, first=0.4, preparing=0.39)
+    text = told(mode="xla", xla=True, trace=0.1, first=0.4, preparing=0.39)
     assert "First call 500 ms: 100 ms tracing, 390 ms compiling by XLA" in text
 
 
@@ -157,3 +157,15 @@ def test_the_ways_to_run_a_model_are_timed_side_by_side() -> None:
     assert all((a == b).all() for a, b in zip(before, after, strict=True))
     with pytest.raises(OptionError, match="--keras m: give the model"):
         quick("m", keras=True, namespace=space)
+
+
+def test_a_function_of_the_users_that_xla_compiles_is_known_for_it() -> None:
+    space = {"f": tf.function(lambda v: v + 1, jit_compile=True), "x": tf.ones(3)}
+    (timing,) = quick("f(x)", namespace=space).timings
+    assert timing.xla and timing.name == "CPU:0 tf.function"
+
+
+def test_the_speed_of_a_graph_is_what_it_is_at_most() -> None:
+    x = tf.ones([200, 200])
+    result = quick("for _ in range(5): x @ x", namespace={"x": x}, modes=["eager", "function"])
+    assert repr(result).count("≤") == 1

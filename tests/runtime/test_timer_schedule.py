@@ -176,3 +176,24 @@ def test_an_interrupt_keeps_what_there_is() -> None:
     course = Course(run)
     assert take_turns([course], Plan(budget=9.0), clock, Quiet(), random.Random(0))
     assert course.stopped == "interrupted" and course.times and course.interval
+
+
+@pytest.mark.parametrize(("lasting", "swing"), [(0.0, 0.0), (0.9, 0.0), (0.0, 0.02)])
+def test_the_range_holds_what_a_run_would_come_to(lasting: float, swing: float) -> None:
+    """By a clock that is quick and slow in turns, noise that lasts, and a swing of 0.3 s."""
+
+    def held(seed: int) -> bool:
+        rng, clock, level = np.random.default_rng(seed), Clock(), [0.0]
+        phase = rng.uniform(0, 6.28)
+
+        def run(loops: int) -> None:
+            level[0] = lasting * level[0] + np.sqrt(1 - lasting**2) * rng.normal()
+            slow = swing * np.sin(phase + 6.28 * clock.now / 0.3)
+            clock.now += loops * 1e-4 * np.exp(0.01 * level[0] + slow)
+
+        course = Course(run)
+        take_turns([course], Plan(), clock, Quiet(), random.Random(seed))
+        found = course.interval
+        return found is None or found.low is None or found.low <= 1e-4 <= (found.high or 0.0)
+
+    assert sum(map(held, range(24))) >= 21

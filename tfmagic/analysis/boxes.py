@@ -141,8 +141,8 @@ class Boxes:
 
     def backward(self, call: int, ops: tuple[int, ...], identity: str, cluster: str) -> Node:
         """All backward ops of one gradient call, where something takes its result."""
-        known = call < len(self.recording.gradients)
-        targets = ", ".join(self.recording.gradients[call].targets) if known else ""
+        asked = self.recording.call(call)
+        targets = ", ".join(asked.targets) if asked else ""
         return Node(
             id=identity,
             kind="fold_backward",

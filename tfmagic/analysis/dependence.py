@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tfmagic.model import Gradient, GradientCall, Line, Op, Recording, Stats, TensorInfo
+from tfmagic.model.op_traits import ASSIGNS
 
 FLOATS = ("float", "bfloat", "complex", "half", "double")
-STATE = re.compile(
-    r"Assign\w*VariableOp|Resource(?:Apply|Sparse|Scatter|StridedSliceAssign)\w*|\w*Iterator\w*|\w+Dataset\w*"
-    r"|Queue(?:Enqueue|Dequeue)\w*"
-)
+STATE = re.compile(rf"{ASSIGNS.pattern}|\w*Iterator\w*|\w+Dataset\w*|Queue(?:Enqueue|Dequeue)\w*")
 _NO_SLOPE = {"Round", "Floor", "Ceil", "Rint", "FloorDiv", "FloorMod", "OnesLike", "ZerosLike"}
 STOPS = {"StopGradient", "PreventGradient"}
 

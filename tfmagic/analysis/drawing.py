@@ -183,8 +183,8 @@ class Drawing:
         return identity
 
     def _from_targets(self, call: int, identity: str) -> None:
-        calls = self.recording.gradients
-        for target in calls[call].target_tensors if call < len(calls) else ():
+        asked = self.recording.call(call)
+        for target in asked.target_tensors if asked else ():
             maker = self.recording.tensors[target].op
             if maker in self.home:
                 tail = self.home[maker]

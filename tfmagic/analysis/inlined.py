@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tfmagic.model import Body, GradientCall, Op, Recording, VariableInfo
+from tfmagic.model.op_traits import ASSIGNS
 
 __all__ = ["opened"]
 
@@ -110,7 +111,7 @@ class _Opener:
                     known, role="read", variable=handle.variable, name=name
                 )
                 self._reads.setdefault(handle.variable, []).append(tensor)
-        elif op.type.startswith(("Assign", "Resource")) and op.type != "ResourceGather":
+        elif ASSIGNS.match(op.type):
             self._assigned.setdefault(handle.variable, []).append(index)
 
     # -- the whole ------------------------------------------------------------------------

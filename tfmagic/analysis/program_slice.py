@@ -7,7 +7,7 @@ So what is shown beneath a cell is of that cell's size, however long the story h
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from heapq import heapify, heappop, heappush
 
@@ -17,10 +17,8 @@ from tfmagic.model import (
     GradientCall,
     Op,
     Recording,
-    TapeEvent,
     TensorInfo,
     VariableInfo,
-    Verdict,
 )
 
 __all__ = ["chapter"]
@@ -38,7 +36,7 @@ def chapter(recording: Recording, cell: int) -> Recording:
     kept = _kept(recording, cell)
     if len(kept) == len(recording.ops):
         return recording
-    return _Chapter(recording, cell, kept).recording()
+    return _view(recording, cell, kept)
 
 
 def _kept(recording: Recording, cell: int) -> list[int]:
@@ -91,150 +89,97 @@ def _makers(recording: Recording, tensors: Iterable[int]) -> Iterator[int]:
     return (op for op in makers if op is not None)
 
 
-class _Chapter:
-    """Numbers ops, tensors, variables and calls anew."""
+def _view(recording: Recording, cell: int, kept: Sequence[int]) -> Recording:
+    """These ops with what they and their calls name, all by the numbers of the whole."""
+    whole, ops = recording, set(kept)
+    asked = {op.call for i in kept if (op := whole.ops[i]).call is not None}
+    asked.update(call.index for call in _calls_of(whole, cell))
+    calls = tuple(call for call in whole.gradients if call.index in asked)
+    tensors = set(_tensors_of((whole.ops[i] for i in kept), calls))
+    variables = {
+        *(v for t in tensors if (v := whole.tensors[t].variable) is not None),
+        *(v for call in calls for event in call.events for v in event.variables),
+        *(g.variable for call in calls for g in call.gradients if g.variable is not None),
+    }
+    taken = {t for i in kept if whole.ops[i].cell == cell for t in whole.ops[i].inputs}
+    sources = {gradient.source for call in calls for gradient in call.gradients}
+    reductions = [each for each in whole.reductions if tensors.issuperset(each.parts)]
+    tensors.update(each.result for each in reductions)
+    return replace(
+        whole,
+        story=len(whole.ops),
+        ops=tuple(_op(whole.ops[i], ops) for i in kept),
+        tensors=tuple(_tensor(whole.tensors[t], ops) for t in sorted(tensors)),
+        variables=tuple(
+            _variable(whole, whole.variables[v], ops, tensors, taken) for v in sorted(variables)
+        ),
+        gradients=tuple(
+            replace(call, gradients=tuple(_gradient(g, ops) for g in call.gradients))
+            for call in calls
+        ),
+        tensor_gradients=tuple(pair for pair in whole.tensor_gradients if tensors >= set(pair)),
+        reductions=tuple(reductions),
+        exits=tuple(each for each in whole.exits if each.tensor in tensors),
+        functions=tuple(
+            replace(each, ops=ran)
+            for each in whole.functions
+            if (ran := tuple(op for op in each.ops if op in ops))
+        ),
+        bodies=tuple(each for each in whole.bodies if each.op in ops),
+        rebound=tuple(pair for pair in whole.rebound if pair[0] in sources),
+        jacobians=tuple(each for each in whole.jacobians if each.source in sources),
+        runs=tuple(each for each in whole.runs if each.cell == cell),
+        hessians=tuple(each for each in whole.hessians if sources.issuperset(each.sources)),
+        op_seconds=tuple(pair for pair in whole.op_seconds if pair[0] in ops),
+        said=(Message.of("report.chapter", n=len(ops), of=len(whole.ops)),),
+    )
 
-    def __init__(self, recording: Recording, cell: int, kept: Sequence[int]) -> None:
-        self._old = recording
-        self._cell = cell
-        self._kept = kept
-        self._op = {old: new for new, old in enumerate(kept)}
-        ops = [recording.ops[i] for i in kept]
-        asked = {op.call for op in ops if op.call is not None}
-        asked.update(call.index for call in _calls_of(recording, cell))
-        self._calls = [c for i in sorted(asked) for c in recording.gradients[i : i + 1]]
-        self._call = {call.index: new for new, call in enumerate(self._calls)}
-        self._taken = {t for op in ops if op.cell == cell for t in op.inputs}
-        self._tensor: dict[int, int] = {}
-        self._variable: dict[int, int] = {}
 
-    def recording(self) -> Recording:
-        """All of it."""
-        old = self._old
-        ops = tuple(self._an_op(old.ops[i]) for i in self._kept)
-        calls = tuple(self._a_call(call) for call in self._calls)
-        reductions = tuple(
-            replace(each, parts=self._tensors(each.parts), result=self._t(each.result))
-            for each in old.reductions
-            if self._tensor.keys() >= set(each.parts)
-        )
-        names = {gradient.source for call in calls for gradient in call.gradients}
-        # a tensor names its variable, and so all tensors come before the variables
-        tensors = tuple(self._a_tensor(old.tensors[t]) for t in self._tensor)
-        return replace(
-            old,
-            ops=ops,
-            tensors=tensors,
-            variables=tuple(self._a_variable(old.variables[v]) for v in self._variable),
-            gradients=calls,
-            tensor_gradients=tuple(self._gradients()),
-            reductions=reductions,
-            exits=tuple(
-                replace(each, tensor=self._tensor[each.tensor], op=self._at(each.op))
-                for each in old.exits
-                if each.tensor in self._tensor
-            ),
-            functions=tuple(
-                replace(each, ops=ran) for each in old.functions if (ran := self._ops(each.ops))
-            ),
-            bodies=tuple(
-                replace(each, op=self._op[each.op]) for each in old.bodies if each.op in self._op
-            ),
-            rebound=tuple(pair for pair in old.rebound if pair[0] in names),
-            jacobians=tuple(each for each in old.jacobians if each.source in names),
-            runs=tuple(each for each in old.runs if each.cell == self._cell),
-            hessians=tuple(each for each in old.hessians if names.issuperset(each.sources)),
-            op_seconds=tuple((self._op[i], s) for i, s in old.op_seconds if i in self._op),
-            said=(Message.of("report.chapter", n=len(ops), of=len(old.ops)),),
-        )
+def _tensors_of(ops: Iterable[Op], calls: Iterable[GradientCall]) -> Iterator[int]:
+    """The tensors that these name."""
+    for op in ops:
+        yield from (*op.inputs, *op.outputs)
+    for call in calls:
+        yield from call.target_tensors
+        for event in call.events:
+            yield from event.tensors
+        for gradient in call.gradients:
+            yield from gradient.source_tensors
+            if gradient.tensor is not None:
+                yield gradient.tensor
 
-    # -- numbers ------------------------------------------------------------------------
 
-    def _t(self, tensor: int) -> int:
-        return self._tensor.setdefault(tensor, len(self._tensor))
+def _op(op: Op, kept: Container[int]) -> Op:
+    lost = op.differentiates is not None and op.differentiates not in kept
+    return replace(op, differentiates=None) if lost else op
 
-    def _tensors(self, tensors: Iterable[int]) -> tuple[int, ...]:
-        return tuple(map(self._t, tensors))
 
-    def _v(self, variable: int | None) -> int | None:
-        if variable is None:
-            return None
-        return self._variable.setdefault(variable, len(self._variable))
+def _tensor(info: TensorInfo, kept: Container[int]) -> TensorInfo:
+    """A tensor, which comes from outside where the op that made it was not taken along."""
+    if info.op is None or info.op in kept:
+        return info
+    return replace(info, op=None, role="input" if info.role == "op" else info.role)
 
-    def _ops(self, ops: Iterable[int]) -> tuple[int, ...]:
-        return tuple(self._op[i] for i in ops if i in self._op)
 
-    def _at(self, count: int) -> int:
-        """How many ops of the chapter had run, where ``count`` of the story had."""
-        return bisect_left(self._kept, count)
+def _variable(
+    whole: Recording,
+    info: VariableInfo,
+    ops: Container[int],
+    tensors: Container[int],
+    taken: Container[int],
+) -> VariableInfo:
+    """A variable, with the value that it had when the cell read it first."""
+    reads = tuple(t for t in info.reads if t in tensors)
+    first = next((t for t in reads if t in taken), reads[0] if reads else None)
+    value = info.value if first is None else whole.tensors[first].value
+    assigned = tuple(op for op in info.assigned_by if op in ops)
+    return replace(info, value=value, reads=reads, assigned_by=assigned)
 
-    # -- the parts ----------------------------------------------------------------------
 
-    def _an_op(self, op: Op) -> Op:
-        return replace(
-            op,
-            index=self._op[op.index],
-            inputs=self._tensors(op.inputs),
-            outputs=self._tensors(op.outputs),
-            differentiates=None if op.differentiates is None else self._op.get(op.differentiates),
-            call=None if op.call is None else self._call.get(op.call),
-        )
-
-    def _a_tensor(self, info: TensorInfo) -> TensorInfo:
-        """A tensor, which comes from outside where the op that made it was not taken along."""
-        op = None if info.op is None else self._op.get(info.op)
-        role = "input" if info.role == "op" and op is None else info.role
-        identity, variable = self._tensor[info.id], self._v(info.variable)
-        return replace(info, id=identity, op=op, role=role, variable=variable)
-
-    def _a_variable(self, info: VariableInfo) -> VariableInfo:
-        """A variable, with the value that it had when the cell read it first."""
-        reads = [t for t in info.reads if t in self._tensor]
-        first = next((t for t in reads if t in self._taken), reads[0] if reads else None)
-        return replace(
-            info,
-            id=self._variable[info.id],
-            value=info.value if first is None else self._old.tensors[first].value,
-            reads=self._tensors(reads),
-            assigned_by=self._ops(info.assigned_by),
-        )
-
-    def _gradients(self) -> Iterator[tuple[int, int]]:
-        """The gradients of the chapter's tensors, by its own calls."""
-        old = self._old
-        for tensor, new in self._tensor.items():
-            holder = old.gradient_of.get(tensor)
-            if holder is not None and holder in self._tensor:
-                yield new, self._tensor[holder]
-
-    def _a_call(self, call: GradientCall) -> GradientCall:
-        return replace(
-            call,
-            index=self._call[call.index],
-            target_tensors=self._tensors(call.target_tensors),
-            gradients=tuple(map(self._a_gradient, call.gradients)),
-            events=tuple(map(self._an_event, call.events)),
-        )
-
-    def _a_gradient(self, gradient: Gradient) -> Gradient:
-        holder, verdict = gradient.tensor, gradient.verdict
-        return replace(
-            gradient,
-            tensor=None if holder is None else self._t(holder),
-            variable=self._v(gradient.variable),
-            source_tensors=self._tensors(gradient.source_tensors),
-            verdict=None if verdict is None else self._a_verdict(verdict),
-        )
-
-    def _a_verdict(self, verdict: Verdict) -> Verdict:
-        op = None if verdict.op is None else self._op.get(verdict.op)
-        return replace(verdict, op=op, ops=self._ops(verdict.ops))
-
-    def _an_event(self, event: TapeEvent) -> TapeEvent:
-        variables = (self._v(variable) for variable in event.variables)
-        return replace(
-            event,
-            op=self._at(event.op),
-            tensors=self._tensors(event.tensors),
-            variables=tuple(v for v in variables if v is not None),
-        )
+def _gradient(gradient: Gradient, kept: Container[int]) -> Gradient:
+    verdict = gradient.verdict
+    if verdict is None:
+        return gradient
+    op = verdict.op if verdict.op in kept else None
+    ops = tuple(op for op in verdict.ops if op in kept)
+    return replace(gradient, verdict=replace(verdict, op=op, ops=ops))

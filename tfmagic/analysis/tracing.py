@@ -49,7 +49,7 @@ def _told(
         line_number=last.line_number,
         cell=line.cell if line is not None else 0,
         path=tuple(value for value in seen if value),
-        repair=_as_tensor(recording, last) if reason == "value" else "",
+        mended=_as_tensor(recording, last) if reason == "value" else "",
         values=(
             ("reason", reason),
             ("times", str(len(traces))),

@@ -160,8 +160,8 @@ class _Planter:
         if len(parts) == 1 and isinstance(only := parts[0], Fold) and kind == only.kind == "scope":
             return replace(only, title=f"{title}/{only.title}", depth=only.depth + 1)
         if kind == "call" and isinstance(what, int):
-            calls = self.recording.gradients
-            target = ", ".join(calls[what].targets) if what < len(calls) else ""
+            asked = self.recording.call(what)
+            target = ", ".join(asked.targets) if asked else ""
             title = say("graph.gradient_call", target=target)
         return self.fold(kind, title, self.arranged(parts))
 

@@ -68,10 +68,10 @@ class Timing:
     waiting for an idle device.  ``first`` is the very first run, ``trace`` the tracing
     before it, ``first_use`` the first op on this device.
 
-    In the first run ``tracing`` went into tracing, and ``preparing`` into what comes before
-    a traced graph runs for the first time: it is placed, optimised, compiled.  ``inside`` is the
-    part of a later run in which compiled functions run, ``calls`` the first of these
-    where a run is mostly that, ``method`` the method of Keras's that called it.
+    In the first run ``tracing`` went into tracing, and ``preparing`` into what comes before a
+    traced graph runs for the first time: it is placed, optimised, and compiled where ``xla``
+    does that.  ``inside`` is the part of a later run in which compiled functions run, ``calls``
+    the first of these where a run is mostly that, ``method`` the method of Keras's that called.
 
     ``flops`` are the floating-point operations of one run, at least so many unless
     ``flops_whole``; ``peak`` is the most that the device can do in a second.  ``memory`` is
@@ -99,6 +99,7 @@ class Timing:
     first: float | None = None
     tracing: float = 0.0
     preparing: float = 0.0
+    xla: bool = False
     inside: float | None = None
     calls: str = ""
     method: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from tfmagic.language import Message
 from tfmagic.model.derivative import Hessian, Jacobian
@@ -15,6 +15,8 @@ from tfmagic.model.run import Run
 from tfmagic.model.trace import Frozen, Trace
 from tfmagic.model.value import UNKNOWN, Value
 from tfmagic.model.verdict import Verdict
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,32 @@ class Failure:
     line: int | None = None
 
 
+class Numbered(tuple[T, ...]):
+    """A part of something whose members keep their numbers: ``ops[17]`` is the op number 17.
+
+    It is gone through in its own order; negative numbers and slices count in that.
+    """
+
+    _by_number: dict[int, T]
+
+    @classmethod
+    def of(cls, members: tuple[T, ...], number: str) -> tuple[T, ...]:
+        """The members by the attribute ``number``: as they are where that is their place."""
+        if not members or getattr(members[-1], number) == len(members) - 1:
+            return members
+        made = cls(members)
+        made._by_number = {getattr(member, number): member for member in members}
+        return made
+
+    def __getitem__(self, which: Any) -> Any:
+        if isinstance(which, int) and which >= 0:
+            return self._by_number[which]
+        return super().__getitem__(which)
+
+    def __reversed__(self) -> Iterator[T]:
+        return iter(self[::-1])
+
+
 @dataclass(frozen=True)
 class Recording:
     """All that a cell (or a ``with tfmagic.record()`` block) ran.
@@ -229,6 +257,9 @@ class Recording:
     ``jacobians`` and ``hessians`` are there where they were asked for.  ``runs`` are the training
     runs in it, ``traces`` the times that a function was traced, ``frozen`` what tracing fixed in
     one that was then called again, ``remarks`` what is wrong beside gradients.
+
+    ``ops``, ``tensors``, ``variables`` and ``gradients`` are looked up by their numbers.  In a
+    part of a story of ``story`` ops (0: this is all of it) they keep those that they have there.
     """
 
     ops: tuple[Op, ...] = ()
@@ -254,6 +285,13 @@ class Recording:
     jacobians: tuple[Jacobian, ...] = ()
     hessians: tuple[Hessian, ...] = ()
     runs: tuple[Run, ...] = ()
+    story: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("ops", "tensors", "variables", "gradients"):
+            number = "index" if name in ("ops", "gradients") else "id"
+            object.__setattr__(self, name, Numbered.of(getattr(self, name), number))
+
     traces: tuple[Trace, ...] = ()
     frozen: tuple[Frozen, ...] = ()
     remarks: tuple[Verdict, ...] = ()
@@ -268,6 +306,14 @@ class Recording:
         """The verdict of every gradient, in the order they were asked, then the remarks."""
         every = (g.verdict for call in self.gradients for g in call.gradients if g.verdict)
         return (*every, *self.remarks)
+
+    def call(self, index: int) -> GradientCall | None:
+        """The gradient call with this number, where it was recorded."""
+        return self._calls.get(index)
+
+    @cached_property
+    def _calls(self) -> dict[int, GradientCall]:
+        return {call.index: call for call in self.gradients}
 
     @cached_property
     def forward(self) -> tuple[Op, ...]:

@@ -13,6 +13,7 @@ import json
 import math
 import types
 import typing
+from collections.abc import Container
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from importlib import import_module
@@ -100,6 +101,13 @@ def _renew(recording: dict[str, Any]) -> None:
     for call in recording.get("gradients", ()):
         for gradient in call["gradients"]:
             say(gradient.get("check") or {}, "why")
+            verdict = gradient.get("verdict") or {}
+            say(verdict, "message")
+            repair = verdict.pop("repair", "")
+            if any(verdict.get("replaces", ())):
+                verdict["mended"] = repair
+            elif repair:
+                verdict["advice"] = _encode(Message.plain(repair))
     for found in (*recording.get("jacobians", ()), *recording.get("hessians", ())):
         say(found, "error")
     if notes := recording.pop("notes", None):
@@ -212,14 +220,15 @@ def _check_bench(bench: Any) -> None:
     for timing in bench.timings:
         if len(timing.rounds) != len(timing.times):
             raise ValueError(f"{timing.name} has {len(timing.times)} times in other rounds")
-        _within(len(timing.times), "block", *(index for index, _ in timing.spoilt))
+        _within(range(len(timing.times)), "block", *(index for index, _ in timing.spoilt))
 
 
 def _check_references(recording: Any) -> None:
     """Refuse a recording whose parts point at parts that are not there."""
-    tensors, ops = len(recording.tensors), len(recording.ops)
-    lines, cells = len(recording.lines), len(recording.cells)
-    variables, calls = len(recording.variables), len(recording.gradients)
+    _check_order(recording)
+    tensors, ops = _numbers(recording.tensors), _numbers(recording.ops)
+    lines, cells = _numbers(recording.lines), _numbers(recording.cells)
+    variables, calls = _numbers(recording.variables), _numbers(recording.gradients)
     for op in recording.ops:
         _within(tensors, "tensor", *op.inputs, *op.outputs)
         _within(ops, "op", op.differentiates)
@@ -244,11 +253,10 @@ def _check_references(recording: Any) -> None:
         _within(ops, "op", body.op)
         _check_body(body, lines)
     _check_gradients(recording)
-    _check_order(recording)
 
 
-def _check_body(body: Any, lines: int) -> None:
-    tensors = len(body.tensors)
+def _check_body(body: Any, lines: Container[int]) -> None:
+    tensors = range(len(body.tensors))
     _within(tensors, "tensor", *body.inputs, *body.outputs)
     for op in body.ops:
         _within(tensors, "tensor", *op.inputs, *op.outputs)
@@ -258,8 +266,8 @@ def _check_body(body: Any, lines: int) -> None:
 
 
 def _check_gradients(recording: Any) -> None:
-    tensors, variables = len(recording.tensors), len(recording.variables)
-    lines = len(recording.lines)
+    tensors, variables = _numbers(recording.tensors), _numbers(recording.variables)
+    lines = _numbers(recording.lines)
     for call in recording.gradients:
         _within(tensors, "tensor", *call.target_tensors)
         _within(lines, "line", call.line)
@@ -275,21 +283,33 @@ def _check_gradients(recording: Any) -> None:
         _within(lines, "line", reduction.line)
     for pair in recording.tensor_gradients:
         _within(tensors, "tensor", *pair)
-    _within(len(recording.ops), "op", *(op for op, _ in recording.op_seconds))
+    _within(_numbers(recording.ops), "op", *(op for op, _ in recording.op_seconds))
 
 
 def _check_order(recording: Any) -> None:
-    for name in ("ops", "lines", "cells", "gradients"):
+    """Refuse what does not bear its own number; in a part of a story numbers may be left out."""
+    for name in ("ops", "lines", "cells", "gradients", "tensors", "variables"):
+        least, whole = 0, not recording.story or name in ("lines", "cells")
         for position, member in enumerate(getattr(recording, name)):
-            if member.index != position:
-                raise ValueError(f"{name}[{position}] calls itself number {member.index}")
-    for name in ("tensors", "variables"):
-        for position, member in enumerate(getattr(recording, name)):
-            if member.id != position:
-                raise ValueError(f"{name}[{position}] calls itself number {member.id}")
+            number = _number(member)
+            if number != position if whole else number < least:
+                raise ValueError(f"{name}[{position}] calls itself number {number}")
+            least = number + 1
 
 
-def _within(size: int, what: str, *indices: int | None) -> None:
+def _number(member: Any) -> int:
+    found = getattr(member, "index", None)
+    return int(member.id if found is None else found)
+
+
+def _numbers(members: Any) -> Container[int]:
+    """The numbers that a recording's members bear, once it is known that they are in order."""
+    if not members or _number(members[-1]) == len(members) - 1:
+        return range(len(members))
+    return {_number(member) for member in members}
+
+
+def _within(known: Container[int], what: str, *indices: int | None) -> None:
     for index in indices:
-        if index is not None and not 0 <= index < size:
+        if index is not None and index not in known:
             raise ValueError(f"there is no {what} {index}")

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tfmagic.language import Message
+
 NONE_SOURCE = (
     "not_watched",
     "not_trainable",
@@ -56,9 +58,9 @@ class Verdict:
     user's code and ``line_number`` its 1-based number in its cell (0 where no line
     is to blame).  ``op`` is the index of the guilty op in the recording, or None.
     ``path`` names the tensors and ops from the source to where it breaks.
-    ``repair`` is code that works when pasted over the lines ``replaces`` (first and last,
-    counted from 1) of cell ``cell``; it is empty where nothing needs repair, and
-    ``replaces`` is ``(0, 0)`` where the repair is advice rather than code.  ``ops`` are the
+    ``said`` words what is the matter.  ``mended`` is code that works when pasted over the lines
+    ``replaces`` (first and last, counted from 1) of cell ``cell``; where there is none
+    ``replaces`` is ``(0, 0)`` and ``advice`` stands in its place.  ``ops`` are the
     indices of the ops on the path, ``values`` pairs of a word and what its sentence needs besides.
     Of a remark on tracing ``target`` is the function, ``source`` the argument or name that changed,
     ``path`` the values that it had.
@@ -71,12 +73,23 @@ class Verdict:
     line_number: int = 0
     op: int | None = None
     path: tuple[str, ...] = ()
-    message: str = ""
-    repair: str = ""
+    said: Message | None = None
+    mended: str = ""
     ops: tuple[int, ...] = ()
     replaces: tuple[int, int] = (0, 0)
     cell: int = 0
     values: tuple[tuple[str, str], ...] = ()
+    advice: Message | None = None
+
+    @property
+    def message(self) -> str:
+        """What is the matter, in the language that is spoken now."""
+        return str(self.said or "")
+
+    @property
+    def repair(self) -> str:
+        """The code that mends it; without any, advice in the language that is spoken now."""
+        return self.mended or str(self.advice or "")
 
     @property
     def fine(self) -> bool:
@@ -94,7 +107,7 @@ class Verdict:
             return source
         lines = source.split("\n")
         margin = margin_of(lines[first - 1 : last])
-        new = textwrap.indent(self.repair, margin).split("\n") if self.repair else []
+        new = textwrap.indent(self.mended, margin).split("\n") if self.mended else []
         return "\n".join([*lines[: first - 1], *new, *lines[last:]])
 
 

@@ -25,6 +25,7 @@ from tfmagic.errors import OptionError, TfmagicError
 from tfmagic.language import Message, say
 from tfmagic.notebook.body import run_body
 from tfmagic.notebook.hooks import CellHooks, only_when_run
+from tfmagic.notebook.live import Live
 from tfmagic.notebook.options import HelpShown, Options, identifier, source_of, usage_error
 from tfmagic.notebook.settings import TFMagic
 from tfmagic.notebook.tracebacks import hide_frames, show_frames, without_frames
@@ -58,6 +59,7 @@ class Session:
     before: int = 0
     asked: int = 0
     note: str = ""
+    live: Live | None = None
 
     @property
     def has_news(self) -> bool:
@@ -211,6 +213,9 @@ class Cells(CellHooks):
             session.tape = self._tape_for(session)
             session.before = len(session.tape.log.entries)
             session.asked = len(session.tape.log.calls)
+            if getattr(session.options, "live", False) or self.settings.live_training:
+                session.live = Live(self.shell)
+                session.tape.follow(session.live.show)
             session.tape.start()
         except Exception as error:
             session.tape = None
@@ -281,6 +286,8 @@ class Cells(CellHooks):
             session.cancel()
         if session.tape is not None:
             session.tape.stop(error)
+        if session.live is not None:
+            session.live.close()
 
     def _conclude(self, session: Session, error: BaseException | None, value: Any) -> None:
         """Differentiate what was asked, then keep what was named and let the rest go."""

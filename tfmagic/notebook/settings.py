@@ -41,6 +41,12 @@ class TFMagic(Configurable):
         "shows widgets.",
     ).tag(config=True)
 
+    live_training = Bool(
+        False,
+        help="Whether the curves of a training grow under its %%tape cell while it goes on, as "
+        "with --live.",
+    ).tag(config=True)
+
     display = Bool(
         False,
         help="Whether a tensor or variable that a cell ends with is shown readably, with a heat "

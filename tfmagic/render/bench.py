@@ -301,7 +301,7 @@ class BenchResult:
             return
         time, later = timed(whole, self.digits), timed(timing.median, self.digits)
         preparing = min(timing.preparing, more - tracing)
-        prepared = "compiling" if timing.mode == "xla" else "preparing"
+        prepared = "compiling" if timing.xla else "preparing"
         parts = (("tracing", tracing), (prepared, preparing), ("other", more - tracing - preparing))
         told = [
             say(f"bench.first_{word}", time=timed(seconds, self.digits))
@@ -403,10 +403,13 @@ def _problem(timing: Timing) -> str:
 
 
 def _speed(timing: Timing) -> str:
-    """``≥ 8.1 GFLOP/s``: at least so many, where not every op is counted."""
-    if not timing.flops or not timing.median:
+    """``≥ 8.1 GFLOP/s``: at least so many, where not every op is counted; ``≤`` of a graph, which
+    may have left out some of the eager run's."""
+    graph = timing.mode in MODES[1:]
+    if not timing.flops or not timing.median or (graph and not timing.flops_whole):
         return UNKNOWN_SIGN
-    return ("" if timing.flops_whole else "≥ ") + speed(timing.flops / timing.median)
+    sign = "≤ " if graph else "" if timing.flops_whole else "≥ "
+    return sign + speed(timing.flops / timing.median)
 
 
 def _span(timing: Timing | OpTime, digits: int) -> str:

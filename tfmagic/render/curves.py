@@ -27,8 +27,8 @@ MOST_POINTS = 400
 _ROUND = 4
 
 
-def loss_curve(steps: Sequence[int], losses: Sequence[float], at: int) -> str:
-    """The loss of each step; ``at`` is the place in these lists that is looked at.
+def loss_curve(steps: Sequence[int], losses: Sequence[float], at: int, title: str = "Loss") -> str:
+    """The loss of each step, or what ``title`` says; ``at`` is the place that is looked at.
 
     Losses that spread over more than three powers of ten stand on a logarithmic axis.
     """
@@ -54,7 +54,7 @@ def loss_curve(steps: Sequence[int], losses: Sequence[float], at: int) -> str:
     points = " ".join(f"{x(steps[i]):.1f},{y(heights[i]):.1f}" for i in kept if finite[i])
     ends = [(low + room, y(low + room)), (high - room, y(high - room))]
     labels = [(number(10**v if logarithmic else v, 3), place) for v, place in dict(ends).items()]
-    body = [_axes(labels, steps[-1], logarithmic=logarithmic)]
+    body = [_axes(labels, steps[-1], title, logarithmic=logarithmic)]
     body.append(
         Markup('<polyline points="{}" fill="none" stroke="{}" stroke-width="2"/>').format(
             points, LINE
@@ -80,7 +80,9 @@ def _thinned(count: int) -> list[int]:
     return sorted({round(i * (count - 1) / (MOST_POINTS - 1)) for i in range(MOST_POINTS)})
 
 
-def _axes(labels: Sequence[tuple[str, float]], last: int, *, logarithmic: bool) -> Markup:
+def _axes(
+    labels: Sequence[tuple[str, float]], last: int, title: str, *, logarithmic: bool
+) -> Markup:
     floor = HEIGHT - BOTTOM
     lines = Markup(
         '<path d="M{0},{1} V{2} H{3}" fill="none" stroke="{4}" stroke-opacity="0.7"/>'
@@ -90,7 +92,7 @@ def _axes(labels: Sequence[tuple[str, float]], last: int, *, logarithmic: bool) 
     texts.append(_text(WIDTH - 10, HEIGHT - 9, f"{last:,}", "middle"))
     name = say("step.step_axis")
     texts.append(_text((LEFT + WIDTH) / 2, HEIGHT - 9, name, "middle"))
-    texts.append(_text(LEFT + 6, TOP, "Loss" + (" (log)" if logarithmic else ""), "start"))
+    texts.append(_text(LEFT + 6, TOP, title + (" (log)" if logarithmic else ""), "start"))
     return Markup("").join([lines, *texts])
 
 

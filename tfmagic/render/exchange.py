@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from tfmagic.analysis.details import Details
 from tfmagic.analysis.graph import Sketch
@@ -78,10 +81,57 @@ def graph_def(recording: Recording, sketch: Sketch | None = None) -> bytes:
 
 
 def event_file(recording: Recording, sketch: Sketch | None = None) -> bytes:
-    """The bytes of an event file with the graph in it, as TensorBoard reads it."""
+    """The bytes of an event file, as TensorBoard reads it: the graph, every series of the training
+    runs, and the small weights and gradients of the last step as histograms."""
     first = Message().double(1, time.time()).text(3, "brain.Event:2")
     graph = Message().double(1, time.time()).text(4, graph_def(recording, sketch))
-    return record(bytes(first)) + record(bytes(graph))
+    events = [first, graph, *_scalars(recording), *_histograms(recording)]
+    return b"".join(record(bytes(event)) for event in events)
+
+
+def _scalars(recording: Recording) -> Iterator[Message]:
+    """An event for each step of each run; the tags are ``kind/name``."""
+    for place, run in enumerate(recording.runs):
+        names = _Names()
+        before = (f"run_{place + 1}",) if len(recording.runs) > 1 else ()
+        tags = [names.unique((*before, s.kind, s.name)) for s in run.series]
+        for row, step in enumerate(run.numbers):
+            summary = Message()
+            for tag, series in zip(tags, run.series, strict=True):
+                value = Message().text(1, tag).single(2, _single(series.values[row]))
+                summary.message(1, value)
+            yield Message().double(1, time.time()).number(2, step).message(5, summary)
+
+
+def _single(value: float) -> float:
+    """As far as single precision reaches."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))
+
+
+def _histograms(recording: Recording) -> Iterator[Message]:
+    last = max((run.steps for run in recording.runs), default=0)
+    if not last:
+        return
+    names, told = _Names(), Message()
+    held = [("weight", v.name or v.label, v.value) for v in recording.variables]
+    asked = recording.gradients[-1].gradients if recording.gradients else ()
+    held += [("gradient", g.source, g.value) for g in asked if g.value is not None]
+    for kind, name, value in held:
+        numbers = np.ravel(value.data) if value.data is not None else np.zeros(0)
+        if numbers.size > 1 and numbers.dtype.kind in "fiu" and np.isfinite(numbers).all():
+            tag = names.unique(("last_step", kind, name))
+            told.message(1, Message().text(1, tag).message(5, _histogram(numbers)))
+    yield Message().double(1, time.time()).number(2, last).message(5, told)
+
+
+def _histogram(numbers: Any) -> Message:
+    """A HistogramProto: the number of values up to each limit."""
+    counts, edges = np.histogram(numbers.astype(float), bins=min(30, numbers.size))
+    made = Message().double(1, edges[0]).double(2, edges[-1]).double(3, numbers.size)
+    made = made.double(4, float(numbers.sum())).double(5, float(np.square(numbers).sum()))
+    made = made.text(6, struct.pack(f"<{len(counts)}d", *edges[1:]))
+    return made.text(7, struct.pack(f"<{len(counts)}d", *counts.astype(float)))
 
 
 def explorer_json(recording: Recording, title: str, sketch: Sketch | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator
 from copy import copy
@@ -13,11 +14,12 @@ from markupsafe import Markup
 
 from tfmagic.analysis import reach
 from tfmagic.analysis.graph import Sketch
+from tfmagic.analysis.run_difference import pairs
 from tfmagic.analysis.run_graph import MOST, run_graph
 from tfmagic.errors import OptionError
 from tfmagic.language import say
 from tfmagic.model import Graph, Recording, Run
-from tfmagic.render import exchange, files, html, page, run, tables, text, tracing
+from tfmagic.render import exchange, files, html, page, run, run_difference, tables, text, tracing
 from tfmagic.render.answer import answer
 from tfmagic.render.derivatives import derivatives
 from tfmagic.render.dot import directed
@@ -257,11 +259,22 @@ class GraphView:
 
 
 class Report(GraphView):
-    """All that ``%%tape`` shows: the gradients and what is wrong with them, then the graph."""
+    """All that ``%%tape`` shows: the gradients and what is wrong with them, then the graph.
+
+    ``beside`` is another recording and what it is called: its training is shown beside this one.
+    """
 
     def __init__(
-        self, recording: Recording, title: str = "", *, graph: bool = True, **options: Any
+        self,
+        recording: Recording,
+        title: str = "",
+        *,
+        graph: bool = True,
+        beside: tuple[str, Recording] | None = None,
+        **options: Any,
     ) -> None:
+        self._other, others = (beside[0], beside[1].runs) if beside is not None else ("", ())
+        self._pairs = pairs(recording.runs, others)
         self._recording = recording
         chosen = any(options.get(name) for name in ("focus", "flat", "only_gradient", "backward"))
         turn = None if chosen or options.get("depth") is not None else reach.last_turn(recording)
@@ -276,10 +289,12 @@ class Report(GraphView):
         courses = (table for each in self._recording.runs for table in run.tables(each))
         joined = reductions(self._recording)
         replicas = (joined,) if joined is not None else ()
-        return (*first, *replicas, *derivatives(self._recording), *courses)
+        both = (run_difference.table(a, b, self._other) for a, b in self._pairs)
+        return (*first, *replicas, *derivatives(self._recording), *courses, *both)
 
     def _parts(self) -> Iterator[Markup]:
         plots = [part for each in self._recording.runs for part in _course(each)]
+        plots += [part for a, b in self._pairs for part in _beside(a, b, self._other)]
         tables_and_picture = super()._parts()
         head = list(islice(tables_and_picture, self._before_plots()))
         yield from (*head, *plots, *tables_and_picture)
@@ -341,6 +356,13 @@ def _course(told: Run) -> Iterator[Markup]:
         yield html.notes([say("report.no_picture", detail=visible(str(error)[:200]))])
     if (every := run.variables(told)) is not None:
         yield html.details(every.caption, html.table(every.head(_MOST_ROWS)))
+
+
+def _beside(told: Run, other: Run, title: str) -> Iterator[Markup]:
+    """The curves of two runs in one plot; nothing where they cannot be drawn."""
+    with contextlib.suppress(Exception):  # the table above says the same
+        svg = run_difference.plot(told, other, title)
+        yield html.image(svg, run_difference.sentence(told, other), 720)
 
 
 def _folded(table: Table) -> Markup:

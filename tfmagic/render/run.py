@@ -259,6 +259,8 @@ def _draw(
         axes.axvline(step - 0.5, color=QUIET, linewidth=0.6, linestyle=":")
     if _spreads(list(courses.values())):
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(lambda value, _: number(value, 3))  # mathtext takes long
+        axes.yaxis.set_minor_formatter("")
     axes.set_title(title, color=INK, fontsize=10, parse_math=False)
     axes.set_xlabel(say("run.step"), color=QUIET, fontsize=9)
     axes.tick_params(labelsize=8)

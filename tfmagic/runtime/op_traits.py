@@ -6,12 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tfmagic.model.op_traits import PYTHON, READS
 from tfmagic.runtime import private
 
-#: Ops that change a variable; its handle is their first input.
-ASSIGNS = re.compile(
-    r"Assign\w*VariableOp|Resource(?:Apply|SparseApply|Scatter|StridedSliceAssign)\w*"
-)
 #: Those whose new value a replay can work out itself.
 FOLLOWED = frozenset(
     {
@@ -21,12 +18,12 @@ FOLLOWED = frozenset(
         "ResourceApplyGradientDescent",
     }
 )
-_PYTHON = frozenset({"EagerPyFunc", "PyFunc", "PyFuncStateless"})
 _RANDOM = re.compile(r"Random|Multinomial|Shuffle|SampleDistorted|CandidateSampler")
 #: Stateful by registration, yet they only read: running them again changes nothing.
 _READ_ONLY = frozenset(
     {
-        *("ReadVariableOp", "ResourceGather", "ResourceGatherNd", "VarHandleOp", "VariableShape"),
+        *READS,
+        *("VarHandleOp", "VariableShape"),
         *("StatefulPartitionedCall", "PartitionedCall", "While", "If", "Case"),
         *("Placeholder", "_Arg", "_Retval", "NoOp", "Assert", "CheckNumerics"),
         *("TensorListPushBack", "TensorListPopBack", "Reshape"),
@@ -36,7 +33,7 @@ _READ_ONLY = frozenset(
 
 def reason(op_type: str) -> str:
     """Why an op of this type must not run again; empty where it may."""
-    if op_type in _PYTHON:
+    if op_type in PYTHON:
         return "python"
     if op_type in _READ_ONLY:
         return ""

@@ -19,7 +19,7 @@ from tfmagic.analysis.verdicts.none import NoneRules
 from tfmagic.analysis.verdicts.notfinite import NotFiniteRules
 from tfmagic.analysis.verdicts.warning import warning
 from tfmagic.analysis.verdicts.zero import ZeroRules
-from tfmagic.language import say
+from tfmagic.language import Message
 from tfmagic.model import Gradient, GradientCall, Line, Recording, Verdict
 
 __all__ = ["judged"]
@@ -127,7 +127,7 @@ class _Judge:
             **dict(finding.values),
         }
         mended = self._repair(call, gradient, finding, line) if worded else None
-        advice = say(f"verdict.{finding.words or finding.code}_repair", **values) if worded else ""
+        advice = f"verdict.{finding.words or finding.code}_repair"
         return Verdict(
             code=finding.code,
             target=gradient.target,
@@ -136,8 +136,9 @@ class _Judge:
             line_number=line.number if line and worded else 0,
             op=finding.op,
             path=tuple(self._recording.ops[i].type for i in path),
-            message=say(f"verdict.{_worded(finding, gradient)}", **values),
-            repair=advice if mended is None else mended.text,
+            said=Message.of(f"verdict.{_worded(finding, gradient)}", **values),
+            mended="" if mended is None else mended.text,
+            advice=Message.of(advice, **values) if worded and mended is None else None,
             ops=path,
             replaces=(0, 0) if mended is None else (mended.first, mended.last),
             cell=0 if mended is None else mended.cell,

@@ -14,7 +14,7 @@ from IPython.core.magic import (
     output_can_be_silenced,
 )
 
-from tfmagic.errors import TfmagicError
+from tfmagic.errors import OptionError, TfmagicError
 from tfmagic.language import say
 from tfmagic.notebook.cells import Session, show_line
 from tfmagic.notebook.magics.base import Family
@@ -39,6 +39,8 @@ def tape_options() -> Options:
     add("--jacobian", action="store_true", help="help.tape_jacobian")
     add("--order", type=int, choices=(1, 2), default=1, metavar="2", help="help.tape_order")
     add("--tweak", nargs="?", const="", metavar="A,B", help="help.tape_tweak")
+    add("--compare", metavar="NAME", help="help.tape_compare")
+    add("--live", action="store_true", help="help.tape_live")
     add("--eager", action="store_true", help="help.tape_eager")
     add("--graph", action=argparse.BooleanOptionalAction, default=None, help="help.tape_graph")
     add("--depth", type=natural, metavar="N", help="help.tape_depth")
@@ -134,4 +136,13 @@ class TapeMagics(Family):
         from tfmagic.render.report import Report
 
         wanted = self.settings.graph if options.graph is None else options.graph
-        return Report(recording, graph=wanted, **self.picture(options))
+        picture: dict[str, Any] = self.picture(options)
+        if options.compare:
+            from tfmagic.notebook.gradient_request import value_of
+
+            other = value_of("--compare", options.compare, self.shell.user_ns)
+            other = getattr(other, "recording", other)  # of a tape, its own
+            if not getattr(other, "runs", ()):
+                raise OptionError("run_difference.no_runs", given=options.compare)
+            picture["beside"] = (options.compare, other)
+        return Report(recording, graph=wanted, **picture)

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from tfmagic.model.op_traits import ASSIGNS, READS, SHAPES
 from tfmagic.runtime import private
 from tfmagic.runtime.autodiff.kernels import Widener, run_op
 from tfmagic.runtime.capture.log import Entry, Log
 from tfmagic.runtime.op_traits import (
-    ASSIGNS,
     FOLLOWED,
     assigned,
     gathered,
@@ -28,11 +28,6 @@ from tfmagic.runtime.op_traits import (
     reason_inside,
     stand_in,
 )
-
-#: What these give depends on shapes alone, which a replay does not change.
-_SHAPES = frozenset({"Shape", "ShapeN", "Size", "Rank", "VariableShape"})
-#: Reads of a variable that take its handle; ``ReadVariableOp`` is not run again at all.
-_READS = frozenset({"ReadVariableOp", "ResourceGather", "ResourceGatherNd"})
 
 
 class Kept(NamedTuple):
@@ -81,7 +76,7 @@ class Replay:
     ) -> None:
         private.demand("op_defs", "execute")
         self._log = log
-        self._hold = hold | _SHAPES
+        self._hold = hold | SHAPES  # a replay changes no shape
         self._follow = follow_state
         self._widener = Widener() if wide else None
         self._dirty = {key for key in sources if key in log.variables}
@@ -131,7 +126,7 @@ class Replay:
             return None
         if ASSIGNS.match(entry.type):
             return self._reason_to_assign(position, entry, handles)
-        reason = "" if entry.type in _READS else self._why_not(position, entry)
+        reason = "" if entry.type in READS else self._why_not(position, entry)
         if not reason:
             depends.update(t._id for t in entry.outputs if t._id not in sources)
         return reason
@@ -242,7 +237,7 @@ class Replay:
     def _step(self, run: _Run, position: int, entry: Entry) -> Sequence[Any]:
         if entry.type == "ReadVariableOp":
             return [self._read(run, entry.inputs[0]._id, entry.outputs[0])]
-        if entry.type in _READS:
+        if entry.type in READS:
             return [self._gather(run, entry)]
         if ASSIGNS.match(entry.type):
             self._assign(run, position, entry)

@@ -313,6 +313,11 @@ class CompiledFunction:
     tried: tuple[int, tuple[Any, ...]] = (0, ())
     MOST: ClassVar[int] = 4096
 
+    @property
+    def trains(self) -> bool:
+        """Whether it changes variables by gradients."""
+        return any(tap.kind == "gradient" for group in self.taps for tap in group)
+
     def add(self, step: CompiledStep) -> None:
         """Note a call; where they become many every other one is let go."""
         if self.steps and self.steps[-1].number % self.stride:
@@ -333,8 +338,8 @@ class Log:
     of the sources in it.  ``metrics`` are variables that a name of the user's finds in a Keras
     metric.  ``compiled`` are the traced functions that told of their inside, ``untapped`` those
     that ran as they are, with the reason.  ``traces`` are the tracings, ``frozen`` what they fixed
-    for good.  ``made`` is for :meth:`makers`, which has met so many
-    entries.
+    for good.  ``progress`` is told of every step of a training.  ``made`` is
+    for :meth:`makers`, which has met so many entries.
     """
 
     entries: list[Entry] = field(default_factory=list)
@@ -365,6 +370,7 @@ class Log:
     untapped: dict[str, str] = field(default_factory=dict)
     traces: list[TraceNote] = field(default_factory=list)
     frozen: list[FrozenName] = field(default_factory=list)
+    progress: Callable[[], None] | None = None
     made: dict[int, int] = field(default_factory=dict)
     met: int = 0
 

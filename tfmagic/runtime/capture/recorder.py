@@ -560,6 +560,8 @@ def _heard_gradient(original: Callable[..., Any], whom: Hook[Recorder]) -> Calla
             answer = call.result = original(tape, target, sources, *args, **kwargs)
         with _CARRIED:
             recorder.answered(recorder.log, call, recorder.whole)
+        if recorder.log.progress is not None:
+            recorder.log.progress()
         if not recorder.keep:
             recorder._let_go()
         return answer

@@ -18,6 +18,7 @@ import numpy as np
 
 from tfmagic.language import Message
 from tfmagic.model import Op, Recording, TensorInfo, Value, VariableInfo
+from tfmagic.model.op_traits import ASSIGNS
 from tfmagic.model.value import UNKNOWN
 from tfmagic.runtime import private
 from tfmagic.runtime.values.figures import as_real, describe, figures
@@ -235,7 +236,7 @@ class _Reader:
         if variable is not None and handle:
             if reads:
                 self.reads.setdefault(variable, []).extend(outputs)
-            elif node.op.startswith(("Assign", "ResourceApply", "ResourceScatter")):
+            elif ASSIGNS.match(node.op):
                 self.assigned.setdefault(variable, []).append(index)
         function = _short(node.attr["f"].func.name) if node.op in _CALLS else ""
         self.ops.append(

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, NamedTuple
 
+from tfmagic.model.op_traits import ASSIGNS
 from tfmagic.runtime import private
 from tfmagic.runtime.capture.log import Traced
 from tfmagic.runtime.capture.snapshot import Snapshot
 from tfmagic.runtime.capture.source import is_user_file
 from tfmagic.runtime.compiled.reader import BRANCHES, LOOPS
-from tfmagic.runtime.op_traits import ASSIGNS, reason
+from tfmagic.runtime.op_traits import reason
 
 __all__ = ["LARGEST", "FunctionTrace", "InnerOp", "Stopped", "read", "run"]
 

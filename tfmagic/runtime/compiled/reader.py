@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from tfmagic.model.op_traits import ASSIGNS, READS
 from tfmagic.runtime import private
 from tfmagic.runtime.capture.source import is_user_file
 from tfmagic.runtime.capture.structure import leaves
@@ -28,7 +29,6 @@ BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")
 _BACKWARD = re.compile(r"(?:^|/)(?:gradient_tape|gradients)(?:_\d+)?/")
 #: The op that adds up gradients stands outside those scopes.
 _SUM = "AddN"
-_READS = ("ReadVariableOp", "ResourceGather", "ResourceGatherNd")
 #: How far behind an update its gradient is looked for.
 _FAR = 2_000
 _KERAS_CALL = re.compile(r"keras/(?:src/)?(?:layers/layer|engine/base_layer)\.py$")
@@ -139,7 +139,7 @@ class Function:
         """Resource argument → the nodes that change what it holds."""
         found: dict[str, list[Any]] = {}
         for node in self.definition.node_def:
-            if node.op.startswith(("Assign", "Resource")) and node.op not in _READS:
+            if ASSIGNS.match(node.op):
                 argument = self.resource(node)
                 if argument:
                     found.setdefault(argument, []).append(node)
@@ -150,7 +150,7 @@ class Function:
         """Resource argument → the nodes that read it before anything else was done to it."""
         found: dict[str, list[str]] = {}
         for node in self.definition.node_def:
-            if node.op in _READS and (argument := self.resource(node)):
+            if node.op in READS and (argument := self.resource(node)):
                 found.setdefault(argument, []).append(node.name)
         return found
 
@@ -287,7 +287,7 @@ class Function:
         found: dict[str, str] = {}
         for name, node in self.nodes.items():
             scope = name.rpartition("/")[0]
-            if not scope or name in self.backward or node.op in ("Const", *_READS):
+            if not scope or name in self.backward or node.op in ("Const", *READS):
                 continue
             users = [u for u in self.users.get(name, ()) if u not in self.backward]
             if all(f"{user}/".startswith(f"{scope}/") for user in users):

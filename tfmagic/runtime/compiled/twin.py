@@ -100,6 +100,8 @@ class _Twins:
         if keeper is not None:
             keeper.after(inputs, made[count + len(told.taps) :], end - start)
         private.tell_callbacks(name.decode(), inputs, attrs, own)
+        if self._log.progress is not None and told.trains:
+            self._log.progress()
         return own or None
 
     def _register(self, definition: Any) -> str:

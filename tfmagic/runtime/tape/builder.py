@@ -26,6 +26,7 @@ from tfmagic.model import (
     TracedFunction,
     VariableInfo,
 )
+from tfmagic.model.op_traits import ASSIGNS, PYTHON
 from tfmagic.model.reduction import Reduction, without_replica
 from tfmagic.model.value import UNKNOWN
 from tfmagic.runtime.capture.log import (
@@ -45,15 +46,12 @@ from tfmagic.runtime.capture.snapshot import Snapshot, describe_together
 from tfmagic.runtime.capture.source import call_arguments, source_of
 from tfmagic.runtime.capture.structure import expression_at
 from tfmagic.runtime.devices.places import places
-from tfmagic.runtime.op_traits import ASSIGNS
 from tfmagic.runtime.tape.attributes import Attributes
 from tfmagic.runtime.tape.backward_links import Linker
 from tfmagic.runtime.tape.bodies import body
 from tfmagic.runtime.tape.gaps import gaps, no_gradient, versions
 from tfmagic.runtime.tape.lines import Lines
 from tfmagic.runtime.tape.runs import compiled_runs
-
-_OPAQUE = ("EagerPyFunc", "PyFunc", "PyFuncStateless")
 
 
 class Failed(NamedTuple):
@@ -189,7 +187,7 @@ class RecordingBuilder:
         for position, entry in enumerate(fresh, first):
             self._number(position, entry)
             self._linker.meet(position, entry)
-            self._made.types.add(entry.type)
+        self._made.types.update({entry.type for entry in fresh})
         for key, record in islice(log.implicit_reads.items(), self._upto.reads, None):
             self._read(key, record.index)
         self._upto.reads = len(log.implicit_reads)
@@ -270,7 +268,10 @@ class RecordingBuilder:
             return tuple([i for i in map(self._id, keys) if i is not None])
 
     def _number(self, position: int, entry: Entry) -> None:
-        self._ids(entry.inputs)
+        known = self._tensor
+        for key in entry.inputs:
+            if key not in known:
+                self._id(key)
         for output, key in enumerate(entry.outputs):
             self._anew(key)
             self._origin[key] = (position, output)
@@ -302,42 +303,37 @@ class RecordingBuilder:
     # -- ops and tensors --------------------------------------------------------
 
     def _op(self, position: int, entry: Entry) -> Op:
-        before = self._entries[position - 1].when if position else entry.when
-        line, stack = self._lines.place(entry.place)
-        match, where = FUNCTION.match(entry.type), self._where(entry)
+        op_type, inputs, _, outputs, place, scope, sent, when, call, cell, _ = entry
+        before = self._entries[position - 1].when if position else when
+        line, stack = self._lines.place(place)
+        match = FUNCTION.match(op_type) if op_type[0] == "_" else None
         function = match[2] if match else ""
-        if function and entry.call < 0:
+        if function and call < 0:
             self._made.untaped.append(function)
-        self._made.ran.add((entry.type, where))
-        self._made.opaque += entry.type in _OPAQUE
+        # one without a result runs where what it changes lives
+        first = outputs[0] if outputs else inputs[0] if inputs else None
+        where = "" if first is None else self._log.snapshot(first).device
+        self._made.ran.add((op_type, where))
+        self._made.opaque += op_type in PYTHON
         return Op(
             index=position,
-            type=entry.type,
-            kind="forward" if entry.call < 0 else "backward",
-            inputs=self._ids(entry.inputs),
-            outputs=self._ids(entry.outputs),
+            type=op_type,
+            kind="forward" if call < 0 else "backward",
+            inputs=self._ids(inputs),
+            outputs=self._ids(outputs),
             attrs=self._attributes.of(entry),
-            scope=entry.scope,
+            scope=scope,
             line=line,
             stack=stack,
             device=where,
-            sent=entry.sent,
-            duration=max(0.0, entry.when - before),
+            sent=sent,
+            duration=max(0.0, when - before),
             differentiates=self._linker.forward.get(position),
-            call=entry.call if entry.call >= 0 else None,
-            cell=entry.cell,
+            call=call if call >= 0 else None,
+            cell=cell,
             function=function,
-            own_gradient=self._own_gradient(entry),
+            own_gradient=self._log.own_gradients.get(outputs[0], "") if outputs else "",
         )
-
-    def _where(self, entry: Entry) -> str:
-        """Where the op ran; one without a result runs where what it changes lives."""
-        keys = entry.outputs or entry.inputs
-        return self._log.snapshot(keys[0]).device if keys else ""
-
-    def _own_gradient(self, entry: Entry) -> str:
-        names = (self._log.own_gradients.get(key, "") for key in entry.outputs[:1])
-        return next(names, "")
 
     def _tensors(self) -> tuple[TensorInfo, ...]:
         """Every tensor, those anew of which a name, a value or a maker has become known."""

@@ -18,6 +18,7 @@ from tfmagic.analysis.program_slice import chapter
 from tfmagic.errors import NoTargetError, OptionError, ReleasedError
 from tfmagic.language import Message
 from tfmagic.model import Recording
+from tfmagic.model.op_traits import ASSIGNS
 from tfmagic.runtime import private
 from tfmagic.runtime.autodiff.differentiate import (
     ancestors,
@@ -35,9 +36,9 @@ from tfmagic.runtime.capture.structure import leaves
 from tfmagic.runtime.compiled.tracing import noticed_tracing
 from tfmagic.runtime.compiled.twin import running_twins
 from tfmagic.runtime.devices import placing
-from tfmagic.runtime.op_traits import ASSIGNS
 from tfmagic.runtime.tape.builder import Failed, RecordingBuilder
 from tfmagic.runtime.tape.derivatives import Depth, deepen
+from tfmagic.runtime.tape.follow import Course, Follower
 from tfmagic.runtime.tape.incremental_builder import IncrementalBuilder
 from tfmagic.runtime.tape.target import last_float
 
@@ -136,6 +137,7 @@ class Tape:
     def stop(self, error: BaseException | None = None) -> None:
         """Record no more; ``error`` is what ended the run, if anything did."""
         self._recorder.stop()
+        self.log.progress = None
         self._failure = None if error is None else Failed.of(error)
         self._recording = None
         self._learn_names()
@@ -174,6 +176,10 @@ class Tape:
     def log(self) -> Log:
         """What was heard so far, live."""
         return self._recorder.log
+
+    def follow(self, show: Callable[[dict[str, Course], float], None]) -> None:
+        """Have ``show`` told of every training while it goes on: the courses, and the seconds."""
+        self.log.progress = Follower(self.log, show).step
 
     @property
     def ran(self) -> bool:

@@ -13,9 +13,9 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from tfmagic.analysis.dependence import FLOATS
+from tfmagic.model.op_traits import ASSIGNS
 from tfmagic.runtime.autodiff.differentiate import ancestors
 from tfmagic.runtime.capture.log import FUNCTION, Entry, Log, VariableRecord
-from tfmagic.runtime.op_traits import ASSIGNS
 
 __all__ = ["last_float"]
 

@@ -21,13 +21,13 @@ from tfmagic.analysis.verdicts import judged
 from tfmagic.errors import OptionError, ReleasedError
 from tfmagic.language import Message
 from tfmagic.model import Recording
+from tfmagic.model.op_traits import ASSIGNS
 from tfmagic.runtime import private
 from tfmagic.runtime.autodiff.replay import Replay
 from tfmagic.runtime.capture.log import Log
 from tfmagic.runtime.capture.names import key_of
 from tfmagic.runtime.capture.snapshot import take
 from tfmagic.runtime.capture.structure import leaves
-from tfmagic.runtime.op_traits import ASSIGNS
 from tfmagic.runtime.tape.incremental_builder import copied
 from tfmagic.runtime.tape.tape import GradientRequest, Tape, tape_of
 

@@ -348,6 +348,7 @@ def _timing(variant: Variant, point: tuple[tuple[str, float], ...]) -> Timing:
         first=variant.first,
         tracing=variant.starting.tracing,
         preparing=variant.preparing,
+        xla=variant.mode == "xla" or variant.starting.xla,
         inside=_inside(variant),
         calls=next(iter(steady.called)) if steady and steady.mostly_compiled else "",
         method=steady.method if steady else "",

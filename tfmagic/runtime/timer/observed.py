@@ -46,6 +46,12 @@ class Heard:
     flops_whole: bool = True
     half: bool = False
 
+    @property
+    def share_of_calls(self) -> float:
+        """How many of the ops were calls of functions, of 1."""
+        calls = sum(count for kind, count in self.counts.items() if FUNCTION.match(kind))
+        return calls / max(1, self.counts.total())
+
     def add(self, kind: str, inputs: Any, attrs: Any, outputs: Any) -> None:
         """Count one op."""
         self.counts[kind] += 1
@@ -126,7 +132,8 @@ class Functions:
     """The functions that a block traced and called; all times are in seconds.
 
     ``tracing`` is what tracing took, ``calling`` the compiled code; ``called`` are the names of
-    the functions, and ``method`` is that of Keras's around them, where there is one.
+    the functions, and ``method`` is that of Keras's around them, where there is one.  ``xla``
+    says whether XLA compiled one of them, ``share`` how many of the ops were such calls.
     """
 
     traced: list[_Traced] = field(default_factory=list)
@@ -135,11 +142,17 @@ class Functions:
     called: dict[str, None] = field(default_factory=dict)
     method: str = ""
     seconds: float = 0.0
+    xla: bool = False
+    share: float = 0.0
 
     @property
     def mostly_compiled(self) -> bool:
         """Whether the block mostly calls functions, tracing included, or a method of Keras's."""
-        return bool(self.method) or self.calling + self.tracing > self.seconds / 2
+        return bool(self.method) or max(self.share, self._time_share) >= 0.5
+
+    @property
+    def _time_share(self) -> float:
+        return (self.calling + self.tracing) / self.seconds if self.seconds else 0.0
 
     def own(self) -> list[_Traced]:
         """What was traced of the user's."""
@@ -181,6 +194,8 @@ def calls_watched() -> Iterator[Functions]:
     def called(self: Any, name: Any, inputs: Any, count: int) -> Any:
         nonlocal depth
         if depth == 0:
+            if _plain(name) not in seen.called:
+                seen.xla = seen.xla or _for_xla(name)
             seen.called[_plain(name)] = None
             seen.method = seen.method or _trainer(sys._getframe(1))
         depth, start = depth + 1, perf_counter()
@@ -201,6 +216,12 @@ def _plain(name: Any) -> str:
     """``frame`` of ``b"__inference_frame_123"``."""
     text = name.decode() if isinstance(name, bytes) else str(name)
     return re.sub(r"^__(?:inference|forward|backward)_(.*?)_\d+$", r"\1", text)
+
+
+def _for_xla(name: Any) -> bool:
+    """Whether a function is one that XLA compiles as a whole."""
+    definition = private.context().get_function_def(name)
+    return bool(definition.attr["_XlaMustCompile"].b)
 
 
 def _trainer(frame: FrameType | None) -> str:

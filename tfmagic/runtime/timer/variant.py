@@ -233,6 +233,7 @@ def _listen(eager: Variant) -> tuple[Mapping[str, Any], Any]:
         runs.append(functions)
     if runs[-1].called:
         eager.steady = min(runs, key=lambda run: run.seconds)
+        eager.steady.share = heard.share_of_calls
     anew = traced_anew(runs)
     if anew is not None:
         eager.remarks.append(anew)
