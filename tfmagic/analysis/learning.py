@@ -20,6 +20,8 @@ _FELL = 0.6
 #: A trial must fall to this share of its own first loss, to this share of what the same steps
 #: came to as they were, and of what the whole run came to.
 _LEARNT, _BEATS = 0.8, 0.7
+#: A loss that keeps this share of its first value has not fallen at all.
+_STAYED = 0.97
 #: As many steps must there be before it is asked why nothing was learned.
 _FEWEST = 8
 
@@ -39,7 +41,7 @@ def _ends(losses: object) -> tuple[float, float]:
         return float("nan"), float("nan")
     few = max(1, min(16, every.size // 6))
     last = float(np.median(every[-few:])) if np.isfinite(every[-few:]).all() else float("inf")
-    return float(np.median(every[: max(1, min(4, few))])), last
+    return min(float(every[0]), float(np.median(every[: max(1, min(4, few))]))), last
 
 
 def explained(recording: Recording, run: Run) -> Run:
@@ -57,7 +59,13 @@ def explained(recording: Recording, run: Run) -> Run:
         if trial is not own and last < _LEARNT * first and last < _BEATS * min(whole, same):
             good.append((last, trial))
     if not good:
-        return run
+        first = _ends(run.loss)[0]
+        alone = len(recording.runs) == 1 and run.first_bad is None  # of two, one may well rise
+        if not alone or not whole >= _STAYED * first > 0:
+            return run
+        values = (("n", str(len(run.trials) - 1)),)
+        unknown = Verdict("not_known", run.target or "loss", "", values=values)
+        return replace(run, verdicts=(*run.verdicts, unknown))
     best = min(last for last, _ in good)
     # of those that do about as well the one that changes least
     near = [trial for last, trial in good if last <= 2.0 * best]

@@ -46,9 +46,11 @@ def sentence(run: Run) -> str:
 def why(run: Run) -> str:
     """What the trials of a run that did not learn have shown; empty where there were none."""
     for verdict in run.verdicts:
-        return say(f"learning.{verdict.code}", **dict(verdict.values))
-    others = len(run.trials) - 1
-    return say("learning.not_known", n=others) if others > 0 and run.first_bad is None else ""
+        values: dict[str, Any] = dict(verdict.values)
+        if "n" in values:
+            values["n"] = int(values["n"])  # the form of a sentence goes by it
+        return say(f"learning.{verdict.code}", **values)
+    return ""
 
 
 def _target(run: Run) -> str:

@@ -23,10 +23,11 @@ from tfmagic.runtime.compiled.reader import Function
 
 __all__ = ["trials"]
 
-#: Steps of a trial, and the seconds that one run's trials may take: a share of the run's own.
-_STEPS, _SHARE, _LONGEST = 48, 0.2, 2.0
+#: Steps of a trial, and the seconds that one run's trials may take: a share of the run's own,
+#: though never less than the one nor more than the other.
+_STEPS, _SHARE, _SHORTEST, _LONGEST = 48, 0.2, 0.5, 2.0
 #: The rates that are tried, as multiples of the run's own.
-_RATES = (0.1, 10.0, 0.01, 100.0, -1.0, 1000.0)
+_RATES = (0.1, 10.0, 0.01, 100.0, -1.0, 0.001, 1000.0)
 #: Numbers so large or so far from zero are tried brought to mean zero and spread one.
 _LARGE = 5.0
 
@@ -46,7 +47,7 @@ def trials(kept: KeptSteps, seconds: float) -> tuple[Trial, ...]:
 
     ``seconds`` is the time that the run took.  Empty where the steps cannot be made again.
     """
-    until = perf_counter() + min(_LONGEST, max(0.3, _SHARE * seconds))
+    until = perf_counter() + min(_LONGEST, max(_SHORTEST, _SHARE * seconds))
     try:
         return tuple(aside(lambda: list(_tried(kept, until))))
     except Exception:  # an op that does not run again: then nothing was tried
