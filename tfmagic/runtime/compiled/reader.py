@@ -223,13 +223,16 @@ class Function:
         """
         calls: dict[frozenset[str], list[Trained]] = {}
         for each in found:
-            calls.setdefault(self._seeds.get(maker(each.gradient), frozenset()), []).append(each)
+            seeds, same = self._seeds.get(maker(each.gradient), frozenset()), [each]
+            for known in [known for known in calls if known & seeds]:
+                seeds, same = seeds | known, calls.pop(known) + same
+            calls[seeds] = calls.get(seeds, []) + same
         losses = [{each.loss for each in same} for same in calls.values()]
-        if len(calls) < 2 and all(len(each) == 1 for each in losses):
+        if all(len(each) == 1 for each in losses) and len(set().union(*losses)) == len(calls):
             return tuple(found)
         exact = dict[str, str]()
         for seeds, same in calls.items():
-            whole = self._whole_loss(seeds, same) if len(seeds) == 1 else ""
+            whole = self._whole_loss(seeds, same) if seeds else ""
             exact |= {each.resource: whole or each.loss for each in same}
         return tuple(each._replace(loss=exact[each.resource]) for each in found)
 
@@ -240,10 +243,14 @@ class Function:
         for node in self.definition.node_def:
             if node.name in self.backward:
                 given = [self.nodes[m] for m in map(maker, data(node)) if m in self.nodes]
-                own = {n.name for n in given if n.name not in self.backward and not data(n)}
+                own = {n.name for n in given if not data(n) and self._only_behind(n.name)}
                 before = [found.get(n.name, frozenset()) for n in given]
                 found[node.name] = frozenset().union(*before) or frozenset(own)
         return found
+
+    def _only_behind(self, name: str) -> bool:
+        """Whether a node is no part of a gradient, and serves nothing else."""
+        return name not in self.backward and self.backward.issuperset(self.users[name])
 
     def _whole_loss(self, seeds: frozenset[str], same: Sequence[Trained]) -> str:
         """The first scalar sum or mean that all forward values of these gradients lead to."""
@@ -252,7 +259,7 @@ class Function:
         taken = {m for name in back for m in map(maker, data(self.nodes[name]))} - self.backward
         needed = {m for m in taken & self.nodes.keys() if data(self.nodes[m])}
         order = {name: place for place, name in enumerate(self.nodes)}
-        end = min(order[seed] for seed in seeds)
+        end = max(order[seed] for seed in seeds)
         for node in self.definition.node_def:
             early = order[node.name] < end and node.name not in self.backward
             whole = early and node.op in _TOTALS and self._is_scalar(node.name)
