@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from tfmagic.analysis.learning import explained
 from tfmagic.analysis.runs import eager_runs
 from tfmagic.analysis.tracing import remarks
 from tfmagic.analysis.verdicts import judged
@@ -39,6 +40,7 @@ class IncrementalBuilder:
         found = self._finisher.recording(settled, seconds=seconds, failure=failure, notes=notes)
         told = judged(found, self._judged)
         told = replace(told, runs=(*told.runs, *eager_runs(told)), remarks=remarks(told))
+        told = replace(told, runs=tuple(explained(told, run) for run in told.runs))
         self._judged = told.gradients
         return told
 
