@@ -146,9 +146,13 @@ def layer_line(recording: Recording, run: Run, layer: str) -> tuple[int, str]:
     layer is among its like; that of the run where there is none."""
 
     def stem(name: str) -> str:
-        return re.sub(r"_\d+$", "", name.rpartition("/")[2])
+        return re.sub(r"(_\d+)+$", "", name.rpartition("/")[2])
 
-    alike = [name for name in run.mean if stem(name) == stem(layer)]
+    def numbers(name: str) -> list[int]:
+        return [int(number) for number in re.findall(r"_(\d+)", name.rpartition("/")[2])]
+
+    # Keras counts layers of a class as they are made; a graph has them in any order
+    alike = sorted((name for name in run.mean if stem(name) == stem(layer)), key=numbers)
     called = [
         (node.lineno, text)
         for node, name, text in _calls(recording)
