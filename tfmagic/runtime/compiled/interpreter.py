@@ -66,7 +66,7 @@ class FunctionTrace:
     """A graph as plain data, with what was seen of one run of it.
 
     The first ``results`` of the ``outputs`` are the function's own; a tape adds what it
-    needs for the way back.
+    needs for the way back.  ``numbers`` are those of its own tensors, by name.
     """
 
     ops: list[InnerOp] = field(default_factory=list)
@@ -77,6 +77,7 @@ class FunctionTrace:
     constants: dict[int, Any] = field(default_factory=dict)
     values: dict[int, Snapshot] = field(default_factory=dict)
     gradients: dict[int, Snapshot] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
 
 
 def read(graph: Any, traced: Traced | None = None) -> FunctionTrace | None:
@@ -129,6 +130,7 @@ class _Interpreter:
         self.found.inputs = [self.number(tensor, _name(tensor.op)) for tensor in graph.inputs]
         self._graph(graph, traced, (), 0)
         self.found.outputs = [self.number(tensor) for tensor in graph.outputs]
+        self.found.numbers = self._known
 
     def number(self, tensor: Any, name: str = "") -> int:
         """The number of a tensor, a new one where it was not met before."""
