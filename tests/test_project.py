@@ -163,6 +163,14 @@ def test_a_sentence_is_made_where_it_is_shown(room: str) -> None:
     assert not made
 
 
+def test_the_files_that_the_architecture_names_are_there() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(\w+/[\w/]+\.(?:py|js))`", text))
+    assert len(named) > 30
+    assert not [name for name in sorted(named) if not (ROOT / "tfmagic" / name).exists()
+                and not (ROOT / name).exists()]  # fmt: skip
+
+
 # --- the package -------------------------------------------------------------------------
 
 
