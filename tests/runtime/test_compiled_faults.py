@@ -13,6 +13,7 @@ import tensorflow as tf
 
 import tfmagic
 from tfmagic.model import Recording
+from tfmagic.render.report import Report
 
 
 class Fault(NamedTuple):
@@ -196,3 +197,82 @@ def test_a_fault_in_a_function_is_named_on_its_line(tmp_path: Path, kind: str) -
     assert fault.line in verdict.line, verdict
     told = " ".join([verdict.message, *(gap.message for gap in found.complete)])
     assert "--eager" not in told
+
+
+# --- gradients that a function asks for itself ------------------------------------------------
+
+
+def step(loss: str, start: str = "[1.0, 2.0]") -> str:
+    """Three steps of a function that trains ``w`` on ``loss``, which stands on line 5."""
+    return (
+        f"w, u = tf.Variable({start}), tf.Variable(1.0)\n@tf.function\ndef step(x):\n"
+        f"    with tf.GradientTape() as tape:\n        loss = {loss}\n"
+        "    for v, g in zip([w, u], tape.gradient(loss, [w, u])):\n"
+        "        if g is not None:\n            v.assign_sub(0.1 * g)\n    return loss\n"
+        "for _ in range(3):\n    step(tf.constant([1.0, 2.0]))"
+    )
+
+
+INSIDE = {
+    "stop_gradient": "tf.reduce_sum(u * tf.stop_gradient(w * x))",
+    "through_integer": "tf.reduce_sum(u * tf.cast(tf.cast(w, tf.int32), tf.float32))",
+    "no_gradient_op": "tf.reduce_sum(u * tf.round(w * x))",
+    "unused": "tf.reduce_sum(u * x)",
+    "dead_relu": "tf.reduce_sum(tf.nn.relu(w * x - 90.0)) + u * u",
+    "domain_edge": "tf.reduce_sum(tf.sqrt(w - 1.0)) + u * u",
+    "clipped": "tf.reduce_sum(tf.clip_by_value(w * x, 8.0, 9.0)) + u * u",
+}
+
+
+@pytest.mark.parametrize("code", INSIDE)
+def test_a_gradient_that_a_step_asks_for_itself_is_judged(tmp_path: Path, code: str) -> None:
+    found = recorded(tmp_path, step(INSIDE[code]))
+    told = [verdict for verdict in found.verdicts if verdict.source == "w"]
+    assert [verdict.code for verdict in told] == [code]
+    assert told[0].line_number == 5 or code == "unused"
+    assert told[0].message.replace("\n", " ") in Report(found).text(width=2000)
+
+
+JACCARD = """x = tf.random.stateless_normal([16, 6], [1, 2])
+y = tf.one_hot(tf.zeros([16], tf.int32), 3)
+def jaccard(y_true, y_pred):
+    hard = tf.one_hot(tf.argmax(y_pred, axis=-1), 3)
+    return 1.0 - tf.reduce_sum(hard * y_true)
+model = keras.Sequential([keras.layers.Dense(8), keras.layers.Dense(3, "softmax")])
+model.compile("adam", loss=jaccard)
+try:
+    model.fit(x, y, verbose=0)
+except ValueError as error:
+    assert "No gradients provided" in str(error)
+"""
+
+
+def test_a_fit_that_ends_without_gradients_names_the_op_that_stops_them(tmp_path: Path) -> None:
+    found = recorded(tmp_path, JACCARD).verdicts
+    assert {(verdict.code, verdict.line_number) for verdict in found} == {("through_integer", 4)}
+
+
+SOUND = {
+    "step": step("tf.reduce_sum(u * (w * x) ** 2)"),
+    "one sample without a gradient": step("tf.reduce_sum(u * tf.nn.relu(w * x - 3.0))"),
+    "zero start": step("tf.reduce_sum((w * x + u) ** 2)", "[0.0, 0.0]"),
+    "fit": "keras.utils.set_random_seed(1)\nx = np.random.RandomState(0).randn(32, 4)\n"
+    "inner = [keras.layers.Dense(8, 'relu'), keras.layers.BatchNormalization()]\n"
+    "net = keras.Sequential([*inner, keras.layers.Dropout(0.3), keras.layers.Dense(1)])\n"
+    "net.compile('adam', 'mse')\nnet.fit(x, x[:, :1], batch_size=8, epochs=2, verbose=0)",
+    "half": "keras.mixed_precision.set_global_policy('mixed_float16')\ntry:\n"
+    "    net = keras.Sequential([keras.layers.Dense(8, 'relu'), keras.layers.Dense(1)])\n"
+    "    net.compile('adam', 'mse')\n    x = np.random.RandomState(0).randn(32, 4)\n"
+    "    net.fit(x, x[:, :1], batch_size=8, epochs=3, verbose=0)\nfinally:\n"
+    "    keras.mixed_precision.set_global_policy('float32')",
+    "rnn": "keras.utils.set_random_seed(1)\nx = np.random.RandomState(0).randn(8, 5, 3)\n"
+    "net = keras.Sequential([keras.layers.Masking(), keras.layers.LSTM(4), keras.layers.Dense(1)])"
+    "\nnet.compile('sgd', 'mse')\nnet.fit(x, x[:, 0, :1], verbose=0)",
+    "evaluate": "net = keras.Sequential([keras.layers.Dense(1)])\nnet.compile('sgd', 'mse')\n"
+    "x = np.ones((4, 2))\nnet.evaluate(x, x[:, :1], verbose=0)\nnet.predict(x, verbose=0)",
+}
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_a_sound_step_is_not_accused(tmp_path: Path, kind: str) -> None:
+    assert [v for v in recorded(tmp_path, SOUND[kind]).verdicts if not v.fine] == []

@@ -8,16 +8,18 @@ was given, on copies of its variables; where tracing ended in an exception, on m
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from tfmagic.runtime import private
 from tfmagic.runtime.autodiff.differentiate import apart
 from tfmagic.runtime.autodiff.step_replay import StepReplay
-from tfmagic.runtime.capture.log import InnerCall, Log, handle_of
+from tfmagic.runtime.capture.log import InnerCall, Log, Tap, handle_of
 from tfmagic.runtime.capture.snapshot import Snapshot, take
 from tfmagic.runtime.capture.structure import leaves
 from tfmagic.runtime.compiled.interpreter import FunctionTrace, read, run
@@ -80,13 +82,32 @@ def look_into(log: Log, whole: int) -> None:
     calls, log.inner_calls = log.inner_calls, []
     until = perf_counter() + _LONGEST
     for call in calls:
-        if perf_counter() < until:
-            import os, traceback
-            try: log.inner.append(apart(partial(_looked, log, call, whole)))
-            except Exception: traceback.print_exc() if os.environ.get("DBG") else None
-            continue
+        trouble = any(value is None for _, value in leaves(call.result))
+        if perf_counter() < until and (trouble or not _fine(log, call.target.graph)):
             with contextlib.suppress(Exception):  # what cannot be run again is not told
                 log.inner.append(apart(partial(_looked, log, call, whole)))
+
+
+def _fine(log: Log, graph: Any) -> bool:
+    """Whether a step function told in its last call that every gradient is a number, not zero."""
+    for told in log.compiled.values():
+        if told.first is not None and told.first.graph is graph and told.steps:
+            norms = [
+                figure
+                for taps, figures in zip(told.taps, told.steps[-1].figures, strict=True)
+                for figure in _gradients(taps, np.asarray(figures))
+            ]
+            return bool(norms) and bool(np.isfinite(norms).all()) and min(norms) > 0
+    return False
+
+
+def _gradients(taps: Sequence[Tap], figures: Any) -> Iterator[float]:
+    """The figures of gradients in the last row of a matrix."""
+    at = 0
+    for tap in taps:
+        if tap.kind == "gradient" and len(figures):
+            yield float(figures[-1, at])
+        at += tap.width
 
 
 def _looked(log: Log, call: InnerCall, whole: int) -> InnerGradients:
@@ -113,19 +134,20 @@ def _looked(log: Log, call: InnerCall, whole: int) -> InnerGradients:
     )
     for source, answer in zip(every, answers, strict=True):
         found.sources.append(_source(source, answer, graph, inside))
-    numbers = [s.number for s in found.sources if s.number in values]
-    asked = dict.fromkeys(n for n in numbers if n is not None)
-    made = tape.gradient(values[found.target], {n: values[n] for n in asked}) if asked else {}
+    known = {n: t for n, t in values.items() if t.dtype.is_floating or t.dtype == tf.resource}
+    made = tape.gradient(values[found.target], known) if found.target in known else {}
+    dense = {n: getattr(g, "values", g) for n, g in made.items() if g is not None}
+    taken = {n: Snapshot(*take(g, whole)) for n, g in dense.items()}
+    inside.gradients = {n: g for n, g in taken.items() if known[n].dtype.is_floating}
     for told in found.sources:
-        gradient = made.get(told.number)
-        if gradient is not None:
-            told.gradient = Snapshot(*take(getattr(gradient, "values", gradient), whole))
+        told.gradient = taken.get(told.number) if told.number is not None else None
     inside.values = {n: Snapshot(*take(t, whole)) for n, t in values.items()}
     return found
 
 
 def _source(source: Any, answer: Any, graph: Any, inside: FunctionTrace) -> InnerSource:
-    handle, name = handle_of(source), getattr(source, "name", "")
+    handle, name = handle_of(source), str(getattr(source, "name", ""))
+    label = getattr(source, "path", name)
     key = handle._id if handle is not None else None
     if key is not None:
         inner = (i.name for e, i in graph.captures if getattr(e, "_id", None) == key)
@@ -134,7 +156,7 @@ def _source(source: Any, answer: Any, graph: Any, inside: FunctionTrace) -> Inne
         number = inside.numbers.get(name)
     dtype = getattr(getattr(source, "dtype", ""), "name", "") or str(getattr(source, "dtype", ""))
     trainable = bool(getattr(source, "trainable", key is None))
-    return InnerSource(str(name).partition(":")[0], number, key, dtype, trainable, answer is None)
+    return InnerSource(str(label).partition(":")[0], number, key, dtype, trainable, answer is None)
 
 
 def _inputs(log: Log, graph: Any, part: _Part) -> tuple[list[Any] | None, bool]:
@@ -154,17 +176,33 @@ def _inputs(log: Log, graph: Any, part: _Part) -> tuple[list[Any] | None, bool]:
         return [known[tensor.name] for tensor in part.inputs], False
     if graph.outputs:
         return None, False
-    captured = {inner.name: outer for outer, inner in graph.captures}
-    return [_made_up(tensor, captured.get(tensor.name)) for tensor in part.inputs], True
+    return [_made_up(tensor, _captured(graph, tensor)) for tensor in part.inputs], True
+
+
+def _captured(graph: Any, tensor: Any) -> Any:
+    """What a placeholder stands for outside of all functions."""
+    while graph is not None:
+        tensor = next((outer for outer, inner in graph.captures if inner is tensor), None)
+        if tensor is None or isinstance(tensor, private.EagerTensor):
+            return tensor
+        graph = tensor.graph if tensor.op.type == "Placeholder" else None
+    return None
 
 
 def _made_up(tensor: Any, outer: Any) -> Any:
-    """The variable itself, or numbers of the right shape and dtype."""
+    """Numbers of the right shape and dtype; for a variable, another one that holds such."""
     import tensorflow as tf
 
-    if isinstance(outer, private.EagerTensor):
-        return outer
-    shape = [2 if size is None else size for size in tensor.shape.as_list()]
-    if tensor.dtype.is_floating:
-        return tf.cast(tf.random.stateless_uniform(shape, [1, 2]), tensor.dtype)
-    return tf.zeros(shape, tensor.dtype)
+    if tensor.dtype == tf.resource:
+        shape, dtype = private.held_by(outer)
+        return tf.Variable(_numbers(shape, dtype), trainable=False).handle
+    return _numbers(tensor.shape, tensor.dtype)
+
+
+def _numbers(shape: Any, dtype: Any) -> Any:
+    import tensorflow as tf
+
+    sizes = [2 if size is None else size for size in shape.as_list()]
+    if dtype.is_floating:
+        return tf.cast(tf.random.stateless_uniform(sizes, [1, 2]), dtype)
+    return tf.zeros(sizes, dtype)

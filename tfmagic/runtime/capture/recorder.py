@@ -60,6 +60,8 @@ BUDGET = 2 * 2**30
 UNASKED = 64 * 2**20
 #: Gradients that functions ask for, as far as they are looked at.
 _MOST_INNER = 32
+#: Frames of AutoGraph's between a call and the code that it stands in.
+_NEAR = 8
 _CELL_FRAMES = ("<module>", "<cell line")
 _FUNCTION_OP = re.compile(r"__(?:inference|forward|backward)_")
 _RESOURCE = 20
@@ -526,7 +528,11 @@ class Recorder:
         if get_ident() != self._thread or len(self.log.inner_calls) >= _MOST_INNER:
             return
         if hasattr(target, "graph") and not isinstance(target, _EAGER):
-            name = next((n for n, v in caller.f_locals.items() if v is target), "")
+            around = [caller]
+            while around[-1].f_back is not None and len(around) < _NEAR:
+                around.append(around[-1].f_back)
+            known = (n for frame in around for n, v in frame.f_locals.items() if v is target)
+            name = next((n for n in known if n not in ("target", "self")), "")
             self.log.inner_calls.append(InnerCall(name, target, sources, answer))
 
     def _note_custom(self, op_type: Any, outputs: Any, inputs: Any, backward: Any) -> None:

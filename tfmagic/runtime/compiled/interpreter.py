@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from time import perf_counter
+from types import CodeType
 from typing import Any, NamedTuple
 
 from tfmagic.model.op_traits import ASSIGNS
@@ -284,4 +286,12 @@ def _frames(operation: Any, traced: Traced | None) -> _Frames:
         code = traced.code if traced is not None else None
         if code is None or (frame.filename, frame.name) == (code.co_filename, code.co_name):
             return tuple(found)
+        if frame.name == code.co_name and frame.lineno in _lines_of(code):
+            # AutoGraph knows code by what it is: it converted the same text in another file
+            return tuple((code.co_filename, line, name) for _, line, name in found)
     return ()
+
+
+@lru_cache(maxsize=64)
+def _lines_of(code: CodeType) -> frozenset[int]:
+    return frozenset(line for *_, line in code.co_lines() if line is not None)

@@ -149,8 +149,8 @@ class RecordingBuilder:
         rebound = self._rebound(calls)
         bodies = self._bodies()
         traces, frozen = self._traces(), self._frozen()
-        inner = tuple(inner_verdicts(log, self._lines, self._name_of_handle))
         runs = compiled_runs(log, made.ops, self._lines.lines, self._name_of_handle)
+        inner = tuple(inner_verdicts(log, self._lines, self._name_of_handle, runs))
         return Recording(
             ops=tuple(made.ops),
             tensors=self._tensors(),

@@ -38,7 +38,9 @@ class IncrementalBuilder:
         self._entries, self._calls = settled.entries, settled.calls
         found = self._finisher.recording(settled, seconds=seconds, failure=failure, notes=notes)
         told = judged(found, self._judged)
-        told = replace(told, runs=(*told.runs, *eager_runs(told)), remarks=(*told.remarks, *remarks(told)))
+        told = replace(
+            told, runs=(*told.runs, *eager_runs(told)), remarks=(*told.remarks, *remarks(told))
+        )
         self._judged = told.gradients
         return told
 

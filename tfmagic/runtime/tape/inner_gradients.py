@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from math import isfinite
 
 from tfmagic.analysis.verdicts import judged
-from tfmagic.model import Gradient, GradientCall, Op, Recording, TensorInfo, VariableInfo, Verdict
+from tfmagic.model import (
+    Gradient,
+    GradientCall,
+    Op,
+    Recording,
+    Run,
+    TensorInfo,
+    VariableInfo,
+    Verdict,
+)
 from tfmagic.runtime.autodiff.inner_calls import InnerGradients, InnerSource
 from tfmagic.runtime.capture.log import Log
 from tfmagic.runtime.tape.bodies import body
@@ -19,20 +30,41 @@ __all__ = ["inner_verdicts"]
 _FINE = ("ok", "expected", "vanishing", "exploding")
 
 
-def inner_verdicts(log: Log, lines: Lines, name_of: Callable[[int], str]) -> Iterator[Verdict]:
-    """What is wrong with the gradients that functions asked for, each source and cause once."""
+def inner_verdicts(
+    log: Log, lines: Lines, name_of: Callable[[int], str], runs: Sequence[Run]
+) -> Iterator[Verdict]:
+    """What is wrong with the gradients that functions asked for, each source and cause once.
+
+    One that in a later step of its run is neither zero nor without an end is no trouble.
+    """
+    learning = {
+        series.name
+        for run in runs
+        for series in run.series
+        if series.kind == "gradient" and isfinite(series.values[-1]) and any(series.values)
+    }
     seen = set[tuple[str, str, str, int]]()
     for told in log.inner:
-        small = _recording(told, lines, name_of)
-        small = replace(small, lines=lines.lines, cells=lines.cells)
-        for gradient in judged(small).gradients[0].gradients:
+        found: tuple[Gradient, ...] = ()
+        with suppress(Exception):  # what cannot be judged is not told
+            found = _judged(told, lines, name_of)
+        for gradient in found:
             verdict = gradient.verdict
-            if verdict is None or verdict.code in _FINE or (told.made_up and gradient.value):
+            goes_on = gradient.value is not None and (told.made_up or gradient.source in learning)
+            if verdict is None or verdict.code in _FINE or goes_on:
                 continue
             key = (verdict.code, verdict.target, verdict.source, verdict.line_number)
             if key not in seen:
                 seen.add(key)
-                yield replace(verdict, op=None, ops=(), repair="", replaces=(0, 0))
+                yield replace(verdict, op=None, ops=())
+
+
+def _judged(
+    told: InnerGradients, lines: Lines, name_of: Callable[[int], str]
+) -> tuple[Gradient, ...]:
+    small = _recording(told, lines, name_of)
+    small = replace(small, lines=lines.lines, cells=lines.cells)
+    return judged(small).gradients[0].gradients
 
 
 def _name(source: InnerSource, name_of: Callable[[int], str]) -> str:
@@ -73,14 +105,16 @@ def _recording(told: InnerGradients, lines: Lines, name_of: Callable[[int], str]
     gradients = list[Gradient]()
     places = {number: place for place, number in enumerate(inside.inputs)}
     for source in told.sources:
-        held = None
+        if not source.none and source.gradient is None:
+            continue  # there was one, and it is not known
+        held: int | None = None
         if source.gradient is not None and not source.none:
             held = len(tensors)
             info = source.gradient
             tensors.append(
                 TensorInfo(held, info.shape, info.dtype, "", "input", value=info.value())
             )
-        place = places.get(source.number) if source.number is not None else None
+        at = places.get(source.number) if source.number is not None else None
         variable = handles.get(source.number) if source.number is not None else None
         gradients.append(
             Gradient(
@@ -89,7 +123,7 @@ def _recording(told: InnerGradients, lines: Lines, name_of: Callable[[int], str]
                 value=tensors[held].value if held is not None else None,
                 tensor=held,
                 variable=variable,
-                source_tensors=(place,) if place is not None and variable is None else (),
+                source_tensors=(at,) if at is not None and variable is None else (),
                 source_dtype=source.dtype,
             )
         )
