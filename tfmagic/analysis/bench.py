@@ -147,7 +147,9 @@ def compared(a: Timing, b: Timing, resolution: float | None = None) -> Compariso
     """
     for timing in (a, b):
         if timing.median is None:
-            return Comparison(a.name, b.name, "unclear", "reason_failed", values=_named(timing))
+            return Comparison(
+                a.name, b.name, "unclear", "reason_failed", values=(("name", timing.name),)
+            )
     pairs = _pairs(a, b)
     found = _ratio(pairs)
     if found is None or found.low is None or found.high is None or found.effective < LEAST_PAIRS:
@@ -221,10 +223,6 @@ def pays_after(plain: Timing, compiled: Timing) -> int | None:
     gain = plain.median - compiled.median
     cost = (compiled.trace or 0.0) + compiled.first - compiled.median
     return max(1, math.ceil(cost / gain)) if gain > 0 else None
-
-
-def _named(timing: Timing) -> tuple[tuple[str, str], ...]:
-    return (("name", timing.name),)
 
 
 def naive_remark(timing: Timing) -> Remark | None:

@@ -32,7 +32,7 @@ _ATOMS = (
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def code_of(source: str) -> Code:
     """The tree of ``source``; one that does not parse is empty."""
     return Code(source)
@@ -53,15 +53,13 @@ class Code:
     def nodes(self) -> tuple[ast.AST, ...]:
         """Every node, outer ones before inner ones, in the order of the source."""
         found: list[ast.AST] = []
-
-        def walk(node: ast.AST) -> None:
-            found.append(node)
-            for child in ast.iter_child_nodes(node):
-                self._parents[child] = node
-                walk(child)
-
         self._parents: dict[ast.AST, ast.AST] = {}
-        walk(self.tree)
+        todo: list[ast.AST] = [self.tree]
+        while todo:  # no recursion: a sum of a thousand terms is a thousand deep
+            found.append(node := todo.pop())
+            children = list(ast.iter_child_nodes(node))
+            self._parents.update(dict.fromkeys(children, node))
+            todo.extend(reversed(children))
         return tuple(found)
 
     def parent(self, node: ast.AST) -> ast.AST | None:

@@ -99,7 +99,7 @@ def _chosen(recording: Recording, op: Op) -> str:
         return "unknown"
     if len(known) == 1:
         return "only"
-    faster = {_kind(name) for name in known if _local(name)} - {"CPU"}
+    faster = {_kind(name) for name in known if name.startswith("/job:localhost/")} - {"CPU"}
     if _kind(op.device) != "CPU" or not faster:
         return "chosen"
     lacking = all((op.type, kind) in recording.places.no_kernel for kind in faster)
@@ -108,10 +108,6 @@ def _chosen(recording: Recording, op: Op) -> str:
 
 def _kind(name: str) -> str:
     return short(name).rpartition("/")[2].partition(":")[0]
-
-
-def _local(name: str) -> bool:
-    return name.startswith("/job:localhost/")
 
 
 def copies(recording: Recording) -> tuple[Copies, ...]:

@@ -23,7 +23,10 @@ def stream(recording: Recording, name: str) -> frozenset[int]:
     if not tensors and not ops:
         raise _unknown(recording, name)
     up = _closure((*(m for m in makers if m is not None), *ops), _before(recording))
-    down = _closure((*_users(recording, tensors), *ops), _after(recording))
+    down = _closure(
+        (*_users(recording, tensors), *ops),
+        lambda op: _users(recording, recording.ops[op].outputs),
+    )
     return frozenset(up | down)
 
 
@@ -76,10 +79,6 @@ def _before(recording: Recording) -> Callable[[int], Iterable[int]]:
         return (maker for maker in found if maker is not None)
 
     return makers
-
-
-def _after(recording: Recording) -> Callable[[int], Iterable[int]]:
-    return lambda op: _users(recording, recording.ops[op].outputs)
 
 
 def _closure(starts: Iterable[int], onward: Callable[[int], Iterable[int]]) -> set[int]:

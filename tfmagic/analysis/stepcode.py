@@ -21,7 +21,8 @@ def code(state: StepState, updated: tuple[str, ...]) -> str:
     lines += ["", "def forward():", *_forward(network)]
     step = [f"{name}.assign_sub(lr * d{name})" for name in updated]
     taped = ["with tf.GradientTape() as tape:", "    H_1, Y_hat, Loss = forward()"]
-    asked = f"{_list(names, 'd')} = tape.gradient(Loss, [{', '.join(names)}])"
+    slopes = ", ".join(f"d{name}" for name in names)
+    asked = f"{slopes} = tape.gradient(Loss, [{', '.join(names)}])"
     lines += ["", ""]
     if state.since:
         lines.append(f"for _ in range({state.since}):")
@@ -55,7 +56,3 @@ def _forward(network: Network) -> Iterator[str]:
         call = _CALL.get(network.activation[layer - 1])
         yield f"    {name} = {call}({line})" if call else f"    {name} = {line}"
     yield "    return H_1, Y_hat, tf.reduce_sum(tf.square(Y_hat - Y)) / 2"
-
-
-def _list(names: list[str], before: str) -> str:
-    return ", ".join(f"{before}{name}" for name in names)

@@ -23,7 +23,7 @@ from tfmagic.model.recording import (
     TracedFunction,
     VariableInfo,
 )
-from tfmagic.model.run import BadValue, Run, Series
+from tfmagic.model.run import BadValue, Run, Series, Trial
 from tfmagic.model.serial import FORMAT_VERSION, from_json, to_json
 from tfmagic.model.trace import Frozen, Trace
 from tfmagic.model.value import Stats, Value
@@ -64,6 +64,7 @@ __all__ = [
     "Timing",
     "Trace",
     "TracedFunction",
+    "Trial",
     "Value",
     "VariableInfo",
     "Verdict",

@@ -59,6 +59,20 @@ class BadValue:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """The first steps of a run made again with one thing changed, and the loss of each.
+
+    ``change`` is ``"as_it_is"``, ``"rate"`` (``value``: times the run's own) or
+    ``"standardised"`` (``value``: the place of the input that was brought to mean zero and
+    spread one).
+    """
+
+    change: str
+    value: float = 0.0
+    losses: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """The steps that one line of the cell made: calls of a compiled train function, or turns of
     an eager loop.
@@ -67,7 +81,8 @@ class Run:
     all of them but in a long run.  ``epochs`` are the steps at which the data began anew,
     ``layers`` pairs each layer with the names of its variables, ``flow`` each with those that take
     what it gives.  ``validation`` are metrics as
-    they were found between the steps: name, step, value.
+    they were found between the steps: name, step, value.  ``trials`` are the experiments behind the
+    ``verdicts``.
     """
 
     function: str
@@ -85,6 +100,7 @@ class Run:
     validation: tuple[tuple[str, int, float], ...] = ()
     first_bad: BadValue | None = None
     verdicts: tuple[Verdict, ...] = ()
+    trials: tuple[Trial, ...] = ()
     compiled: bool = True
 
     def of(self, kind: str) -> dict[str, Array]:

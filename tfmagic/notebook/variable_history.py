@@ -56,18 +56,15 @@ class VariableHistory:
 
     def _place(self, name: str) -> tuple[str, int] | None:
         """The last cell that gives ``name`` a value, and the line where it does."""
+        from tfmagic.analysis.code import code_of
         from tfmagic.analysis.rebinding import assigned
 
         files: Mapping[str, int] = getattr(self._shell.compile, "_filename_map", {})
         ran = sorted(enumerate(files), key=lambda pair: (files[pair[1]], pair[0]), reverse=True)
         for _, filename in ran:
-            try:
-                tree = ast.parse("".join(linecache.getlines(filename)))
-            except (SyntaxError, ValueError):
-                continue
             found = [
                 statement.lineno
-                for statement in ast.walk(tree)
+                for statement in ast.walk(code_of("".join(linecache.getlines(filename))).tree)
                 if isinstance(statement, ast.stmt)
                 for target, value in assigned(statement)
                 if _same(ast.unparse(target), name) and _carries_on(statement, value, name)

@@ -56,6 +56,8 @@ def answer(recording: Recording) -> str:
 def _sentences(recording: Recording) -> Iterator[str]:
     for told in recording.runs[:_RUNS]:
         yield run.sentence(told)
+        if because := run.why(told):
+            yield because
     last: dict[tuple[str, str], Gradient] = {}
     for call in recording.gradients:
         last.update({(g.target, g.source): g for g in call.gradients})

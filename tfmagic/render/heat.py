@@ -65,7 +65,7 @@ def _table(heat: Heat) -> Markup:
 def _squares(row: Sequence[float], colour: _Scale) -> Markup:
     return Markup("").join(
         Markup('<td style="text-align:right;background-color:{};color:{}">{}</td>').format(
-            _css(colour(value)), _ink(colour(value)), number(value, 4)
+            "#{:02x}{:02x}{:02x}".format(*colour(value)), _ink(colour(value)), number(value, 4)
         )
         for value in row
     )
@@ -120,10 +120,6 @@ class _Scale:
         pair = zip(self.colours[left], self.colours[left + 1], strict=True)
         red, green, blue = (round(a + (b - a) * (place - left)) for a, b in pair)
         return red, green, blue
-
-
-def _css(colour: Colour) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def _ink(colour: Colour) -> str:

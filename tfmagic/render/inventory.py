@@ -42,13 +42,14 @@ class InventoryView:
     def table(self) -> Table:
         """One row for each thing held."""
         held = self.inventory.holdings
+        parts = say("vars.histogram_note") if any(h.bins for h in held) else ""
         columns = [
             Column(say("vars.name"), code=True),
             Column(say("vars.kind"), spare=5),
             Column(say("report.shape"), code=True),
             Column(say("report.dtype")),
             Column(say("report.value"), code=True),
-            Column(say("vars.histogram"), code=True, spare=1, note=_parts_of(held)),
+            Column(say("vars.histogram"), code=True, spare=1, note=parts),
             Column(say("report.device"), spare=2),
             Column(say("vars.bytes"), "right", spare=4),
             Column(say("report.trainable"), spare=3),
@@ -87,25 +88,19 @@ def _nothing(found: Inventory) -> str:
     return say("vars.nothing_in", name=name) if name else say("vars.nothing")
 
 
-def _parts_of(held: Iterable[Holding]) -> str:
-    return say("vars.histogram_note") if any(h.bins for h in held) else ""
-
-
 def short_names(held: Iterable[Holding], title: str) -> list[str]:
     """Each name without that of the row that it is a part of: a tree says that by itself."""
     above, names = [(-1, title)], []
     for each in held:
-        while len(above) > 1 and not _is_part(each, *above[-1]):
+        while len(above) > 1 and not (
+            each.depth > above[-1][0] and each.name.startswith(above[-1][1])
+        ):
             above.pop()
         parent = above[-1][1]
         within = parent and each.name != parent and each.name.startswith(parent)
         names.append(each.name[len(parent) :].removeprefix(".") if within else each.name)
         above.append((each.depth, each.name))
     return names
-
-
-def _is_part(held: Holding, depth: int, owner: str) -> bool:
-    return held.depth > depth and held.name.startswith(owner)
 
 
 def _row(held: Holding, name: str, compared: bool) -> Row:
@@ -123,17 +118,15 @@ def _row(held: Holding, name: str, compared: bool) -> Row:
         bars(held.bins) or UNKNOWN_SIGN,
         device(held.device) or UNKNOWN_SIGN,
         UNKNOWN_SIGN if held.bytes is None else size(held.bytes),
-        UNKNOWN_SIGN if held.trainable is None else _yes(held.trainable),
+        UNKNOWN_SIGN
+        if held.trainable is None
+        else say("report.yes" if held.trainable else "report.no"),
     ]
     if compared:
         cells.insert(5, change_of(held.change))
     tone = "bad" if broken else "warn" if lost else ""
     note, called = " ".join(remarks(held)), clipped(visible(held.name), 80)
     return Row(tuple(cells), tone, note, name=called)
-
-
-def _yes(answer: bool) -> str:
-    return say("report.yes") if answer else say("report.no")
 
 
 def _value(held: Holding) -> str:

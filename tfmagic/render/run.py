@@ -43,6 +43,16 @@ def sentence(run: Run) -> str:
     return say("run.loss", told=told, name=name, first=first, last=last)
 
 
+def why(run: Run) -> str:
+    """What the trials of a run that did not learn have shown; empty where there were none."""
+    for verdict in run.verdicts:
+        values: dict[str, Any] = dict(verdict.values)
+        if "n" in values:
+            values["n"] = int(values["n"])  # the form of a sentence goes by it
+        return say(f"learning.{verdict.code}", **values)
+    return ""
+
+
 def _target(run: Run) -> str:
     name = run.target or next(iter(run.of("loss")), "")
     return visible(clipped(name if name and name != "loss" else say("run.loss_name"), 40))

@@ -91,7 +91,13 @@ def _svg(shapes: Shapes, title: str) -> tuple[str, int]:
         parts.append(_box(x, middle, wide, high, name))
         parts.append(_text(x - 10, middle + 4, str(rows), 13, fits[0] if i else None))
         parts.append(
-            _text(x + wide / 2, middle - high / 2 - 6, str(columns), 13, _last(i, matrices, fits))
+            _text(
+                x + wide / 2,
+                middle - high / 2 - 6,
+                str(columns),
+                13,
+                fits[1] if i + 1 < len(matrices) else None,
+            )
         )
         end = x + wide
         x = end + _GAP
@@ -134,10 +140,6 @@ def _box(x: float, middle: float, wide: float, high: float, name: str) -> Markup
         'font-weight="bold" fill="#1f2933">{}</text>'
     ).format(x + wide / 2, middle + 4, SANS, name)
     return rect + label
-
-
-def _last(i: int, matrices: list[tuple[str, tuple[int, int]]], fits: list[bool]) -> bool | None:
-    return fits[1] if i + 1 < len(matrices) else None
 
 
 def _text(x: float, y: float, text: str, size: int, fits: bool | None) -> Markup:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tfmagic.analysis.notation import UNKNOWN_SIGN
 from tfmagic.language import say
-from tfmagic.render.tables import Column, Row, Table
+from tfmagic.render.tables import Column, Table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,7 +81,8 @@ def _below(console: Console, table: Table, shown: list[int]) -> None:
     """What belongs to single rows, then to the columns that are shown, then to the table."""
     for row in table.rows:
         if row.note or row.code:
-            _say(console, f"  {_name(table, row)}: {row.note}".rstrip(), _TONES.get(row.tone, ""))
+            name = row.name or row.cells[table.heading].split("\n")[0]
+            _say(console, f"  {name}: {row.note}".rstrip(), _TONES.get(row.tone, ""))
         if row.code:
             heading = say("report.instead", over=row.over) if row.over else say("report.repair")
             _say(console, f"    {heading}:")
@@ -91,10 +92,6 @@ def _below(console: Console, table: Table, shown: list[int]) -> None:
     explained = [table.columns[i].note for i in shown if table.columns[i].note]
     for note in (*explained, *table.notes):
         _say(console, f"  {note}")
-
-
-def _name(table: Table, row: Row) -> str:
-    return row.name or row.cells[table.heading].split("\n")[0]
 
 
 def _draw(console: Console, table: Table) -> list[int]:

@@ -136,7 +136,8 @@ class _Source:
         largest = float(np.max(np.abs(gradient), initial=0.0))
         direction = self._direction(rng)
         slope = self._slope(direction)
-        self._compare(found, slope, _inner(gradient, direction), _norm(gradient), None)
+        norm = float(np.linalg.norm(gradient.astype(np.complex128)))
+        self._compare(found, slope, _inner(gradient, direction), norm, None)
         moved = 0
         for index in self._elements(rng):
             if moved and self._elapsed() > SECONDS:
@@ -311,7 +312,3 @@ def _inner(gradient: Array, direction: Array) -> float:
     """TensorFlow's gradient by a complex source is ``dL/dx + i dL/dy``."""
     wide = gradient.astype(np.complex128 if gradient.dtype.kind == "c" else np.float64)
     return float(np.real(np.sum(np.conj(wide) * direction)))
-
-
-def _norm(gradient: Array) -> float:
-    return float(np.sqrt(np.sum(np.abs(gradient.astype(np.complex128)) ** 2)))

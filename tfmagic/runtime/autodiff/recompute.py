@@ -45,16 +45,12 @@ def require_repeatable(log: Log, positions: Sequence[int], *, asked: bool) -> No
 
 
 def _require_function(entry: Entry, function: Any, *, taped: bool, asked: bool) -> None:
-    name = _name(function, entry)
+    name = str(getattr(function.graph, "name", "") or entry.type)
     reason = "" if taped else reason_inside(function)
     if reason:
         raise NotRepeatable(f"tape.function_{reason}", name=name)
     if not asked and any(_is_users(g) for g in private.gradients_inside(function)):
         raise NotRepeatable("tape.own_gradient", name=name)
-
-
-def _name(function: Any, entry: Entry) -> str:
-    return str(getattr(function.graph, "name", "") or entry.type)
 
 
 def require_same(function: Any, first: Sequence[Any], again: Sequence[Any]) -> None:

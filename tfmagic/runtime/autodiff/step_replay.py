@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from tfmagic.model import BadValue
+from tfmagic.model.op_traits import ASSIGNS
 from tfmagic.runtime import private
 from tfmagic.runtime.autodiff.differentiate import aside
 from tfmagic.runtime.capture.log import KeptStep, KeptSteps, Log
 from tfmagic.runtime.capture.source import source_of
 from tfmagic.runtime.compiled.interpreter import FunctionTrace, InnerOp, Stopped, run
 from tfmagic.runtime.compiled.reader import Function
+from tfmagic.runtime.op_traits import reason
 
 __all__ = ["StepReplay", "first_bad_op"]
 
@@ -24,12 +26,18 @@ _LARGEST = 30_000
 class StepReplay:
     """The steps of a run once more, from what the variables held before them.
 
-    The user's variables are not touched, and none of their Python runs.
+    The user's variables are not touched, and none of their Python runs: a step with an op that
+    does more than compute, draw and assign raises
+    :class:`~tfmagic.runtime.compiled.interpreter.Stopped`.
     """
 
     def __init__(self, kept: KeptSteps) -> None:
         import tensorflow as tf
 
+        for function in Function(kept.function, kept.graph).every():
+            types = {node.op for node in function.nodes.values()}
+            if any(reason(t) in ("python", "state") and not ASSIGNS.match(t) for t in types):
+                raise Stopped
         self._kept = kept
         self.variables = {
             key: tf.Variable(value, trainable=False) for key, value in kept.variables.items()

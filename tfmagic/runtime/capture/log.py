@@ -305,8 +305,9 @@ class CompiledFunction:
 
     Of a long run every ``stride``-th call is kept, the first and the last among them.
     ``flow`` are pairs of layers of which the second takes what the first gives.  ``first`` are
-    the first steps of a function that trains, ``latest`` the last ones, or those
-    up to the first with a NaN among its figures, ``suspect`` those with the first infinity.
+    the first steps of a function that trains, ``latest`` the last ones, or those up to the first
+    with a NaN among its figures, ``suspect`` those with the first infinity.  ``tried`` are the
+    trials that were made when it had been called so often.
     """
 
     name: str
@@ -318,6 +319,7 @@ class CompiledFunction:
     first: KeptSteps | None = None
     latest: KeptSteps | None = None
     suspect: KeptSteps | None = None
+    tried: tuple[int, tuple[Any, ...]] = (0, ())
     MOST: ClassVar[int] = 4096
 
     @property

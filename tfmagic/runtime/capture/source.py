@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from tfmagic.analysis.code import code_of
+
 _PACKAGE = str(Path(__file__).parents[2]) + os.sep
 _FOREIGN = tuple(
     dict.fromkeys(
@@ -72,13 +74,9 @@ def as_typed(line: str) -> str:
 
 
 @lru_cache(maxsize=256)
-def _assigned(filename: str, source: str) -> dict[int, tuple[str, ...]]:
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return {}
+def _assigned(source: str) -> dict[int, tuple[str, ...]]:
     lines: dict[int, tuple[str, ...]] = {}
-    for node in ast.walk(tree):
+    for node in ast.walk(code_of(source).tree):
         if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names = tuple(name for target in targets for name in _stored(target))
@@ -90,10 +88,7 @@ def _assigned(filename: str, source: str) -> dict[int, tuple[str, ...]]:
 @lru_cache(maxsize=256)
 def words_of(source: str) -> frozenset[str]:
     """The names that a cell speaks of, but for those that only its loops give a value."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return frozenset()
+    tree = code_of(source).tree
     every = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     looped: set[str] = set()
     given: set[str] = set()
@@ -119,23 +114,8 @@ class Assignments(dict[str, dict[int, tuple[str, ...]]]):
     """File name → line number → the names that the statement on that line assigns."""
 
     def __missing__(self, filename: str) -> dict[int, tuple[str, ...]]:
-        self[filename] = found = _assigned(filename, source_of(filename))
+        self[filename] = found = _assigned(source_of(filename))
         return found
-
-
-def statement_at(source: str, line: int) -> ast.stmt | None:
-    """The innermost statement that covers ``line`` (from 1) of ``source``, or None."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):
-        return None
-    best: ast.stmt | None = None
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.stmt) or node.end_lineno is None:
-            continue
-        if node.lineno <= line <= node.end_lineno and (best is None or node.lineno >= best.lineno):
-            best = node
-    return best
 
 
 @lru_cache(maxsize=256)
@@ -145,7 +125,7 @@ def call_arguments(source: str, line: int, method: str) -> tuple[ast.expr, ...]:
     Positional ones first, then those named ``target`` and ``sources``; empty where the
     line has no such call or more than one.
     """
-    statement = statement_at(source, line)
+    statement = code_of(source).statement(line)
     if statement is None:
         return ()
     calls = [

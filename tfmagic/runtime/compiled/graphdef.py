@@ -134,13 +134,9 @@ class _Reader:
         tensors = known.get(maker, [])
         index = int(place[-1]) if place and place[-1].isdigit() else 0
         if len(place) == 2:
-            index += self._offset(maker, place[0])
+            index += self._starts.get((maker, place[0]), 0)  # of a function's named output
         if index < len(tensors):
             yield tensors[index]
-
-    def _offset(self, maker: str, output: str) -> int:
-        """Where the tensors of a named output begin, in a function's node."""
-        return self._starts.get((maker, output), 0)
 
     def _node(self, node: Any, inputs: list[int], scope: str) -> list[int]:
         """What one node gives."""

@@ -15,6 +15,7 @@ from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from tfmagic.analysis.code import code_of
 from tfmagic.runtime import private
 from tfmagic.runtime.capture.source import source_of
 
@@ -206,11 +207,7 @@ def _calls(name: str, function: FunctionType) -> Iterator[Told]:
 
 def _definition(code: CodeType) -> ast.AST:
     """The statements of a function, where its source is known."""
-    try:
-        tree = ast.parse(source_of(code.co_filename))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return ast.Module([], [])
-    for node in ast.walk(tree):
+    for node in ast.walk(code_of(source_of(code.co_filename)).tree):
         if isinstance(node, (ast.FunctionDef, ast.Lambda)):
             first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
             if first == code.co_firstlineno and getattr(node, "name", "<lambda>") == code.co_name:

@@ -338,6 +338,19 @@ class Function:
         """The Python side of a function that this one calls, where it is known."""
         return private.inner_graph(self.graph, name) if self.graph is not None else None
 
+    def every(self) -> Iterator[Function]:
+        """The function and all that it calls, each once; a loop's condition too."""
+        todo, seen = [self], {self.name}
+        while todo:
+            function = todo.pop()
+            yield function
+            for node in function.nodes.values():
+                for attribute in node.attr.values():
+                    for named in (attribute.func, *attribute.list.func):
+                        if named.name and named.name not in seen:
+                            seen.add(named.name)
+                            todo.append(Function(named.name, function.called_graph(named.name)))
+
     def called(self, node: Any) -> Iterator[tuple[str, list[str]]]:
         """The functions that a node runs, each with the refs of the arguments it is given."""
         if node.op in CALLS:

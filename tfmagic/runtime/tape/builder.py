@@ -45,11 +45,10 @@ from tfmagic.runtime.capture.log import (
 from tfmagic.runtime.capture.snapshot import Snapshot, describe_together
 from tfmagic.runtime.capture.source import call_arguments, source_of
 from tfmagic.runtime.capture.structure import expression_at
-from tfmagic.runtime.devices.places import places
 from tfmagic.runtime.tape.attributes import Attributes
 from tfmagic.runtime.tape.backward_links import Linker
 from tfmagic.runtime.tape.bodies import body
-from tfmagic.runtime.tape.gaps import gaps, no_gradient, versions
+from tfmagic.runtime.tape.gaps import gaps, no_gradient, places, versions
 from tfmagic.runtime.tape.inner_gradients import inner_verdicts
 from tfmagic.runtime.tape.lines import Lines
 from tfmagic.runtime.tape.runs import compiled_runs

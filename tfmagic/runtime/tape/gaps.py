@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from tfmagic.language import Message
-from tfmagic.model import Gap
+from tfmagic.model import Gap, Places
 from tfmagic.runtime import private
 from tfmagic.runtime.capture.log import Log
+from tfmagic.runtime.devices import placing
 
 
 def no_gradient(op_types: set[str]) -> tuple[str, ...]:
@@ -57,3 +58,28 @@ def gaps(log: Log, untaped: Sequence[str], opaque: int) -> tuple[Gap, ...]:
 
 def _gap(code: str, count: int, **values: Any) -> Gap:
     return Gap(code, Message.of(f"gap.{code}", n=count, **values), count)
+
+
+def places(ran: Collection[tuple[str, str]], default: str) -> Places:
+    """The devices there are, the session's default, and which ops lack which kernels.
+
+    ``ran`` are the types of op that ran, each with the device that it ran on.
+    """
+    import tensorflow as tf
+
+    if not private.started():
+        return Places(default=default)
+    known = placing.names()
+    kinds = {placing.kind_of(name) for name in known}
+    wanting = {
+        (op_type, kind)
+        for op_type, device in ran
+        for kind in kinds
+        if device and placing.kind_of(device) != kind
+    }
+    return Places(
+        devices=known,
+        default=default,
+        soft=bool(tf.config.get_soft_device_placement()),
+        no_kernel=tuple(sorted(pair for pair in wanting if not private.has_kernel(*pair))),
+    )

@@ -177,14 +177,11 @@ def _recorded(run: Callable[[], Any], name: str, way: Way) -> Recording:
     if isinstance(names["result"], Recording):
         return names["result"]
     if not recording.ops:
-        if _is_drawable(names["result"]):
-            return drawable(names["result"], name, way)
+        result = names["result"]
+        if isinstance(result, (Recording, Tape)) or _is_model(result):
+            return drawable(result, name, way)
         raise OptionError("cells.ran_no_op", given=name)
     return recording
-
-
-def _is_drawable(value: Any) -> bool:
-    return isinstance(value, (Recording, Tape)) or _is_model(value)
 
 
 def _is_model(value: Any) -> bool:

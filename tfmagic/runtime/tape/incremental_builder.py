@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from tfmagic.analysis.learning import explained
 from tfmagic.analysis.runs import eager_runs
 from tfmagic.analysis.tracing import remarks
 from tfmagic.analysis.verdicts import judged
@@ -38,9 +39,9 @@ class IncrementalBuilder:
         self._entries, self._calls = settled.entries, settled.calls
         found = self._finisher.recording(settled, seconds=seconds, failure=failure, notes=notes)
         told = judged(found, self._judged)
-        told = replace(
-            told, runs=(*told.runs, *eager_runs(told)), remarks=(*told.remarks, *remarks(told))
-        )
+        wrong = (*told.remarks, *remarks(told))
+        told = replace(told, runs=(*told.runs, *eager_runs(told)), remarks=wrong)
+        told = replace(told, runs=tuple(explained(told, run) for run in told.runs))
         self._judged = told.gradients
         return told
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from tfmagic.analysis.learning import stalled
 from tfmagic.analysis.runs import first_bad, layer_names
-from tfmagic.model import Line, Op, Run, Series
+from tfmagic.model import Line, Op, Run, Series, Trial
 from tfmagic.runtime.autodiff.step_replay import first_bad_op
 from tfmagic.runtime.capture.log import CompiledFunction, CompiledStep, Log, Tap
 from tfmagic.runtime.compiled.interpreter import Stopped
+from tfmagic.runtime.experiments.trials import trials
 
 __all__ = ["compiled_runs"]
 
@@ -134,7 +136,19 @@ def _run(
         layers=tuple((layer, tuple(names)) for layer, names in layers.items()),
         validation=_validation(log, ops, line, starts),
     )
-    return _with_first_bad(run, log, made_by, scopes, name_of)
+    run = _with_first_bad(run, log, made_by, scopes, name_of)
+    return replace(run, trials=_trials(run, list(functions))) if stalled(run) else run
+
+
+def _trials(run: Run, functions: Sequence[CompiledFunction]) -> tuple[Trial, ...]:
+    """Trials of a run that did not learn, made once for as many calls as there were."""
+    for function in functions:
+        if function.first is None or not function.first.steps:
+            continue
+        if function.tried[0] != function.count:
+            function.tried = (function.count, trials(function.first, run.seconds))
+        return function.tried[1]
+    return ()
 
 
 def _with_first_bad(

@@ -30,7 +30,8 @@ def put(held: Any, value: Array, *, turned: bool) -> Any:
         new = new.reshape(shape)
     if hasattr(held, "assign"):
         with private.unseen():
-            held.assign(new.astype(np.dtype(_name(held.dtype))))
+            kind = str(getattr(held.dtype, "name", held.dtype))
+            held.assign(new.astype(np.dtype(kind)))
         return None
     if isinstance(held, np.ndarray):
         if held.dtype.kind == "f" and held.flags.writeable and held.shape == new.shape:
@@ -40,7 +41,3 @@ def put(held: Any, value: Array, *, turned: bool) -> Any:
     if isinstance(held, private.EagerTensor):
         return private.tf.constant(new, held.dtype if held.dtype.is_floating else None)  # type: ignore[attr-defined]
     return new.tolist()
-
-
-def _name(dtype: Any) -> str:
-    return str(getattr(dtype, "name", dtype))

@@ -28,7 +28,7 @@ def network(given: dict[str, Any], activation: Any) -> Network:
         if arrays[name].ndim != 2:
             raise ShapeError("step.not_matrix", name=name, shape=shapes[name], shapes=shapes)
     hidden, outputs = len(arrays["W_1"]), len(arrays["W_2"])
-    _chain("W_1", arrays["W_1"].shape[1], "X", _rows(arrays["X"]), shapes)
+    _chain("W_1", arrays["W_1"].shape[1], "X", len(np.atleast_1d(arrays["X"])), shapes)
     _chain("W_2", arrays["W_2"].shape[1], "W_1", hidden, shapes)
     arrays["X"] = _matrix(arrays["X"])
     arrays["Y"] = _target(arrays["Y"], outputs, arrays["X"].shape[1], shapes)
@@ -107,10 +107,6 @@ def _chain(
             gives=gives,
             shapes=shapes,
         )
-
-
-def _rows(value: Array) -> int:
-    return 1 if value.ndim == 0 else len(value)
 
 
 def _matrix(value: Array) -> Array:

@@ -41,14 +41,10 @@ def _layers(owner: Any) -> Iterator[Any]:
     if kind_of(owner) in ("optimizer", "metric"):
         return
     given = getattr(owner, "layers", None)
-    found = given if isinstance(given, list) else _parts_of(owner)
+    found = given if isinstance(given, list) else [p for _, p in _of_attributes(_attributes(owner))]
     for part in found:
         if kind_of(part) in ("layer", "model") and part is not owner:
             yield part
-
-
-def _parts_of(owner: Any) -> list[Any]:
-    return [part for _, part in _of_attributes(_attributes(owner))]
 
 
 def _held(owner: Any) -> list[Any]:

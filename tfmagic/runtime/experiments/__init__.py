@@ -1,0 +1,1 @@
+"""Experiments on a recording: a cause is named where the same with one thing changed shows it."""
