@@ -60,6 +60,8 @@ BUDGET = 2 * 2**30
 UNASKED = 64 * 2**20
 #: Gradients that functions ask for, as far as they are looked at.
 _MOST_INNER = 32
+#: The file in which TensorFlow's tapes stand.
+_TAPES = private.tape_file()
 #: Frames of AutoGraph's between a call and the code that it stands in.
 _NEAR = 8
 _CELL_FRAMES = ("<module>", "<cell line")
@@ -528,6 +530,8 @@ class Recorder:
         if get_ident() != self._thread or len(self.log.inner_calls) >= _MOST_INNER:
             return
         if hasattr(target, "graph") and not isinstance(target, _EAGER):
+            if caller.f_code.co_filename == _TAPES:
+                return  # a jacobian's own
             around = [caller]
             while around[-1].f_back is not None and len(around) < _NEAR:
                 around.append(around[-1].f_back)
