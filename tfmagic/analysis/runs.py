@@ -147,6 +147,9 @@ def first_bad(run: Run, after: int = 0) -> Run:
     was = np.maximum.accumulate(np.isfinite(table), axis=1) if table.size else table
     # a figure that never was finite from its first step on may not have been there at all
     bad = ~np.isfinite(table) & (was.astype(bool) | np.isinf(table) | _all_lost(table, known))
+    if bad.size and (skipped := run.skipped):  # nothing came of them
+        back = np.asarray([s.kind == "gradient" for s in known], bool)
+        bad[np.ix_(back, np.isin(run.numbers, skipped))] = False
     if not bad.size or not bad[:, after:].any():
         return run
     at = after + int(np.argmax(bad[:, after:].any(axis=0)))

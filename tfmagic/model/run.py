@@ -135,6 +135,17 @@ class Run:
             return {n: v / weights[n] for n, v in self.of("update").items() if n in weights}
 
     @property
+    def skipped(self) -> tuple[int, ...]:
+        """The steps that changed nothing because a gradient was not finite, as those are by which
+        a loss scale is found in half precision."""
+        gradients, updates = self.of("gradient"), self.of("update")
+        if not gradients or len(updates) < len(gradients):
+            return ()
+        bad = np.any([~np.isfinite(v) for v in gradients.values()], axis=0)
+        still = np.all([v == 0 for v in updates.values()], axis=0)
+        return tuple(int(self.numbers[i]) for i in np.flatnonzero(bad & still))
+
+    @property
     def mean(self) -> dict[str, Array]:
         """Layer → mean of its output."""
         return self.of("mean")

@@ -313,7 +313,7 @@ class Cells(CellHooks):
             tape.infer(wish(options, self.shell.user_ns), value)
             tape.deepen(depth(options))
         except TfmagicError as error:
-            if asked or not (session.story or tape.recording.runs):
+            if asked or not (session.story or tape.trained):
                 tape.note(error.message)
         except Exception as error:
             tape.note(Message.of("cells.not_differentiated", detail=_one_line(error)))

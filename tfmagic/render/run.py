@@ -190,6 +190,8 @@ def _figure(value: float) -> str:
 def _notes(run: Run) -> Iterator[str]:
     if len(run.epochs) > 1:
         yield say("run.epochs", n=len(run.epochs), steps=", ".join(map(str, run.epochs[1:9])))
+    if run.skipped:
+        yield say("run.skipped", n=len(run.skipped), last=run.skipped[-1])
     if len(run.numbers) < run.steps:
         yield say("run.thinned", kept=len(run.numbers), n=run.steps)
 

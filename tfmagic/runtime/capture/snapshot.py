@@ -27,6 +27,8 @@ view = private.view
 #: Up to this many elements, norm, NaN and Inf stand on all of them: above it reading
 #: every activation of a real training step would cost as much as computing it.
 EXACT = 16_384
+#: So many tensors are described at once: more would not stay in the processor's caches.
+TOGETHER = 256
 
 
 class Snapshot:
@@ -76,7 +78,9 @@ def describe_together(snapshots: Iterable[Snapshot]) -> None:
             array, count = array.taken, array.count  # type: ignore[attr-defined]
         if isinstance(array, (np.ndarray, np.generic)) and array.dtype.kind in "fiub":
             alike.setdefault((array.shape, array.dtype, count), []).append(snapshot)
-    for (*_, count), group in alike.items():
+    parts = [(count, group[i : i + TOGETHER]) for (*_, count), group in alike.items()
+             for i in range(0, len(group), TOGETHER)]  # fmt: skip
+    for count, group in parts:
         held = [snapshot.later for snapshot in group]
         if count is None:
             values = describe_alike(held)

@@ -29,6 +29,8 @@ BRANCHES = ("If", "StatelessIf", "Case", "StatelessCase")
 _BACKWARD = re.compile(r"(?:^|/)(?:gradient_tape|gradients)(?:_\d+)?/")
 #: The op that adds up gradients stands outside those scopes.
 _SUM = "AddN"
+#: Ops that a loss of several terms ends with.
+_TOTALS = ("Mean", "Sum", "AddV2", "AddN", "Add", "Sub", "Mul", "RealDiv", "Neg")
 #: How far behind an update its gradient is looked for.
 _FAR = 2_000
 _KERAS_CALL = re.compile(r"keras/(?:src/)?(?:layers/layer|engine/base_layer)\.py$")
@@ -164,32 +166,131 @@ class Function:
         if not self.backward:
             return ()
         found = []
-        for resource, nodes in self.assignments.items():
+        for resource, changes in self.changes.items():
             if resource not in self.differentiated:
                 continue
             read = next(iter(self.reads.get(resource, ())), "")
             read = f"{read}:{private.output_refs(self.nodes[read])[0][0]}" if read else ""
-            for node in nodes:
-                gradient = self._nearest_gradient(data(node)[1:])
+            for node, given in changes:
+                gradient = self._nearest_gradient(given)
                 if gradient:
                     loss = self._differentiated_from(gradient)
-                    found.append(Trained(resource, gradient, read, node.name, loss))
+                    found.append(Trained(resource, gradient, read, node, loss))
                     break
-        return tuple(found)
+        return self._with_losses(found)
+
+    @cached_property
+    def changes(self) -> dict[str, list[tuple[str, list[str]]]]:
+        """Resource argument → the nodes that change what it holds, branches among them, each with
+        what the new value is computed from: refs, and resource arguments that are read for it."""
+        found: dict[str, list[tuple[str, list[str]]]] = {}
+        for node in self.definition.node_def:
+            if (argument := self.resource(node)) and node in self.assignments.get(argument, ()):
+                found.setdefault(argument, []).append((node.name, data(node)[1:]))
+            for name, refs in self.called(node) if node.op in BRANCHES else ():
+                inner = Function(name, self.called_graph(name))
+                outside = dict(zip(inner.arguments, refs, strict=False))
+                for changed, ways in inner.changes.items():
+                    if self.arguments.get(outside[changed]) != private.RESOURCE:
+                        continue
+                    for _, given in ways:
+                        behind = inner._arguments_behind(given)
+                        taken = [outside[a] for a in behind if a in outside and a != changed]
+                        found.setdefault(outside[changed], []).append((node.name, taken))
+        return found
+
+    def _arguments_behind(self, start: Sequence[str]) -> list[str]:
+        """The arguments that a value is computed from, the nearest first."""
+        todo, seen = deque(start), dict[str, None]()
+        while todo and len(seen) < _FAR:
+            ref = todo.popleft()
+            if ref in seen:
+                continue
+            seen[ref] = None
+            node = self.nodes.get(maker(ref))
+            given = data(node) if node is not None else []
+            if node is not None and node.op == "IdentityN":
+                given = [given[int(ref.rpartition(":")[2])]]
+            todo.extend(given)
+        return [ref for ref in seen if ref in self.arguments]
+
+    def _with_losses(self, found: Sequence[Trained]) -> tuple[Trained, ...]:
+        """The same, each with the loss that was really differentiated.
+
+        What one call of a tape gives begins with one op that makes ones: where the terms of a sum
+        were taken for losses, or two calls seem to share one, the loss is the first value on the
+        way to which all that the gradients were computed from stands.
+        """
+        calls: dict[frozenset[str], list[Trained]] = {}
+        for each in found:
+            seeds, same = self._seeds.get(maker(each.gradient), frozenset()), [each]
+            for known in [known for known in calls if known & seeds]:
+                seeds, same = seeds | known, calls.pop(known) + same
+            calls[seeds] = calls.get(seeds, []) + same
+        losses = [{each.loss for each in same} for same in calls.values()]
+        if all(len(each) == 1 for each in losses) and len(set().union(*losses)) == len(calls):
+            return tuple(found)
+        exact = dict[str, str]()
+        for seeds, same in calls.items():
+            whole = self._whole_loss(seeds, same) if seeds else ""
+            exact |= {each.resource: whole or each.loss for each in same}
+        return tuple(each._replace(loss=exact[each.resource]) for each in found)
+
+    @cached_property
+    def _seeds(self) -> dict[str, frozenset[str]]:
+        """Backward node → the ops outside of tapes, made of nothing, that it began with."""
+        found: dict[str, frozenset[str]] = {}
+        for node in self.definition.node_def:
+            if node.name in self.backward:
+                given = [self.nodes[m] for m in map(maker, data(node)) if m in self.nodes]
+                own = {n.name for n in given if not data(n) and self._only_behind(n.name)}
+                before = [found.get(n.name, frozenset()) for n in given]
+                found[node.name] = frozenset().union(*before) or frozenset(own)
+        return found
+
+    def _only_behind(self, name: str) -> bool:
+        """Whether a node is no part of a gradient, and serves nothing else."""
+        return name not in self.backward and self.backward.issuperset(self.users[name])
+
+    def _whole_loss(self, seeds: frozenset[str], same: Sequence[Trained]) -> str:
+        """The first scalar sum or mean that all forward values of these gradients lead to."""
+        behind = self.ancestors([maker(each.gradient) for each in same])
+        back = behind & self.backward
+        taken = {m for name in back for m in map(maker, data(self.nodes[name]))} - self.backward
+        needed = {m for m in taken & self.nodes.keys() if data(self.nodes[m])}
+        order = {name: place for place, name in enumerate(self.nodes)}
+        end = max(order[seed] for seed in seeds)
+        for node in self.definition.node_def:
+            early = order[node.name] < end and node.name not in self.backward
+            whole = early and node.op in _TOTALS and self._is_scalar(node.name)
+            if whole and needed <= self.ancestors([node.name]):
+                return f"{node.name}:{private.output_refs(node)[0][0]}"
+        return ""
+
+    def _is_scalar(self, name: str) -> bool:
+        try:
+            tensor = self.graph.get_operation_by_name(name).outputs[0]
+        except (AttributeError, KeyError, ValueError, IndexError):
+            return False
+        return bool(tensor.shape.rank == 0 and tensor.dtype.is_floating)
 
     def _nearest_gradient(self, start: Sequence[str]) -> str:
         """The first gradient behind an update, going back step by step.
 
-        A value that was read again after an assignment is followed to what was assigned, and
-        an op that hands several values on (``IdentityN``) index by index.
+        A value that was read again after an assignment is followed to what was assigned, an op
+        that hands several values on (``IdentityN``) index by index, and a variable that branches
+        read (gradients that are gathered over steps) to what changes it.
         """
         todo, seen = deque(start), set[str]()
         while todo and len(seen) < _FAR:
             ref = todo.popleft()
             name = maker(ref)
-            if ref in seen or name not in self.nodes:
+            if ref in seen:
                 continue
             seen.add(ref)
+            if name not in self.nodes:
+                todo.extend(r for _, given in self.changes.get(name, ()) for r in given)
+                continue
             if name in self.backward and self.kind(ref) in private.FLOATS:
                 return ref
             node = self.nodes[name]
@@ -218,11 +319,20 @@ class Function:
             return ""
         name = self.forward_of(first)
         refs = private.output_refs(self.nodes[name]) if name else []
+        if name and self.nodes[name].op in READS and (scaled := self._multiplied_by(name)):
+            return scaled
         if refs and refs[0][1] in private.FLOATS:
             return f"{name}:{refs[0][0]}"
         returned = self.metrics[0][1] if self.metrics else ""
         scope = _BACKWARD.sub("", first).rpartition("/")[0]
         return self._last_reduction(scope) or returned
+
+    def _multiplied_by(self, read: str) -> str:
+        """What a variable's value is multiplied by, as a loss is by its scale in half precision."""
+        for user in self.users.get(read, ()):
+            if self.nodes[user].op == "Mul" and user not in self.backward:
+                return next((ref for ref in data(self.nodes[user]) if maker(ref) != read), "")
+        return ""
 
     def forward_of(self, name: str) -> str:
         """The forward node whose scope a backward node bears, or empty."""

@@ -441,7 +441,8 @@ class _Editor:
             return given[1]
         if node.op == "AssignVariableOp":
             return self.add("Sub", [given[1], trained.read], "z", T=kind)
-        if node.op.startswith("ResourceApply"):
-            after = self.add("ReadVariableOp", [given[0]], "value", control=node.name, dtype=kind)
+        if node.op.startswith("ResourceApply") or node.op in BRANCHES:
+            held = trained.resource
+            after = self.add("ReadVariableOp", [held], "value", control=node.name, dtype=kind)
             return self.add("Sub", [after, trained.read], "z", T=kind)
         return ""

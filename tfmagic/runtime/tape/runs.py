@@ -101,7 +101,8 @@ def _run(
     log: Log, ops: Sequence[Op], lines: Sequence[Line], steps: _Steps, name_of: Callable[[int], str]
 ) -> Run:
     calls = sorted(steps.calls, key=lambda call: call[1].entry)
-    starts, numbers, made_by = list[tuple[int, int]](), list[int](), list[tuple[str, int]]()
+    starts, ends = list[tuple[int, int]](), list[tuple[int, int]]()
+    numbers, made_by = list[int](), list[tuple[str, int]]()
     scopes = layer_names([t.key for f, _, _ in calls for t in _taps(f) if t.kind == "layer"])
     layers: dict[str, dict[str, None]] = {name: {} for name in scopes.values()}
     rows: list[dict[tuple[str, str], float]] = []
@@ -111,6 +112,7 @@ def _run(
             made_by.append((function.name, step.number))
             numbers.append(len(rows) + 1 if function.stride == 1 else step.number + 1)
             rows.append(dict(_figures(row, loss, scopes, name_of)))
+        ends.append((step.entry, len(rows)))
         for tap in _taps(function):
             if tap.kind == "weight" and tap.key[0] in steps.keys:
                 home = scopes.get(tap.key[1], layer_names([tap.key[1]]).get(tap.key[1], ""))
@@ -134,7 +136,7 @@ def _run(
         epochs=_epochs(log, starts),
         flow=tuple((scopes[a], scopes[b]) for a, b in flow if a in scopes and b in scopes),
         layers=tuple((layer, tuple(names)) for layer, names in layers.items()),
-        validation=_validation(log, ops, line, starts),
+        validation=_validation(log, ops, line, ends),
     )
     run = _with_first_bad(run, log, made_by, scopes, name_of)
     return replace(run, trials=_trials(run, list(functions))) if stalled(run) else run
@@ -222,7 +224,7 @@ def _epochs(log: Log, starts: Sequence[tuple[int, int]]) -> tuple[int, ...]:
 
 
 def _validation(
-    log: Log, ops: Sequence[Op], line: int | None, starts: Sequence[tuple[int, int]]
+    log: Log, ops: Sequence[Op], line: int | None, ends: Sequence[tuple[int, int]]
 ) -> tuple[tuple[str, int, float], ...]:
     """What functions that do not train returned on the same line, as it stood between two steps."""
     found: dict[tuple[str, int], float] = {}
@@ -232,7 +234,7 @@ def _validation(
         for step in function.steps:
             if step.entry >= len(ops) or ops[step.entry].line != line:
                 continue
-            after = max((told + 1 for entry, told in starts if entry < step.entry), default=0)
+            after = max((told for entry, told in ends if entry < step.entry), default=0)
             for name, group, column in _metric_columns(function):
                 array = np.asarray(step.figures[group], float)
                 if len(array):

@@ -29,6 +29,7 @@ from tfmagic.runtime.autodiff.differentiate import (
 )
 from tfmagic.runtime.autodiff.opened_calls import open_calls
 from tfmagic.runtime.autodiff.second_order import product
+from tfmagic.runtime.capture.gc_throttle import off
 from tfmagic.runtime.capture.log import Log
 from tfmagic.runtime.capture.names import in_metric, key_of, walk
 from tfmagic.runtime.capture.recorder import BUDGET, Recorder
@@ -186,13 +187,19 @@ class Tape:
         """Whether any op was recorded."""
         return bool(self.log.entries)
 
+    @property
+    def trained(self) -> bool:
+        """Whether there is a training run in it; where none can be, nothing is worked out."""
+        return bool(self.log.calls or self.log.compiled) and bool(self.recording.runs)
+
     # -- the recording ----------------------------------------------------------
 
     @property
     def recording(self) -> Recording:
         """All that was recorded, as plain data; the tensors stay here for more questions."""
         if self._recording is None:
-            self._recording = self._told()
+            with off():
+                self._recording = self._told()
             _tapes[id(self._recording)] = self
         return self._recording
 
