@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tfmagic.analysis.certain import certain, data_line
 from tfmagic.model import Recording, Run, Trial, Verdict
 
 __all__ = ["explained", "stalled"]
@@ -45,7 +46,9 @@ def _ends(losses: object) -> tuple[float, float]:
 
 
 def explained(recording: Recording, run: Run) -> Run:
-    """The run with the verdict that its trials bear out, or none."""
+    """The run with the verdict that its course or its trials bear out, or none."""
+    if (sure := certain(recording, run)) is not None:
+        return replace(run, verdicts=(*run.verdicts, sure))
     own = next((t for t in run.trials if t.change == "as_it_is"), None)
     if own is None or not stalled(run):
         return run
@@ -88,7 +91,11 @@ def _told(recording: Recording, run: Run, own: Trial, trial: Trial) -> Verdict:
         code = "lr_sign"
     else:
         code = "lr_too_high" if trial.value < 1 else "lr_too_low"
-    line, text = _rate_line(recording, run) if trial.change == "rate" else (run.line_number, "")
+    line, text = run.line_number, ""
+    if trial.change == "rate":
+        line, text = _rate_line(recording, run)
+    elif trial.change == "standardised":
+        line, text = data_line(recording, run, 0)
     told = [
         ("times", f"{trial.value:g}"),
         ("steps", str(len(trial.losses))),

@@ -23,7 +23,7 @@ from tfmagic.model.recording import (
     TracedFunction,
     VariableInfo,
 )
-from tfmagic.model.run import BadValue, Run, Series, Trial
+from tfmagic.model.run import BadValue, Pairing, Run, Series, Trial
 from tfmagic.model.serial import FORMAT_VERSION, from_json, to_json
 from tfmagic.model.trace import Frozen, Trace
 from tfmagic.model.value import Stats, Value
@@ -54,6 +54,7 @@ __all__ = [
     "Machine",
     "Node",
     "Op",
+    "Pairing",
     "Places",
     "Recording",
     "Run",

@@ -73,6 +73,26 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
+class Pairing:
+    """How a step's loss takes what the model gives and the targets.
+
+    ``kind`` is the form of the loss: ``"sigmoid"`` or ``"softmax"`` (cross-entropy of logits),
+    ``"sigmoid_of_sigmoid"`` or ``"softmax_of_softmax"`` (of what was made a probability before),
+    ``"softmax_of_one"`` (the model ends in a softmax over a single unit),
+    ``"probability"`` (binary cross-entropy of numbers that are clipped to 0 and 1), or empty.
+    ``targets`` are the least, the greatest and one more of the values that the targets have;
+    ``torn`` are the shapes of a column and a row that meet in the loss.  ``line_number`` (0: not
+    known) and ``line`` are those of the op that shows it.
+    """
+
+    kind: str = ""
+    targets: tuple[float, ...] = ()
+    torn: tuple[str, ...] = ()
+    line_number: int = 0
+    line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """The steps that one line of the cell made: calls of a compiled train function, or turns of
     an eager loop.
@@ -101,6 +121,7 @@ class Run:
     first_bad: BadValue | None = None
     verdicts: tuple[Verdict, ...] = ()
     trials: tuple[Trial, ...] = ()
+    pairing: Pairing | None = None
     compiled: bool = True
 
     def of(self, kind: str) -> dict[str, Array]:

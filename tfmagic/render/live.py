@@ -41,10 +41,10 @@ def courses(followed: Mapping[str, Any], seconds: float) -> str:
     """The loss and the norm of the gradients of every run, as HTML."""
     parts = [html.head(_told(followed, seconds))]
     for course in list(followed.values())[:_MOST]:
-        for title, values in (("live.loss", course.loss), ("live.norm", course.norm)):
+        for what, values in (("loss", course.loss), ("norm", course.norm)):
             if any(math.isfinite(v) for v in values):
-                told = say(title, value=number(values[-1], 4))
-                svg = loss_curve(course.steps, values, len(values) - 1, say(f"{title}_axis"))
+                told = say(f"live.{what}", value=number(values[-1], 4))
+                svg = loss_curve(course.steps, values, len(values) - 1, say(f"live.{what}_axis"))
                 image, caption = html.image(svg, told, 320), html.notes([told])
                 parts.append(_BESIDE.format(image, caption))
     return html.report(parts)

@@ -28,6 +28,9 @@ __all__ = ["trials"]
 _STEPS, _SHARE, _SHORTEST, _LONGEST = 48, 0.2, 0.5, 2.0
 #: The rates that are tried, as multiples of the run's own.
 _RATES = (0.1, 10.0, 0.01, 100.0, -1.0, 0.001, 1000.0)
+_FASTER = (1000.0, 100.0, 10.0, -1.0, 10_000.0, 0.1)
+#: A loss that moved by less than this share of itself stood still, but for its batches.
+_STILL = 0.15
 #: Numbers so large or so far from zero are tried brought to mean zero and spread one.
 _LARGE = 5.0
 
@@ -68,8 +71,11 @@ def _tried(kept: KeptSteps, until: float) -> Iterator[Trial]:
     private.add_function(function.definition)
     course = _Course(function.definition.signature.name, outputs + 1, kept, trained)
     try:
-        yield _trial(course, "as_it_is")
-        for rate in _RATES:
+        own = _trial(course, "as_it_is")
+        yield own
+        # steps that leave the loss where it was ask for larger ones, all others for smaller
+        still = np.ptp(own.losses) < _STILL * abs(own.losses[0])
+        for rate in _FASTER if still else _RATES:
             if perf_counter() > until:
                 return
             yield _trial(course, "rate", rate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,10 +10,11 @@ import numpy as np
 
 from tfmagic.analysis.learning import stalled
 from tfmagic.analysis.runs import first_bad, layer_names
-from tfmagic.model import Line, Op, Run, Series, Trial
+from tfmagic.model import Line, Op, Pairing, Run, Series, Trial
 from tfmagic.runtime.autodiff.step_replay import first_bad_op
 from tfmagic.runtime.capture.log import CompiledFunction, CompiledStep, Log, Tap
 from tfmagic.runtime.compiled.interpreter import Stopped
+from tfmagic.runtime.experiments.pairing import pairing
 from tfmagic.runtime.experiments.trials import trials
 
 __all__ = ["compiled_runs"]
@@ -139,7 +140,14 @@ def _run(
         validation=_validation(log, ops, line, ends),
     )
     run = _with_first_bad(run, log, made_by, scopes, name_of)
+    run = replace(run, pairing=_pairing(functions))
     return replace(run, trials=_trials(run, list(functions))) if stalled(run) else run
+
+
+def _pairing(functions: Iterable[CompiledFunction]) -> Pairing | None:
+    """How loss, model and targets go together, where the first steps were kept."""
+    kept = next((f.first for f in functions if f.first is not None and f.first.steps), None)
+    return pairing(kept) if kept is not None else None
 
 
 def _trials(run: Run, functions: Sequence[CompiledFunction]) -> tuple[Trial, ...]:
