@@ -34,7 +34,7 @@ __all__ = ["GraphView", "Report"]
 
 #: Rows that a table shows at once; the rest opens on request.
 _ROWS = 20
-_MOST_ROWS = 400
+_MOST_ROWS = 150
 
 
 class GraphView:
@@ -246,7 +246,8 @@ class GraphView:
         twin = tables.boxes(drawn.graph)
         opened = drawn.error is not None
         yield html.details(twin.caption, html.table(twin.head(_MOST_ROWS)), opened=opened)
-        if self.recording is not None and (read := tables.variables(self.recording)):
+        runs = self.recording is not None and self.recording.runs  # they tell of each variable
+        if self.recording is not None and not runs and (read := tables.variables(self.recording)):
             yield html.details(read.caption, html.table(read.head(_MOST_ROWS)))
 
     def _legend(self, graph: Graph) -> Iterator[str]:
