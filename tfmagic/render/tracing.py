@@ -15,8 +15,19 @@ _LONGEST, _VALUES = 60, 4
 
 
 def remarks(recording: Recording) -> Iterator[str]:
-    """One line for each remark: what is wrong, and what mends it."""
-    return (_sentence(remark) for remark in recording.remarks)
+    """One line for each remark: what is wrong, and what mends it.
+
+    A gradient that a function asked for itself is told once for all sources that one line hits.
+    """
+    told = dict[tuple[str, int, int], None]()
+    for remark in recording.remarks:
+        key = (remark.code, remark.cell, remark.line_number)
+        if remark.values:
+            yield _sentence(remark)
+        elif key not in told:
+            told[key] = None
+            mended = clipped(visible(remark.repair), 4 * _LONGEST)
+            yield f"{visible(remark.message)} {mended}".strip()
 
 
 def _sentence(remark: Verdict) -> str:

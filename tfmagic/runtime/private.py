@@ -375,6 +375,17 @@ def variable_dtype(handle: Any) -> str:
     return str(tf.dtypes.as_dtype(told[0].dtype).name) if told else ""
 
 
+def tape_file() -> str:
+    """The file in which ``GradientTape`` is defined."""
+    return str(tf.GradientTape.jacobian.__code__.co_filename)
+
+
+def held_by(handle: Any) -> tuple[Any, Any]:
+    """Shape and dtype of what the variable behind ``handle`` holds."""
+    told = handle._handle_data.shape_and_type[0]
+    return tf.TensorShape(told.shape), tf.dtypes.as_dtype(told.dtype)
+
+
 def copied_variable(handle: Any) -> Any:
     """A variable of our own that holds what the one behind ``handle`` holds now."""
     return tf.Variable(read_variable(handle, variable_dtype(handle)), trainable=False)

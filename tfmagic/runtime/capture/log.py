@@ -240,6 +240,15 @@ class FrozenName(NamedTuple):
     place: SourceStack
 
 
+class InnerCall(NamedTuple):
+    """A ``gradient(target, sources)`` that was made while a function was traced; all live."""
+
+    name: str
+    target: Any
+    sources: Any
+    result: Any
+
+
 class Tap(NamedTuple):
     """Some columns of the figures that a traced function told of its inside.
 
@@ -371,6 +380,8 @@ class Log:
     traces: list[TraceNote] = field(default_factory=list)
     frozen: list[FrozenName] = field(default_factory=list)
     progress: Callable[[], None] | None = None
+    inner_calls: list[InnerCall] = field(default_factory=list)
+    inner: list[Any] = field(default_factory=list)
     made: dict[int, int] = field(default_factory=dict)
     met: int = 0
 

@@ -31,6 +31,7 @@ from tfmagic.runtime.capture.log import (
     Call,
     CustomGradient,
     HostTransfer,
+    InnerCall,
     Log,
     Reduced,
     SourceStack,
@@ -57,6 +58,12 @@ from tfmagic.runtime.capture.threads import COUNT, other_threads
 BUDGET = 2 * 2**30
 #: The same where no variable was met and no tape began, so that no gradient can be asked for.
 UNASKED = 64 * 2**20
+#: Gradients that functions ask for, as far as they are looked at.
+_MOST_INNER = 32
+#: The file in which TensorFlow's tapes stand.
+_TAPES = private.tape_file()
+#: Frames of AutoGraph's between a call and the code that it stands in.
+_NEAR = 8
 _CELL_FRAMES = ("<module>", "<cell line")
 _FUNCTION_OP = re.compile(r"__(?:inference|forward|backward)_")
 _RESOURCE = 20
@@ -518,6 +525,20 @@ class Recorder:
 
         return record_operation
 
+    def _note_inner(self, caller: FrameType, target: Any, sources: Any, answer: Any) -> None:
+        """A gradient that a function asks for while it is traced."""
+        if get_ident() != self._thread or len(self.log.inner_calls) >= _MOST_INNER:
+            return
+        if hasattr(target, "graph") and not isinstance(target, _EAGER):
+            if caller.f_code.co_filename == _TAPES:
+                return  # a jacobian's own
+            around = [caller]
+            while around[-1].f_back is not None and len(around) < _NEAR:
+                around.append(around[-1].f_back)
+            known = (n for frame in around for n, v in frame.f_locals.items() if v is target)
+            name = next((n for n in known if n not in ("target", "self")), "")
+            self.log.inner_calls.append(InnerCall(name, target, sources, answer))
+
     def _note_custom(self, op_type: Any, outputs: Any, inputs: Any, backward: Any) -> None:
         note = CustomGradient(
             str(op_type), tuple(outputs), tuple(inputs), backward, len(self.log.entries) - 1
@@ -547,7 +568,10 @@ def _heard_gradient(original: Callable[..., Any], whom: Hook[Recorder]) -> Calla
     def gradient(tape: Any, target: Any, sources: Any, *args: Any, **kwargs: Any) -> Any:
         recorder = _asked(whom)
         if recorder is None:
-            return original(tape, target, sources, *args, **kwargs)
+            answer = original(tape, target, sources, *args, **kwargs)
+            if (listener := whom.listener) is not None:
+                listener._note_inner(sys._getframe(1), target, sources, answer)
+            return answer
         caller = sys._getframe(1)
         recorder._name_as_there(caller, target)
         told = (target, sources)

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from time import perf_counter
+from types import CodeType
 from typing import Any, NamedTuple
 
 from tfmagic.model.op_traits import ASSIGNS
@@ -66,7 +68,7 @@ class FunctionTrace:
     """A graph as plain data, with what was seen of one run of it.
 
     The first ``results`` of the ``outputs`` are the function's own; a tape adds what it
-    needs for the way back.
+    needs for the way back.  ``numbers`` are those of its own tensors, by name.
     """
 
     ops: list[InnerOp] = field(default_factory=list)
@@ -77,6 +79,7 @@ class FunctionTrace:
     constants: dict[int, Any] = field(default_factory=dict)
     values: dict[int, Snapshot] = field(default_factory=dict)
     gradients: dict[int, Snapshot] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
 
 
 def read(graph: Any, traced: Traced | None = None) -> FunctionTrace | None:
@@ -129,6 +132,7 @@ class _Interpreter:
         self.found.inputs = [self.number(tensor, _name(tensor.op)) for tensor in graph.inputs]
         self._graph(graph, traced, (), 0)
         self.found.outputs = [self.number(tensor) for tensor in graph.outputs]
+        self.found.numbers = self._known
 
     def number(self, tensor: Any, name: str = "") -> int:
         """The number of a tensor, a new one where it was not met before."""
@@ -282,4 +286,12 @@ def _frames(operation: Any, traced: Traced | None) -> _Frames:
         code = traced.code if traced is not None else None
         if code is None or (frame.filename, frame.name) == (code.co_filename, code.co_name):
             return tuple(found)
+        if frame.name == code.co_name and frame.lineno in _lines_of(code):
+            # AutoGraph knows code by what it is: it converted the same text in another file
+            return tuple((code.co_filename, line, name) for _, line, name in found)
     return ()
+
+
+@lru_cache(maxsize=64)
+def _lines_of(code: CodeType) -> frozenset[int]:
+    return frozenset(line for *_, line in code.co_lines() if line is not None)

@@ -49,6 +49,7 @@ from tfmagic.runtime.tape.attributes import Attributes
 from tfmagic.runtime.tape.backward_links import Linker
 from tfmagic.runtime.tape.bodies import body
 from tfmagic.runtime.tape.gaps import gaps, no_gradient, places, versions
+from tfmagic.runtime.tape.inner_gradients import inner_verdicts
 from tfmagic.runtime.tape.lines import Lines
 from tfmagic.runtime.tape.runs import compiled_runs
 
@@ -148,6 +149,7 @@ class RecordingBuilder:
         bodies = self._bodies()
         traces, frozen = self._traces(), self._frozen()
         runs = compiled_runs(log, made.ops, self._lines.lines, self._name_of_handle)
+        inner = tuple(inner_verdicts(log, self._lines, self._name_of_handle, runs))
         return Recording(
             ops=tuple(made.ops),
             tensors=self._tensors(),
@@ -155,6 +157,7 @@ class RecordingBuilder:
             runs=runs,
             traces=traces,
             frozen=frozen,
+            remarks=inner,
             gradients=calls,
             lines=self._lines.lines,
             cells=self._lines.cells,

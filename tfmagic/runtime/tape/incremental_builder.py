@@ -39,7 +39,8 @@ class IncrementalBuilder:
         self._entries, self._calls = settled.entries, settled.calls
         found = self._finisher.recording(settled, seconds=seconds, failure=failure, notes=notes)
         told = judged(found, self._judged)
-        told = replace(told, runs=(*told.runs, *eager_runs(told)), remarks=remarks(told))
+        wrong = (*told.remarks, *remarks(told))
+        told = replace(told, runs=(*told.runs, *eager_runs(told)), remarks=wrong)
         told = replace(told, runs=tuple(explained(told, run) for run in told.runs))
         self._judged = told.gradients
         return told
@@ -76,6 +77,7 @@ def copied(log: Log, entries: Sequence[Entry] = (), calls: Sequence[Call] = ()) 
         untapped=log.untapped,
         traces=list(log.traces),
         frozen=list(log.frozen),
+        inner=log.inner,
     )
     copy.keep_handles = True
     return copy

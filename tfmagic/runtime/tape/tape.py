@@ -27,6 +27,7 @@ from tfmagic.runtime.autodiff.differentiate import (
     require_differentiable,
     tape_for,
 )
+from tfmagic.runtime.autodiff.inner_calls import look_into
 from tfmagic.runtime.autodiff.opened_calls import open_calls
 from tfmagic.runtime.autodiff.second_order import product
 from tfmagic.runtime.capture.gc_throttle import off
@@ -138,6 +139,7 @@ class Tape:
     def stop(self, error: BaseException | None = None) -> None:
         """Record no more; ``error`` is what ended the run, if anything did."""
         self._recorder.stop()
+        look_into(self.log, self._recorder.whole)
         self.log.progress = None
         self._failure = None if error is None else Failed.of(error)
         self._recording = None
