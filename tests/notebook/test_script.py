@@ -78,7 +78,8 @@ def test_the_report_is_written_however_it_ends(tmp_path: Path, word: str, code: 
     assert done.stdout == plain.stdout
     (run,) = tfmagic.load(tmp_path / "r.json").runs
     assert run.steps == 8 and run.line_number == 9
-    assert "9" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "Trained on line 9: 8 steps" in page.partition("<details")[0]
     assert list((tmp_path / "board").iterdir())
 
 

@@ -304,6 +304,12 @@ class Report(GraphView):
         """The head, the alert and the tables stand above the plots."""
         return bool(self._head()) + bool(self._alert()) + len(self._tables())
 
+    def _page(self) -> str:
+        """Of a training the report itself: its ops in a live graph are the input pipeline."""
+        if self._recording.runs:
+            return html.page(self.title or "tfmagic", self.html())
+        return super()._page()
+
     def _alert(self) -> str:
         return " ".join(filter(None, (super()._alert(), *tracing.remarks(self._recording))))
 
