@@ -40,7 +40,7 @@ demo: $(VENV)/.demo
 	@$(BIN)/python examples/demo.py $(LESSON)
 
 test: $(VENV)/.develop
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lab: $(VENV)/.develop
 	$(BIN)/jupyter lab examples/lesson.$(LESSON).ipynb

@@ -128,6 +128,15 @@ def _has_gpu() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
+SLOW_ROOMS = ("trust", "browser", "notebook")  # kernels, browsers, whole notebooks: slowest first
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the files that take minutes first, so that no worker is alone with one at the end."""
+    order = {room: number for number, room in enumerate(SLOW_ROOMS)}
+    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what this machine has no part for, with the way to get it."""
     for mark in ("browser", "dot", "gpu"):

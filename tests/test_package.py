@@ -17,8 +17,8 @@ import tfmagic
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("tfmagic", "tests", "docs", "examples", "benchmarks")
 FILES = {
-    "ARCHITECTURE.md", "CHANGELOG.md", "LICENSE", "Makefile", "README.ko.md", "README.md",
-    "pyproject.toml",
+    "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.ko.md",
+    "README.md", "pyproject.toml",
 }  # fmt: skip
 #: What the builder writes, and its own note of what it leaves out.
 BUILT = {"PKG-INFO", ".gitignore"}

@@ -25,7 +25,7 @@ from tfmagic.runtime.cluster import lines, probe
 from tfmagic.runtime.cluster.resolve import Target, targets
 from tfmagic.runtime.devices import placing
 
-PROMISED = 5.0  # seconds
+PATIENCE = 60.0  # seconds, on the slowest machine: left to TensorFlow, these never end
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def refusal(address: str) -> str:
     start = time.monotonic()
     with pytest.raises(ClusterError) as caught:
         tfmagic.connect(address)
-    assert time.monotonic() - start < PROMISED
+    assert time.monotonic() - start < PATIENCE
     assert placing.names() == before
     said = str(caught.value)
     assert "\n" not in said and all(each in said for each in address.split(","))
