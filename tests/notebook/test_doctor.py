@@ -73,7 +73,7 @@ def test_without_tensorflow_every_magic_says_how_to_get_it() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["docter"], "docter: possible are doctor, worker. Did you mean doctor?"),
+        (["docter"], "docter: possible are doctor, worker, run. Did you mean doctor?"),
         (["doctor", "--bad"], "tfmagic doctor has no option --bad. See tfmagic doctor --help."),
         (["doctor", "now"], "no place for 'now'"),
         (["worker", "--prot", "3"], "Did you mean --port?"),

@@ -153,7 +153,7 @@ def test_every_reason_can_be_said(language: str, reason: str) -> None:
     from tfmagic.runtime.cluster.state import why
 
     use(language)
-    assert why(probe.Answer(reason, "<detail>")).strip()
+    assert str(why(probe.Answer(reason, "<detail>"))).strip()
 
 
 # --- which workers are meant -------------------------------------------------------------

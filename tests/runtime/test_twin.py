@@ -367,3 +367,28 @@ def test_a_long_run_keeps_its_ends() -> None:
     assert told.count == 20_001 and len(numbers) <= told.MOST + 1
     assert numbers[0] == 0 and numbers[-1] == 20_000
     assert len({b - a for a, b in pairwise(numbers[:-1])}) == 1
+
+
+def test_a_function_that_draws_goes_on_with_its_own_numbers() -> None:
+    """The state of such an op lives in the function: a twin would begin anew."""
+    found = []
+    for recorded in (False, True):
+        tf.keras.utils.set_random_seed(3)
+        w = tf.Variable(0.0)
+
+        @tf.function
+        def step(w: Any = w) -> Any:
+            with tf.GradientTape() as tape:
+                loss = (w - tf.random.normal([])) ** 2
+            w.assign_sub(0.1 * tape.gradient(loss, w))
+            return loss
+
+        losses = [float(step()) for _ in range(2)]
+        with tfmagic.record() if recorded else nullcontext() as rec:
+            losses += [float(step()) for _ in range(2)]
+        losses += [float(step()) for _ in range(2)]
+        found.append(losses)
+    assert found[0] == found[1]
+    assert rec is not None
+    (gap,) = [gap for gap in rec.recording.complete if gap.code == "untapped"]
+    assert "draws" in str(gap)

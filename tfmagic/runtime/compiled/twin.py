@@ -20,6 +20,7 @@ from tfmagic.runtime import private
 from tfmagic.runtime.capture.log import CompiledFunction, CompiledStep, Log, Tap
 from tfmagic.runtime.compiled.keeper import Keeper, StepFunction, step_function
 from tfmagic.runtime.compiled.reader import BRANCHES, CALLS, LOOPS, Function, Trained, data, maker
+from tfmagic.runtime.op_traits import reason
 
 __all__ = ["running_twins"]
 
@@ -145,6 +146,10 @@ class _Writer:
         function = Function(name, graph)
         if len(function.nodes) > _LARGEST:
             raise ValueError(f"{len(function.nodes):,} nodes")
+        for each in function.every():
+            for node in each.nodes.values():
+                if reason(node.op) == "random":  # its state is the function's own, not the twin's
+                    raise ValueError(f"{node.op} draws from a state inside the function")
         keys = {
             argument: tensor._id
             for argument, tensor in zip(function.arguments, inputs, strict=False)

@@ -28,10 +28,14 @@ _BINARY = ("Sub", "Mul", "AddV2", "SquaredDifference")
 
 
 def pairing(kept: KeptSteps) -> Pairing | None:
-    """What is known of the loss of these steps; None where their function tells no loss."""
-    function = Function(kept.function, kept.graph)
-    losses = [trained.loss for trained in function.trained if trained.loss]
-    return _paired(function, losses[0], kept) if losses else None
+    """What is known of the loss of these steps; None where their function tells no loss, or is
+    gone."""
+    try:
+        function = Function(kept.function, kept.graph)
+        losses = [trained.loss for trained in function.trained if trained.loss]
+        return _paired(function, losses[0], kept) if losses else None
+    except Exception:  # a function that is no more, a graph of a form that is not known
+        return None
 
 
 def _paired(function: Function, loss: str, kept: KeptSteps) -> Pairing:
