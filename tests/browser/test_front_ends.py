@@ -50,7 +50,8 @@ def test_notebook_7_shows_all_in_the_language_of_the_metadata(
     page.locator(".tfm-step-head").wait_for()
     page.screenshot(path=tmp_path / "page.png")
     wait_until_drawn(page, 1)
-    assert "순전파 연산" in page.locator(".tfmagic-head").first.inner_text()
+    assert "정상" in page.locator(".tfmagic-head").first.inner_text()  # the answer
+    assert "순전파 연산" in page.locator(".tfmagic").first.inner_text()  # the small print
     assert "지금 있는 값" in page.locator("caption").all_inner_texts()
 
 
