@@ -22,7 +22,7 @@ def made(losses: Sequence[float], *trials: Trial, bad: bool = False) -> Run:
     return Run(
         "fit", 0, 3, 0, len(losses), 1.0, tuple(range(1, len(losses) + 1)),
         (Series("loss", "loss", tuple(losses)),), trials=trials,
-        first_bad=BadValue(2) if bad else None,
+        first_bad=BadValue(2) if bad else None, epochs=(1, 6),
     )  # fmt: skip
 
 
@@ -52,7 +52,23 @@ OWN = Trial("as_it_is", 0.0, FLAT)
         (falling(2.0, 0.1), [OWN, Trial("rate", 0.1, falling(2.0, 0.0001))], False, ""),
         (BROKEN * 5, [Trial("as_it_is", 0.0, BROKEN), Trial("rate", 0.01, falling(2.0, 0.3))], True,
          "lr_too_high"),
-        (falling(2.0, 1.6, 10), [Trial("as_it_is", 0.0, falling(2.0, 0.4))], False, "too_few_steps"),
+        (falling(2.0, 1.9, 10), [Trial("as_it_is", 0.0, falling(2.0, 0.4))], False, "too_few_steps"),
+        # a run that falls, or is short, may be but slow
+        (falling(2.0, 1.6, 10), [Trial("as_it_is", 0.0, falling(2.0, 0.4))], False, ""),
+        (falling(2.0, 1.5), [OWN, Trial("rate", 10.0, falling(2.0, 0.1))], False, ""),
+        (FLAT[:10], [OWN, Trial("rate", 10.0, falling(2.0, 0.1))], False, ""),
+        # with another graph
+        (FLAT, [OWN, Trial("activation", 0.0, falling(2.0, 0.2), ("dense",), FLAT)], False,
+         "missing_activation"),
+        (falling(9.0, 1.8), [Trial("no_penalty", 0.0, falling(2.0, 0.2), ("w",), FLAT)], False,
+         "regularisation"),
+        (FLAT, [Trial("relu", 0.0, falling(2.0, 1.8), ("dense",), FLAT)], False, ""),
+        (falling(2.0, 0.1), [Trial("learning", 0.0, falling(2.0, 0.01), ("w",), falling(2.0, 0.1))],
+         False, ""),
+        (FLAT, [Trial("learning", 0.0, falling(2.0, 0.01), ("w",), FLAT)], False, "not_updated"),
+        (FLAT, [Trial("rate", 0.1, falling(2.0, 0.9)), OWN,
+                Trial("redrawn", 0.0, falling(2.0, 0.8), ("w",), FLAT)], False,
+         "bad_initialisation"),
     ],
 )  # fmt: skip
 def test_a_cause_is_named_where_its_trial_wins_by_far(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -35,6 +35,16 @@ def _proved(recording: Recording, run: Run) -> Iterator[Verdict]:
     yield from _unpaired(recording, run, target)
     if run.steps < _FEWEST:
         return
+    pair = run.pairing
+    if pair is not None and pair.kind == "unapplied":
+        form = (("form", "unapplied"),)
+        yield Verdict("not_updated", target, "", pair.line, pair.line_number, values=form)
+    if pair is not None and pair.batches == "same" and len(run.epochs) == run.steps:
+        told = (("form", "same"), ("steps", str(run.steps)))
+        for node, name, text in _calls(recording):
+            began = [a.func for a in node.args if isinstance(a, ast.Call)]
+            if name == "next" and any(getattr(f, "id", "") == "iter" for f in began):
+                yield Verdict("data_order", target, "", text, node.lineno, values=told)
     for layer in _silent(run):
         code = "bad_initialisation" if _starts_at_zero(run, layer) else "dead_relu"
         number, text = layer_line(recording, run, layer)
@@ -141,6 +151,29 @@ def _calls(recording: Recording) -> Iterator[tuple[ast.Call, str, str]]:
             yield node, name, lines[node.lineno - 1].strip()
 
 
+def line_of(recording: Recording, wanted: Callable[[ast.AST], bool]) -> tuple[int, str] | None:
+    """The first line of the latest recorded cell that writes what is wanted."""
+    for cell in reversed(recording.cells):
+        try:
+            tree = ast.parse(cell.source)
+        except SyntaxError:
+            continue
+        found = [node.lineno for node in ast.walk(tree) if wanted(node)]  # type: ignore[attr-defined]
+        if found:
+            return min(found), cell.source.split("\n")[min(found) - 1].strip()
+    return None
+
+
+def made_at(recording: Recording, variable: str) -> tuple[int, str] | None:
+    """The line on which a variable got its first value."""
+    for each in recording.variables:
+        if each.name == variable and each.assigned_by:
+            line = recording.ops[each.assigned_by[0]].line
+            if line is not None:
+                return recording.lines[line].number, recording.lines[line].text
+    return None
+
+
 def layer_line(recording: Recording, run: Run, layer: str) -> tuple[int, str]:
     """The line that makes a layer: the call of its class that is as manieth in the code as the
     layer is among its like; that of the run where there is none."""
@@ -160,6 +193,10 @@ def layer_line(recording: Recording, run: Run, layer: str) -> tuple[int, str]:
     ]
     if len(called) == len(alike):
         return called[alike.index(layer)]
+    mine = dict(run.layers).get(layer, ())
+    made = made_at(recording, mine[0]) if mine else None
+    if made in called:  # as in a loop that adds layers
+        return made
     return called[-1] if called and layer == alike[-1] else (run.line_number, "")
 
 

@@ -7,11 +7,12 @@ with that one thing changed did, by far.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from tfmagic.analysis.certain import certain, data_line
+from tfmagic.analysis.certain import certain, data_line, layer_line, line_of, made_at
 from tfmagic.model import Recording, Run, Trial, Verdict
 
 __all__ = ["explained", "stalled"]
@@ -23,8 +24,18 @@ _FELL = 0.6
 _LEARNT, _BEATS = 0.8, 0.7
 #: A loss that keeps this share of its first value has not fallen at all.
 _STAYED = 0.97
-#: As many steps must there be before it is asked why nothing was learned.
-_FEWEST = 8
+#: Against the whole run a shorter trial need only be ahead; where that is far less, no run that
+#: falls excuses it.
+_NEARLY, _FAR = 0.9, 0.3
+#: Steps that bring a loss below this share of its first value do well.
+_WELL = 0.4
+#: A loss that keeps this share of its first value has hardly fallen.
+_HARDLY = 0.9
+#: As many steps must there be before it is asked why nothing was learned, and before the rate is
+#: called too low.
+_FEWEST, _LONG = 8, 32
+#: Layers or variables that are named.
+_NAMES = 3
 
 
 def stalled(run: Run) -> bool:
@@ -49,31 +60,98 @@ def explained(recording: Recording, run: Run) -> Run:
     """The run with the verdict that its course or its trials bear out, or none."""
     if (sure := certain(recording, run)) is not None:
         return replace(run, verdicts=(*run.verdicts, sure))
-    own = next((t for t in run.trials if t.change == "as_it_is"), None)
-    if own is None or not stalled(run):
+    # of several that are trained by the same steps, as against each other, one may well rise
+    alone = sum(each.line == run.line and each.compiled for each in recording.runs) < 2
+    if not alone or not run.trials:
         return run
-    whole, same = _ends(run.loss)[1], _ends(own.losses)[1]
-    if len(own.losses) > run.steps and same < _LEARNT * min(whole, _ends(own.losses)[0]):
+    found = next(_causes(recording, run), None)
+    return replace(run, verdicts=(*run.verdicts, found)) if found is not None else run
+
+
+def _causes(recording: Recording, run: Run) -> Iterator[Verdict]:
+    """What the trials have shown, the likeliest first."""
+    by_graph = [t for t in run.trials if t.own and _wins(recording, run, t)]
+    own = next((t for t in run.trials if t.change == "as_it_is"), None)
+    by_steps = list(_other_steps(recording, run, own)) if own is not None else []
+    best = min((_ratio(t, t.own) for t in by_graph), default=1.0)
+    if own is not None and by_steps:
+        # of changes that do about as well it is that of the graph, which tells more
+        by_steps = [t for t in by_steps if _ratio(t, own.losses) < 0.3 * best]
+    if by_steps and own is not None:
+        least = min(_ends(t.losses)[1] for t in by_steps)
+        near = [t for t in by_steps if _ends(t.losses)[1] <= 2.0 * least]
+        yield _told(recording, run, own, min(near, key=_size))
+    if by_graph:
+        yield _told_of_graph(recording, run, min(by_graph, key=lambda t: _ratio(t, t.own)))
+    if own is None or not stalled(run):
+        return
+    first, last = _ends(run.loss)
+    short = run.steps < len(own.losses) and len(run.epochs) > 1 and last > _HARDLY * first
+    if short and _ends(own.losses)[1] < _LEARNT * min(last, _ends(own.losses)[0]):
         # the same steps go on where the run ended: no rate is to blame
-        return replace(run, verdicts=(*run.verdicts, _told(recording, run, own, own)))
-    good = []
+        yield _told(recording, run, own, own)
+    elif by_steps or by_graph or run.first_bad is not None or not _begins(recording, run):
+        return
+    elif run.steps >= _LONG and last >= _STAYED * first > 0:
+        values = (("n", str(len(run.trials) - 1)),)
+        yield Verdict("not_known", run.target or "loss", "", values=values)
+
+
+def _begins(recording: Recording, run: Run) -> bool:
+    """Whether what a run trains was not trained before it."""
+    for each in recording.runs:
+        if each is run:
+            break
+        if run.gradient_norm.keys() & each.gradient_norm.keys():
+            return False
+    return True
+
+
+def _ratio(trial: Trial, own: Sequence[float]) -> float:
+    last, was = _ends(trial.losses)[1], _ends(own)[1]
+    return last / was if was > 0 and np.isfinite(was) else 1.0
+
+
+def _wins(recording: Recording, run: Run, trial: Trial) -> bool:
+    """Whether a change of the graph beats the same steps as they were, and where both are measured
+    alike the whole run too, by far; not where they did well by themselves."""
+    first, last = _ends(trial.losses)
+    whole = _ends(run.loss)[1] if trial.change not in ("no_penalty", "shuffled") else np.inf
+    begin, own = _ends(trial.own)
+    if trial.change == "learning" and _learned_before(recording, run, trial):
+        return False
+    return bool(
+        last < _LEARNT * first
+        and last < _BEATS * own
+        and last < _NEARLY * whole
+        and own > _WELL * begin
+    )
+
+
+def _learned_before(recording: Recording, run: Run, trial: Trial) -> bool:
+    """Whether variables that a run leaves as they are were trained or loaded by something else."""
+    others = {name for r in recording.runs if r is not run for name in r.gradient_norm}
+    made = {v.name: len(v.assigned_by) for v in recording.variables}
+    return any(name in others or made.get(name, 1) > 1 for name in trial.names)
+
+
+def _other_steps(recording: Recording, run: Run, own: Trial) -> Iterator[Trial]:
+    """The trials of other rates, signs and scales that learn where the run did not."""
+    begin, whole = _ends(run.loss)
+    same, flat = _ends(own.losses)[1], whole > _HARDLY * begin and _begins(recording, run)
     for trial in run.trials:
         first, last = _ends(trial.losses)
-        if trial is not own and last < _LEARNT * first and last < _BEATS * min(whole, same):
-            good.append((last, trial))
-    if not good:
-        first = _ends(run.loss)[0]
-        alone = len(recording.runs) == 1 and run.first_bad is None  # of two, one may well rise
-        if not alone or not whole >= _STAYED * first > 0:
-            return run
-        values = (("n", str(len(run.trials) - 1)),)
-        unknown = Verdict("not_known", run.target or "loss", "", values=values)
-        return replace(run, verdicts=(*run.verdicts, unknown))
-    best = min(last for last, _ in good)
-    # of those that do about as well the one that changes least
-    near = [trial for last, trial in good if last <= 2.0 * best]
-    told = _told(recording, run, own, min(near, key=_size))
-    return replace(run, verdicts=(*run.verdicts, told))
+        if trial.change not in ("rate", "standardised") or last >= _LEARNT * first:
+            continue
+        if not last < _BEATS * min(whole, same):
+            continue
+        # a run that falls, or is short, may be but slow
+        faster = trial.change == "rate" and trial.value > 1
+        if trial.change == "standardised":
+            if last < _FAR * whole or (stalled(run) and run.steps >= _LONG):
+                yield trial
+        elif stalled(run) and (not faster or (flat and run.steps >= _LONG)):
+            yield trial
 
 
 def _size(trial: Trial) -> float:
@@ -107,19 +185,80 @@ def _told(recording: Recording, run: Run, own: Trial, trial: Trial) -> Verdict:
     return Verdict(code, run.target or "loss", "", text, line, values=tuple(told))
 
 
+_CODES = {
+    "activation": "missing_activation",
+    "relu": "saturated",
+    "batch_mode": "batch_statistics",
+    "no_penalty": "regularisation",
+    "no_clip": "clipped_gradient",
+    "learning": "not_updated",
+    "redrawn": "bad_initialisation",
+    "shuffled": "data_order",
+}
+
+
+def _told_of_graph(recording: Recording, run: Run, trial: Trial) -> Verdict:
+    code, number, text = _CODES[trial.change], trial.line_number, trial.line
+    if not 0 < number != run.line_number:
+        number, text = _graph_line(recording, run, trial)
+    frozen = line_of(recording, _freezes) if trial.change == "learning" else None
+    if frozen is not None and run.compiled:
+        code, (number, text) = "frozen", frozen
+    told = [
+        ("names", ", ".join(trial.names[:_NAMES])),
+        ("steps", str(len(trial.losses))),
+        ("first", f"{trial.losses[0]:.4g}"),
+        ("last", f"{_ends(trial.losses)[1]:.4g}"),
+        ("own", f"{_ends(trial.own)[1]:.4g}"),
+    ]
+    return Verdict(code, run.target or "loss", "", text, number, values=tuple(told))
+
+
+def _graph_line(recording: Recording, run: Run, trial: Trial) -> tuple[int, str]:
+    """The line that a change of the graph concerns, where the graph itself does not tell it."""
+    found = None
+    if trial.change in ("activation", "relu", "batch_mode"):
+        found = layer_line(recording, run, trial.names[0])
+    elif trial.change == "redrawn":
+        home = {name: layer for layer, names in run.layers for name in names}
+        found = layer_line(recording, run, home.get(trial.names[0], trial.names[0]))
+    elif trial.change == "no_penalty":
+        found = line_of(recording, _penalises)
+    elif trial.change == "no_clip":
+        found = line_of(recording, _clips)
+    elif trial.change == "learning":
+        found = made_at(recording, trial.names[0])
+    return found or (run.line_number, "")
+
+
+def _freezes(node: ast.AST) -> bool:
+    """Whether ``trainable`` is set to False."""
+    keyword = isinstance(node, ast.keyword) and node.arg == "trainable"
+    set_to = isinstance(node, ast.Assign) and any(
+        isinstance(t, ast.Attribute) and t.attr == "trainable" for t in node.targets
+    )
+    value = getattr(node, "value", None)
+    return (keyword or set_to) and isinstance(value, ast.Constant) and value.value is False
+
+
+def _penalises(node: ast.AST) -> bool:
+    named = isinstance(node, ast.Attribute) and node.attr.lower() in ("l1", "l2", "l1l2", "l1_l2")
+    given = isinstance(node, ast.keyword) and node.arg in ("weight_decay", "kernel_regularizer")
+    return named or given
+
+
+def _clips(node: ast.AST) -> bool:
+    given = isinstance(node, ast.keyword) and node.arg in (
+        "clipnorm", "clipvalue", "global_clipnorm", "epsilon",
+    )  # fmt: skip
+    return given or (isinstance(node, ast.Attribute) and node.attr.startswith("clip_by"))
+
+
 def _rate_line(recording: Recording, run: Run) -> tuple[int, str]:
     """The line that sets the rate, where the recorded cells show it; else that of the run."""
-    for cell in reversed(recording.cells):
-        try:
-            tree = ast.parse(cell.source)
-        except SyntaxError:
-            continue
-        found = [
-            node.lineno
-            for node in ast.walk(tree)
-            if (isinstance(node, ast.keyword) and node.arg in ("learning_rate", "lr", "optimizer"))
-            or (isinstance(node, ast.Attribute) and node.attr == "optimizers")
-        ]
-        if found:
-            return found[0], cell.source.split("\n")[found[0] - 1].strip()
-    return run.line_number, ""
+
+    def sets(node: ast.AST) -> bool:
+        given = isinstance(node, ast.keyword) and node.arg in ("learning_rate", "lr", "optimizer")
+        return given or (isinstance(node, ast.Attribute) and node.attr == "optimizers")
+
+    return line_of(recording, sets) or (run.line_number, "")

@@ -62,14 +62,24 @@ class BadValue:
 class Trial:
     """The first steps of a run made again with one thing changed, and the loss of each.
 
-    ``change`` is ``"as_it_is"``, ``"rate"`` (``value``: times the run's own) or
-    ``"standardised"`` (``value``: the place of the input that was brought to mean zero and
-    spread one).
+    ``change`` is ``"as_it_is"`` (``value``: by what share of themselves the weights
+    moved), ``"rate"`` (``value``: times the run's own), ``"standardised"``
+    (``value``: the place of the input that was brought to mean zero and spread one),
+    ``"shuffled"`` batches (both measured on them as they came), or with a
+    change of the step's graph: ``"activation"`` put behind linear layers, ``"relu"`` in place of
+    squashing ones, ``"batch_mode"`` for a normalisation, ``"no_penalty"``, ``"no_clip"``,
+    ``"learning"`` of what did not, weights ``"redrawn"``.  ``names`` are the layers or variables
+    that it concerns, ``own`` the losses of the same steps as they were, measured in the same way;
+    ``line_number`` (0: not known) and ``line`` are those of the op that gave cause to it.
     """
 
     change: str
     value: float = 0.0
     losses: tuple[float, ...] = ()
+    names: tuple[str, ...] = ()
+    own: tuple[float, ...] = ()
+    line_number: int = 0
+    line: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,10 @@ class Pairing:
     ``kind`` is the form of the loss: ``"sigmoid"`` or ``"softmax"`` (cross-entropy of logits),
     ``"sigmoid_of_sigmoid"`` or ``"softmax_of_softmax"`` (of what was made a probability before),
     ``"softmax_of_one"`` (the model ends in a softmax over a single unit),
-    ``"probability"`` (binary cross-entropy of numbers that are clipped to 0 and 1), or empty.
+    ``"probability"`` (binary cross-entropy of numbers that are clipped to 0 and 1),
+    ``"unapplied"`` (its gradients are computed and thrown away), or empty.
+    ``batches`` is ``"same"`` where all that were kept are one and the same, ``"sorted"`` where
+    each holds a single label and others another, or empty.
     ``targets`` are the least, the greatest and one more of the values that the targets have;
     ``torn`` are the shapes of a column and a row that meet in the loss.  ``line_number`` (0: not
     known) and ``line`` are those of the op that shows it.
@@ -90,6 +103,7 @@ class Pairing:
     torn: tuple[str, ...] = ()
     line_number: int = 0
     line: str = ""
+    batches: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,34 @@ FINE = ("ok", "vanishing", "exploding")
 #: Of a function rather than of a gradient.
 TRACING = ("retraced",)
 
-CODES = NONE_SOURCE + NONE_PATH + ZERO + NON_FINITE + ERRORS + BESIDE + FINE + TRACING
+#: Of a training run that does not learn.
+TRAINING = (
+    "lr_too_high",
+    "lr_too_low",
+    "lr_sign",
+    "input_scale",
+    "bad_initialisation",
+    "missing_activation",
+    "wrong_last_activation",
+    "wrong_loss",
+    "logits_mismatch",
+    "label_encoding",
+    "wrong_metric",
+    "data_order",
+    "too_few_steps",
+    "batch_statistics",
+    "dropout",
+    "noise",
+    "regularisation",
+    "clipped_gradient",
+    "imbalance",
+    "lost_in_layer",
+    "not_updated",
+    "frozen",
+    "not_known",
+)
+
+CODES = NONE_SOURCE + NONE_PATH + ZERO + NON_FINITE + ERRORS + BESIDE + FINE + TRACING + TRAINING
 
 
 @dataclass(frozen=True, slots=True)

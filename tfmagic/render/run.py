@@ -49,7 +49,8 @@ def why(run: Run) -> str:
         values: dict[str, Any] = dict(verdict.values)
         if "n" in values:
             values["n"] = int(values["n"])  # the form of a sentence goes by it
-        return say(f"learning.{verdict.code}", **values)
+        form = f"_{values['form']}" if "form" in values else ""
+        return say(f"learning.{verdict.code}{form}", **values)
     return ""
 
 

@@ -307,7 +307,8 @@ class CompiledFunction:
     ``flow`` are pairs of layers of which the second takes what the first gives.  ``first`` are
     the first steps of a function that trains, ``latest`` the last ones, or those up to the first
     with a NaN among its figures, ``suspect`` those with the first infinity.  ``tried`` are the
-    trials that were made when it had been called so often.
+    trials that were made when it had been called so often, ``thrown_away`` where gradients are
+    asked for of which nothing comes: file, line, function.
     """
 
     name: str
@@ -320,6 +321,7 @@ class CompiledFunction:
     latest: KeptSteps | None = None
     suspect: KeptSteps | None = None
     tried: tuple[int, tuple[Any, ...]] = (0, ())
+    thrown_away: tuple[tuple[str, int, str], ...] = ()
     MOST: ClassVar[int] = 4096
 
     @property

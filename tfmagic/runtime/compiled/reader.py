@@ -199,6 +199,21 @@ class Function:
                         found.setdefault(outside[changed], []).append((node.name, taken))
         return found
 
+    @cached_property
+    def thrown_away(self) -> str:
+        """A node of a gradient where nothing that the function does or answers comes of any, or
+        empty."""
+        ends = [maker(ref) for ref in self.definition.ret.values()]
+        ends += [*self.definition.control_ret.values()]
+        ends += [
+            n.name for n in self.definition.node_def if ASSIGNS.match(n.op) or n.op in BRANCHES
+        ]
+        own = self.backward - {n for n in self.backward if self.nodes[n].op == "Const"}
+        learned = self.differentiated & self.reads.keys()
+        if self.trained or not learned or own & self.ancestors(ends):
+            return ""
+        return next((n.name for n in self.definition.node_def if n.name in own), "")
+
     def _arguments_behind(self, start: Sequence[str]) -> list[str]:
         """The arguments that a value is computed from, the nearest first."""
         todo, seen = deque(start), dict[str, None]()
@@ -228,12 +243,16 @@ class Function:
                 seeds, same = seeds | known, calls.pop(known) + same
             calls[seeds] = calls.get(seeds, []) + same
         losses = [{each.loss for each in same} for same in calls.values()]
-        if all(len(each) == 1 for each in losses) and len(set().union(*losses)) == len(calls):
+        whole = all(
+            len(each) == 1 and not self._left_out(next(iter(each)), same)
+            for each, same in zip(losses, calls.values(), strict=True)
+        )
+        if whole and len(set().union(*losses)) == len(calls):
             return tuple(found)
         exact = dict[str, str]()
         for seeds, same in calls.items():
-            whole = self._whole_loss(seeds, same) if seeds else ""
-            exact |= {each.resource: whole or each.loss for each in same}
+            total = self._whole_loss(seeds, same) if seeds else ""
+            exact |= {each.resource: total or each.loss for each in same}
         return tuple(each._replace(loss=exact[each.resource]) for each in found)
 
     @cached_property
@@ -254,10 +273,7 @@ class Function:
 
     def _whole_loss(self, seeds: frozenset[str], same: Sequence[Trained]) -> str:
         """The first scalar sum or mean that all forward values of these gradients lead to."""
-        behind = self.ancestors([maker(each.gradient) for each in same])
-        back = behind & self.backward
-        taken = {m for name in back for m in map(maker, data(self.nodes[name]))} - self.backward
-        needed = {m for m in taken & self.nodes.keys() if data(self.nodes[m])}
+        needed = self._needed(same)
         order = {name: place for place, name in enumerate(self.nodes)}
         end = max(order[seed] for seed in seeds)
         for node in self.definition.node_def:
@@ -266,6 +282,19 @@ class Function:
             if whole and needed <= self.ancestors([node.name]):
                 return f"{node.name}:{private.output_refs(node)[0][0]}"
         return ""
+
+    def _left_out(self, loss: str, same: Sequence[Trained]) -> bool:
+        """Whether these gradients take values of the trained variables that a loss does not come
+        from, as they do of the other terms of a sum."""
+        missing = self._needed(same) - self.ancestors([maker(loss)])
+        learned = {each.resource for each in same}
+        return any(self.ancestors([name]) & learned for name in missing)
+
+    def _needed(self, same: Sequence[Trained]) -> set[str]:
+        """The forward nodes, those that are given alone aside, that these gradients take."""
+        back = self.ancestors([maker(each.gradient) for each in same]) & self.backward
+        taken = {m for name in back for m in map(maker, data(self.nodes[name]))} - self.backward
+        return {m for m in taken & self.nodes.keys() if data(self.nodes[m])}
 
     def _is_scalar(self, name: str) -> bool:
         try:

@@ -160,6 +160,8 @@ class _Writer:
         if not extras:
             return None
         told = CompiledFunction(name, tuple(taps for _, taps in extras), flow=tuple(self._flow))
+        if thrown := function.thrown_away:
+            told.thrown_away = function.place(thrown)[:1]
         trains = any(tap.kind == "gradient" for _, taps in extras for tap in taps)
         step = step if trains else None
         outputs = [(ref, _F32) for ref, _ in extras]

@@ -16,8 +16,10 @@ from tfmagic.runtime.capture.log import KeptSteps
 from tfmagic.runtime.capture.source import source_of
 from tfmagic.runtime.compiled.reader import Function, data, maker
 
-__all__ = ["pairing"]
+__all__ = ["pairing", "source_place"]
 
+#: Steps, rows of a batch, and the share of the batches, before their order counts.
+_FEWEST, _ROWS, _MOSTLY = 8, 4, 0.7
 #: Ops that hand on the numbers they take.
 _PASSES = ("Identity", "Reshape", "Squeeze", "ExpandDims", "Cast", "StopGradient")
 _CLIPS = ("Maximum", "Minimum", "ClipByValue")
@@ -47,11 +49,34 @@ def _paired(function: Function, loss: str, kept: KeptSteps) -> Pairing:
     alone = [("softmax_of_one", name) for name in function.nodes if _of_one(function, name)]
     kinds = [*alone, *_kinds(function, after, targets)]
     kind, node = kinds[0] if kinds else ("", "")
-    number, text = _place(function, node)
+    number, text = source_place(function, node)
     shapes = _torn(function, after)
     if shapes:
-        number, text = _place(function, shapes[0])
-    return Pairing(kind, tuple(values), shapes[1:] if shapes else (), number, text)
+        number, text = source_place(function, shapes[0])
+    torn = shapes[1:] if shapes else ()
+    return Pairing(kind, tuple(values), torn, number, text, _batches(function, targets, kept))
+
+
+def _batches(function: Function, targets: Sequence[str], kept: KeptSteps) -> str:
+    """How the batches that were kept follow each other, where that is odd."""
+    given = [
+        [np.asarray(t) for t in step.inputs if t._id not in kept.variables and t.dtype.size]
+        for step in kept.steps
+    ]
+    if len(given) < _FEWEST or not given[0]:
+        return ""
+    first = given[0]
+    if all(all(map(np.array_equal, first, each)) for each in given[1:]):
+        return "same"
+    if len(targets) != 1:
+        return ""
+    place = list(function.arguments).index(targets[0])
+    every = [np.asarray(step.inputs[place]) for step in kept.steps]
+    labels = [np.unique(a if a.ndim < 2 or a.shape[-1] == 1 else a.argmax(-1)) for a in every]
+    alone = sum(len(each) == 1 for each, a in zip(labels, every, strict=True) if len(a) >= _ROWS)
+    all_labels = np.unique(np.concatenate(labels))
+    whole = bool(np.all(all_labels == np.round(all_labels)))
+    return "sorted" if whole and len(all_labels) > 1 and alone > _MOSTLY * len(every) else ""
 
 
 def _is_target(function: Function, argument: str, behind: set[str], layers: set[str]) -> bool:
@@ -162,7 +187,8 @@ def _shape(shape: object) -> str:
     return ", ".join(sizes) + ("," if len(sizes) == 1 else "")
 
 
-def _place(function: Function, node: str) -> tuple[int, str]:
+def source_place(function: Function, node: str) -> tuple[int, str]:
+    """The user's line that led to a node: its number and its text; 0 where none is known."""
     places = function.place(node) if node else ()
     if not places:
         return 0, ""

@@ -13,6 +13,7 @@ from tfmagic.analysis.runs import first_bad, layer_names
 from tfmagic.model import Line, Op, Pairing, Run, Series, Trial
 from tfmagic.runtime.autodiff.step_replay import first_bad_op
 from tfmagic.runtime.capture.log import CompiledFunction, CompiledStep, Log, Tap
+from tfmagic.runtime.capture.source import source_of
 from tfmagic.runtime.compiled.interpreter import Stopped
 from tfmagic.runtime.experiments.pairing import pairing
 from tfmagic.runtime.experiments.trials import trials
@@ -40,7 +41,8 @@ def compiled_runs(
     variable's name."""
     groups: dict[tuple[int | None, frozenset[int]], _Steps] = {}
     for function in log.compiled.values():
-        for loss, keys in _losses(function).items():
+        thrown = {"": frozenset[int]()} if function.thrown_away else {}
+        for loss, keys in (_losses(function) or thrown).items():
             for step in function.steps:
                 line = ops[step.entry].line if step.entry < len(ops) else None
                 steps = groups.setdefault((line, keys), _Steps(line, keys))
@@ -76,6 +78,8 @@ def _rows(function: CompiledFunction, step: CompiledStep, keys: frozenset[int]) 
     """What one call told, a row for each step that it made."""
     arrays = [np.asarray(figures, float) for figures in step.figures]
     trains = [any(tap.kind == "gradient" for tap in group) for group in function.taps]
+    if function.thrown_away:
+        trains = [True] * len(arrays)
     count = max((len(a) for a, t in zip(arrays, trains, strict=True) if t), default=0)
     rows: list[_Row] = [{} for _ in range(count)]
     for group, array in zip(function.taps, arrays, strict=True):
@@ -141,22 +145,38 @@ def _run(
     )
     run = _with_first_bad(run, log, made_by, scopes, name_of)
     run = replace(run, pairing=_pairing(functions))
-    return replace(run, trials=_trials(run, list(functions))) if stalled(run) else run
+    tried = _trials(run, list(functions))
+    named = [tuple(_named(name, scopes, name_of) for name in t.names) for t in tried]
+    return replace(
+        run, trials=tuple(replace(t, names=n) for t, n in zip(tried, named, strict=True))
+    )
+
+
+def _named(name: str, scopes: Mapping[str, str], name_of: Callable[[int], str]) -> str:
+    """What a trial concerns, by the name of the variable or layer."""
+    if name.isdigit():
+        return name_of(int(name))
+    return scopes.get(name) or layer_names([name])[name]
 
 
 def _pairing(functions: Iterable[CompiledFunction]) -> Pairing | None:
     """How loss, model and targets go together, where the first steps were kept."""
+    for function in functions:
+        for filename, number, _ in function.thrown_away:
+            text = source_of(filename).split("\n")[number - 1 : number]
+            return Pairing("unapplied", (), (), number, text[0].strip() if text else "")
     kept = next((f.first for f in functions if f.first is not None and f.first.steps), None)
     return pairing(kept) if kept is not None else None
 
 
 def _trials(run: Run, functions: Sequence[CompiledFunction]) -> tuple[Trial, ...]:
-    """Trials of a run that did not learn, made once for as many calls as there were."""
+    """Trials of a run, made once for as many calls as there were."""
     for function in functions:
         if function.first is None or not function.first.steps:
             continue
         if function.tried[0] != function.count:
-            function.tried = (function.count, trials(function.first, run.seconds))
+            made = trials(function.first, run.seconds, stalled(run))
+            function.tried = (function.count, made)
         return function.tried[1]
     return ()
 
@@ -204,6 +224,8 @@ def _figures(
                 yield ("loss", "loss"), float(values[0])
         elif tap.kind == "metric":
             yield ("metric", tap.key), float(values[0])
+            if not loss:  # of what is differentiated for nothing only what is answered is known
+                yield ("loss", "loss"), float(values[0])
         elif tap.kind == "layer":
             yield from _layer(scopes[tap.key], *map(float, values))
         else:
@@ -237,7 +259,7 @@ def _validation(
     """What functions that do not train returned on the same line, as it stood between two steps."""
     found: dict[tuple[str, int], float] = {}
     for function in log.compiled.values():
-        if any(tap.kind == "gradient" for tap in _taps(function)):
+        if function.trains or function.thrown_away:
             continue
         for step in function.steps:
             if step.entry >= len(ops) or ops[step.entry].line != line:
