@@ -16,7 +16,7 @@ from tfmagic.analysis.notation import (
     value_lines,
 )
 from tfmagic.language import say
-from tfmagic.model import Gradient, GradientCall, Graph, Node, Recording, Stats, Verdict
+from tfmagic.model import Gradient, GradientCall, Graph, Node, Recording, Stats, Tried, Verdict
 from tfmagic.render.derivatives import check_cell, check_note, check_notes
 from tfmagic.render.escape import clipped, visible
 from tfmagic.render.grid import Column, Row, Table
@@ -165,6 +165,8 @@ def _gradient_rows(
         note=check_note(gradient) if again else _notes_of(gradient),
         code=visible(verdict.repair, lines=True) if verdict and not again else "",
         over=_over(recording, verdict) if verdict and not again else "",
+        tried=_tried(verdict.tried) if verdict and verdict.tried and not again else "",
+        evidence=tuple(_note(str(e)) for e in verdict.evidence) if verdict and not again else (),
     )
 
 
@@ -178,6 +180,17 @@ def _notes_of(gradient: Gradient) -> str:
     verdict = gradient.verdict
     said = _note(verdict.message) if verdict and verdict.code != "ok" else ""
     return "\n".join(part for part in (said, check_note(gradient)) if part)
+
+
+def _tried(tried: Tried) -> str:
+    """What a repair gave, in one line: the gradient and the target's value, before and after."""
+    pair = {"before": _norm(tried.before), "after": _norm(tried.after)}
+    values = {"value_before": number(tried.value_before), "value_after": number(tried.value_after)}
+    return say("report.tried_same" if tried.same_value else "report.tried", **pair, **values)
+
+
+def _norm(norm: float | None) -> str:
+    return "None" if norm is None else number(norm)
 
 
 def _over(recording: Recording, verdict: Verdict) -> str:

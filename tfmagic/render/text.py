@@ -87,6 +87,8 @@ def _below(console: Console, table: Table, shown: list[int]) -> None:
             heading = say("report.instead", over=row.over) if row.over else say("report.repair")
             _say(console, f"    {heading}:")
             _say(console, "\n".join(f"      {line}" for line in row.code.split("\n")))
+        if row.tried:
+            _say(console, f"    {row.tried}")
     if table.more:
         _say(console, f"  {say('report.more_rows', n=table.more)}")
     explained = [table.columns[i].note for i in shown if table.columns[i].note]

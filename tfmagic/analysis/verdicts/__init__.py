@@ -14,13 +14,13 @@ from functools import cached_property
 
 from tfmagic.analysis.dependence import DependenceGraph, Finding
 from tfmagic.analysis.inlined import opened
-from tfmagic.analysis.repair import FixContext, Repair, repair
+from tfmagic.analysis.repair import FixContext, candidates
 from tfmagic.analysis.verdicts.none import NoneRules
 from tfmagic.analysis.verdicts.notfinite import NotFiniteRules
 from tfmagic.analysis.verdicts.warning import warning
 from tfmagic.analysis.verdicts.zero import ZeroRules
 from tfmagic.language import Message
-from tfmagic.model import Gradient, GradientCall, Line, Recording, Verdict
+from tfmagic.model import Gradient, GradientCall, Line, Recording, Repair, Verdict
 
 __all__ = ["judged"]
 
@@ -97,7 +97,7 @@ class _Judge:
         self._none = NoneRules(self._ways)
         self._zero = ZeroRules(self._ways)
         self._not_finite = NotFiniteRules(self._ways)
-        self._repairs: dict[tuple[int | None, str, str, str], Repair | None] = {}
+        self._repairs: dict[tuple[int | None, str, str, str], tuple[Repair, ...]] = {}
         self._warned: dict[tuple[int | None, str, str], Finding] = {}
 
     def broke_off(self, call: GradientCall) -> bool:
@@ -126,7 +126,6 @@ class _Judge:
             "op": self._recording.ops[finding.op].title if finding.op is not None else "",
             **dict(finding.values),
         }
-        mended = self._repair(call, gradient, finding, line) if worded else None
         advice = f"verdict.{finding.words or finding.code}_repair"
         return Verdict(
             code=finding.code,
@@ -137,21 +136,19 @@ class _Judge:
             op=finding.op,
             path=tuple(self._recording.ops[i].type for i in path),
             said=Message.of(f"verdict.{_worded(finding, gradient)}", **values),
-            mended="" if mended is None else mended.text,
-            advice=Message.of(advice, **values) if worded and mended is None else None,
+            advice=Message.of(advice, **values) if worded else None,
             ops=path,
-            replaces=(0, 0) if mended is None else (mended.first, mended.last),
-            cell=0 if mended is None else mended.cell,
+            candidates=self._candidates(call, gradient, finding, line) if worded else (),
         )
 
-    def _repair(
+    def _candidates(
         self, call: GradientCall, gradient: Gradient, finding: Finding, line: Line | None
-    ) -> Repair | None:
-        """The repair, worked out once for each line of a loop."""
+    ) -> tuple[Repair, ...]:
+        """The repairs to try, worked out once for each line of a loop."""
         key = (call.line, gradient.source, gradient.place, finding.code)
         if key not in self._repairs:
             scene = FixContext(self._ways, call, gradient, finding, line)
-            self._repairs[key] = repair(scene)
+            self._repairs[key] = candidates(scene)
         return self._repairs[key]
 
     def _path(self, call: GradientCall, gradient: Gradient, finding: Finding) -> tuple[int, ...]:
