@@ -44,16 +44,21 @@ class Trials:
         ``scope`` holds the user's names, ``seconds`` is the time that the cell took.
         """
         until = perf_counter() + max(_SECONDS, _SHARE * seconds)
-        calls = []
-        for call in recording.gradients:
-            gradients = tuple(
-                replace(g, verdict=self._settled(recording, call, g, scope, until))
-                if g.verdict is not None and g.verdict.candidates
-                else g
-                for g in call.gradients
-            )
-            calls.append(replace(call, gradients=gradients))
+        calls = [self._call(recording, call, scope, until) for call in recording.gradients]
         return replace(recording, gradients=tuple(calls))
+
+    def _call(
+        self, recording: Recording, call: GradientCall, scope: Scope | None, until: float
+    ) -> GradientCall:
+        """The call, each of its verdicts settled; what had nothing to be tried is what it was."""
+        settled = {
+            g: replace(g, verdict=self._settled(recording, call, g, scope, until))
+            for g in call.gradients
+            if g.verdict is not None and g.verdict.candidates
+        }
+        if not settled:
+            return call
+        return replace(call, gradients=tuple(settled.get(g, g) for g in call.gradients))
 
     def _settled(
         self,
@@ -156,7 +161,7 @@ class _Trial:
         if code == "vanishing" or code in ZERO:
             return before is not None and after > before * _BETTER
         if (before is not None and not math.isfinite(before)) or not math.isfinite(was.value):
-            return after > 0 or not cut
+            return after > 0 or (not cut and 0.0 not in was.norms)
         return not before and after > 0
 
 
