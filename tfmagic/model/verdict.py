@@ -42,7 +42,7 @@ ZERO = (
 )
 NON_FINITE = ("domain_edge", "overflow", "where_branch", "nan_input")
 ERRORS = ("tape_used_up", "no_gradient_registered")
-BESIDE = ("broadcast",)
+BESIDE = ("broadcast", "batch_statistics", "label_encoding", "not_updated", "not_known")
 FINE = ("ok", "vanishing", "exploding")
 
 #: Of a function rather than of a gradient.
@@ -66,6 +66,22 @@ class Repair:
         margin = margin_of(lines[self.first - 1 : self.last])
         new = textwrap.indent(self.text, margin).split("\n") if self.text else []
         return "\n".join([*lines[: self.first - 1], *new, *lines[self.last :]])
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a target did when a source with a gradient of zero was moved along random directions.
+
+    ``kind`` is ``"stationary"`` (it changes with the square: the zero is right), ``"slope"`` (it
+    changes in proportion: the zero is wrong), ``"plateau"`` (it stays for small moves),
+    ``"bottom"`` (so too, at zero, and never falls below), ``"imaginary"`` (only its imaginary
+    part changes), ``"constant"`` or ``"unclear"``.  ``moved`` is how far, ``change`` what the
+    target did then; for a slope what the slope is.
+    """
+
+    kind: str
+    moved: float = 0.0
+    change: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

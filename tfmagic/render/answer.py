@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tfmagic.language import say
 from tfmagic.model import Gradient, Recording, Verdict
+from tfmagic.model.verdict import BESIDE
 from tfmagic.render import run
 from tfmagic.render.escape import clipped, visible
 
@@ -65,7 +66,11 @@ def _sentences(recording: Recording) -> Iterator[str]:
         return
     told_of = causes(recording)
     if not told_of:
-        yield say("answer.fine", n=len(last))
+        wrong = next((r for r in recording.remarks if r.code in BESIDE), None)
+        if wrong is None:
+            yield say("answer.fine", n=len(last))
+        else:
+            yield say("answer.beside", n=len(last), message=clipped(str(wrong.said), _LONGEST))
         return
     hit = sum(1 for g in last.values() if g.verdict is not None and not g.verdict.fine)
     first = told_of[0]

@@ -14,6 +14,7 @@ from functools import cached_property
 
 from tfmagic.analysis.dependence import DependenceGraph, Finding
 from tfmagic.analysis.inlined import opened
+from tfmagic.analysis.notation import number
 from tfmagic.analysis.repair import FixContext, candidates
 from tfmagic.analysis.verdicts.none import NoneRules
 from tfmagic.analysis.verdicts.notfinite import NotFiniteRules
@@ -21,6 +22,7 @@ from tfmagic.analysis.verdicts.warning import warning
 from tfmagic.analysis.verdicts.zero import ZeroRules
 from tfmagic.language import Message
 from tfmagic.model import Gradient, GradientCall, Line, Recording, Repair, Verdict
+from tfmagic.model.verdict import ZERO
 
 __all__ = ["judged"]
 
@@ -138,6 +140,7 @@ class _Judge:
             said=Message.of(f"verdict.{_worded(finding, gradient)}", **values),
             advice=Message.of(advice, **values) if worded else None,
             ops=path,
+            evidence=_evidence(gradient) if worded else (),
             candidates=self._candidates(call, gradient, finding, line) if worded else (),
         )
 
@@ -176,7 +179,8 @@ class _Judge:
             hidden = self._none.hidden(call, gradient) if says_zero else None
             if hidden is not None:
                 return hidden
-            return self._not_finite.before(call, gradient) or self._zero.finding(call, gradient)
+            found = self._not_finite.before(call, gradient) or self._zero.finding(call, gradient)
+            return found if call.zeros else _as_shown(gradient, found)
         spoilt = self._not_finite.target(call)
         if spoilt is not None:
             return spoilt
@@ -232,6 +236,29 @@ class _Judge:
         if line is None and finding.op is not None:
             line = self._recording.ops[finding.op].line
         return self._recording.lines[line] if isinstance(line, int) else line
+
+
+def _evidence(gradient: Gradient) -> tuple[Message, ...]:
+    """The experiments behind a verdict."""
+    probe = gradient.probe
+    if probe is None or probe.kind == "unclear":
+        return ()
+    values = {"moved": number(probe.moved, 3), "change": number(probe.change, 3)}
+    said = Message.of(
+        f"verdict.probe_{probe.kind}", source=gradient.source, target=gradient.target, **values
+    )
+    return (said,)
+
+
+def _as_shown(gradient: Gradient, found: Finding) -> Finding:
+    """What was found about a gradient of zero, unless moving the source showed otherwise."""
+    kind = gradient.probe.kind if gradient.probe is not None else "unclear"
+    if kind == "imaginary":
+        return replace(found, code="flat_op", words="imaginary_only")
+    wrong = found.code in ("ok", *ZERO) and found.code != "underflow"
+    if (wrong and kind == "slope") or (found.code == "ok" and kind in ("plateau", "constant")):
+        return Finding("not_known", op=found.op, words=f"not_known_{kind}")
+    return found
 
 
 def _worded(finding: Finding, gradient: Gradient) -> str:

@@ -35,6 +35,15 @@ class ConstantRules:
                 return Finding("cancelled", op=op.index, words="one_alone")
         return None
 
+    def batch_of_one(self, made: Sequence[Op]) -> Finding | None:
+        """A mean over a batch of one row that is taken off that row, as a normalisation does."""
+        for op in made:
+            given = self._ways.recording.tensors[op.inputs[0]].shape if op.inputs else None
+            first = bool(given) and len(given or ()) > 1 and (given or (0,))[0] == 1
+            if op.type == "Mean" and first and self._of_one(op) and self._taken_off(op, made):
+                return Finding("batch_statistics", op=op.index, words="batch_of_one")
+        return None
+
     def _same(self, one: int, other: int) -> bool:
         """Whether both are one tensor, or reads of a variable that was never changed."""
         recording = self._ways.recording

@@ -6,6 +6,7 @@ A zero is no fault where it is the truth: at a minimum the slope is zero.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tfmagic.analysis.custom import answering_line
 from tfmagic.analysis.dependence import (
@@ -99,6 +100,9 @@ class ZeroRules:
         ways = self._ways
         reach = ways.reach(gradient, ways.ancestors(call), backward=ways.deep(call))
         way, moving = ways.way(call, gradient), reach.any
+        alone = self._constant.batch_of_one(ways.ancestors(call))
+        if alone is not None:
+            return alone
         if not way and (decides := self._decides(gradient)) is not None:
             return Finding("disconnected", op=decides, words="only_decides")
         last = self._last_alive(call, way, reach)
@@ -107,6 +111,7 @@ class ZeroRules:
             found = found or self._sum(way, gradient, moving)
         else:
             found = self._why(last, self._passing(call, last, reach)[0], moving, way)
+            found = replace(found, op=last.index) if found.code == "ok" else found
         return found if found.code != "ok" else self._constant.finding(way, moving) or found
 
     def _decides(self, gradient: Gradient) -> int | None:

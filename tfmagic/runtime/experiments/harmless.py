@@ -39,7 +39,7 @@ _BUILTINS = frozenset({
     "ValueError", "abs", "all", "any", "bool", "callable", "classmethod", "complex", "dict",
     "divmod", "enumerate", "filter", "float", "format", "frozenset", "getattr", "globals",
     "hasattr", "id", "int", "isinstance", "issubclass", "iter", "len", "list", "locals",
-    "map", "max", "min", "next", "object", "pow", "property", "range", "repr", "reversed",
+    "map", "max", "min", "next", "object", "pow", "print", "property", "range", "repr", "reversed",
     "round", "set", "setattr", "slice", "sorted", "staticmethod", "str", "sum", "super",
     "tuple", "type", "vars", "zip",
 })  # fmt: skip

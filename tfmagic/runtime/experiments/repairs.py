@@ -14,11 +14,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any
 
 from tfmagic.analysis.code import code_of
 from tfmagic.language import Message
-from tfmagic.model import Gradient, GradientCall, Recording, Repair, Tried, Verdict
+from tfmagic.model import GradientCall, Recording, Repair, Tried, Verdict
 from tfmagic.model.verdict import ERRORS, ZERO
 from tfmagic.runtime.experiments.rerun import Answer, Draws, Program, Scope, rerun
 
@@ -33,10 +32,10 @@ _CUTS = ("maximum", "minimum", "clip_by_value", "where")
 
 
 class Trials:
-    """The trials of one tape's repairs; each is made once."""
+    """The trials of one tape's repairs; each is made once for all sources of a line."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Any, ...], Tried | bool | None] = {}
+        self._made: dict[tuple[Repair, int | None], _Compared | None] = {}
 
     def tried(self, recording: Recording, scope: Scope | None, seconds: float) -> Recording:
         """The recording, each verdict with the first of its repairs that cures, if one does.
@@ -44,78 +43,97 @@ class Trials:
         ``scope`` holds the user's names, ``seconds`` is the time that the cell took.
         """
         until = perf_counter() + max(_SECONDS, _SHARE * seconds)
-        calls = [self._call(recording, call, scope, until) for call in recording.gradients]
+        calls = []
+        for call in recording.gradients:
+            trial = None if scope is None else _Trial(recording, call, scope, until)
+            settled = {
+                place: replace(g, verdict=self._settled(g.verdict, call, place, trial))
+                for place, g in enumerate(call.gradients)
+                if g.verdict is not None and g.verdict.candidates
+            }
+            if settled:  # what had nothing to be tried is what it was
+                both = (settled.get(place, g) for place, g in enumerate(call.gradients))
+                call = replace(call, gradients=tuple(both))
+            calls.append(call)
         return replace(recording, gradients=tuple(calls))
 
-    def _call(
-        self, recording: Recording, call: GradientCall, scope: Scope | None, until: float
-    ) -> GradientCall:
-        """The call, each of its verdicts settled; what had nothing to be tried is what it was."""
-        settled = {
-            g: replace(g, verdict=self._settled(recording, call, g, scope, until))
-            for g in call.gradients
-            if g.verdict is not None and g.verdict.candidates
-        }
-        if not settled:
-            return call
-        return replace(call, gradients=tuple(settled.get(g, g) for g in call.gradients))
-
     def _settled(
-        self,
-        recording: Recording,
-        call: GradientCall,
-        gradient: Gradient,
-        scope: Scope | None,
-        until: float,
+        self, verdict: Verdict, call: GradientCall, place: int, trial: _Trial | None
     ) -> Verdict:
-        verdict = gradient.verdict
-        assert verdict is not None
         for repair in verdict.candidates:
-            key = (repair, call.line, gradient.place, verdict.code)
-            if key not in self._known and scope is not None:
-                trial = _Trial(recording, call, gradient, scope, until)
-                self._known[key] = trial.of(repair)
-            if isinstance(tried := self._known.get(key), Tried):
+            key = repair, call.line
+            if key not in self._made and trial is not None:
+                self._made[key] = trial.of(repair)
+            found = self._made.get(key)
+            if found is not None and (tried := found.cured(verdict.code, place)) is not None:
                 lines = repair.first, repair.last
-                found = replace(verdict, mended=repair.text, replaces=lines, cell=repair.cell)
-                return replace(found, tried=tried, candidates=())
+                found_one = replace(verdict, mended=repair.text, replaces=lines, cell=repair.cell)
+                return replace(found_one, tried=tried, candidates=())
         first = verdict.candidates[0]
-        untried = self._known.get((first, call.line, gradient.place, verdict.code)) is None
+        untried = self._made.get((first, call.line)) is None
         advice = Message.of("verdict.untried", code=first.text) if untried else verdict.advice
         return replace(verdict, candidates=(), advice=advice)
 
 
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """A question answered without a repair and with it (None where it got no answer, or was
+    another question); ``cut`` says that the repair can end a slope."""
+
+    was: Answer | None = None
+    now: Answer | None = None
+    cut: bool = False
+
+    def cured(self, code: str, place: int) -> Tried | None:
+        """What the repair gives one source, where the fault showed again without it, is gone with
+        it, and nothing is worse.  A slope of zero is right where nothing was cut off to get it."""
+        was, now = self.was, self.now
+        if was is None or now is None or now.error or place >= len(was.norms):
+            return None
+        before, after = was.norms[place], now.norms[place]
+        if after is None or not math.isfinite(after) or not math.isfinite(now.value):
+            return None
+        if any(_is_fine(b) and not _is_fine(a) for b, a in zip(was.norms, now.norms, strict=True)):
+            return None
+        if code in ERRORS:
+            better = bool(was.error)
+        elif code == "vanishing" or code in ZERO:
+            better = before is not None and after > before * _BETTER
+        elif (before is not None and not math.isfinite(before)) or not math.isfinite(was.value):
+            better = after > 0 or (not self.cut and 0.0 not in was.norms)
+        else:
+            better = not before and after > 0
+        return Tried(before, after, was.value, now.value) if better else None
+
+
 @dataclass(frozen=True)
 class _Trial:
-    """The lines of one question, with and without a repair."""
+    """The lines of one question, to be run with and without a repair."""
 
     recording: Recording
     call: GradientCall
-    gradient: Gradient
     scope: Scope
     until: float
 
-    def of(self, repair: Repair) -> Tried | bool | None:
-        """What the repair gives; False where it does not cure or asks something else, None where it
-        cannot be tried."""
+    def of(self, repair: Repair) -> _Compared | None:
+        """The answers without the repair and with it; None where it cannot be tried."""
         call, cells = self.call, self._cells(repair)
         sources = [self.recording.cells[i].source for i in cells]
         whole = self.recording.cells[repair.cell].source
         if not _asks_the_same(whole, mended := repair.applied(whole)):
-            return False
-        draws, place = Draws(), call.gradients.index(self.gradient)
-        before = rerun(Program(sources, call), self.scope, self.until, draws)
-        at = self._position(before, cells)
+            return _Compared()
+        draws, turn = Draws(), self._turn_of_call(cells)
+        before = rerun(Program(sources, call, turn), self.scope, self.until, draws)
+        at = _position(before, turn)
         if at is None or len(before[at].norms) != len(call.gradients):
             return None
         changed = [mended if i == repair.cell else s for i, s in zip(cells, sources, strict=True)]
-        after = rerun(Program(changed, call), self.scope, self.until, draws)
+        after = rerun(Program(changed, call, at), self.scope, self.until, draws)
         if len(after) <= at or len(after[at].norms) != len(call.gradients):
-            return None if len(cells) > 1 else False  # an earlier cell may lack what it began with
-        was, now = before[at], after[at]
-        tried = Tried(was.norms[place], now.norms[place], was.value, now.value)
-        cut = _cuts(mended) > _cuts(whole)
-        return tried if self._cures(was, now, place, cut) else False
+            # an earlier cell may lack what it began with, and time may have been up
+            late = len(cells) > 1 or perf_counter() > self.until
+            return None if late else _Compared()
+        return _Compared(before[at], after[at], _cuts(mended) > _cuts(whole))
 
     def _cells(self, repair: Repair) -> list[int]:
         """The cells to run, in the order in which they ran: that of the repair and that which
@@ -132,37 +150,24 @@ class _Trial:
         number = re.search(r"\d+", self.recording.cells[cell].label)
         return int(number[0]) if number else 0, cell
 
-    def _position(self, found: Sequence[Answer], cells: Sequence[int]) -> int | None:
-        """Where the call stands among the answers of the lines as they are: the recording knows
-        all gradients, but of jacobians only those in which something is None."""
+    def _turn_of_call(self, cells: Sequence[int]) -> int:
+        """How many questions the cells had asked before this one."""
         if self.call.origin != "cell":
-            return 0 if found else None
+            return 0
         lines = self.recording.lines
         calls = [
             c.index
             for c in self.recording.gradients
             if c.origin == "cell" and c.line is not None and lines[c.line].cell in cells
         ]
-        known = [i for i, a in enumerate(found) if not a.jacobian or None in a.norms]
-        own = calls.index(self.call.index)
-        return known[own] if own < len(known) else None
+        return calls.index(self.call.index)
 
-    def _cures(self, was: Answer, now: Answer, place: int, cut: bool) -> bool:
-        """Whether the fault showed again without the repair, is gone with it, and nothing is
-        worse.  A slope of zero is right where nothing was ``cut`` off to get it."""
-        assert self.gradient.verdict is not None
-        code, before, after = self.gradient.verdict.code, was.norms[place], now.norms[place]
-        if now.error or after is None or not math.isfinite(after) or not math.isfinite(now.value):
-            return False
-        if any(_is_fine(b) and not _is_fine(a) for b, a in zip(was.norms, now.norms, strict=True)):
-            return False
-        if code in ERRORS:
-            return bool(was.error)
-        if code == "vanishing" or code in ZERO:
-            return before is not None and after > before * _BETTER
-        if (before is not None and not math.isfinite(before)) or not math.isfinite(was.value):
-            return after > 0 or (not cut and 0.0 not in was.norms)
-        return not before and after > 0
+
+def _position(found: Sequence[Answer], turn: int) -> int | None:
+    """Where a question stands among the answers: a recording knows all gradients, but of jacobians
+    only those in which something is None."""
+    known = [i for i, answer in enumerate(found) if answer.is_known]
+    return known[turn] if turn < len(known) else None
 
 
 def _is_fine(norm: float | None) -> bool:

@@ -74,10 +74,12 @@ def _is_small(value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """The sources of cells, one after the other, up to the answer of a gradient call."""
+    """The sources of cells, one after the other, up to the answer to a call of ``gradient`` that
+    has ``turn`` such calls before it."""
 
     sources: Sequence[str]
     call: GradientCall
+    turn: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,11 @@ class Answer:
     value: float
     jacobian: bool = False
     error: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a recording would tell of it: of a jacobian only where something is None."""
+        return not self.jacobian or None in self.norms
 
 
 class _Over(BaseException):
@@ -150,7 +157,7 @@ def _run(
         undo.enter_context(random_state())
         undo.enter_context(private.session_kept())
         undo.enter_context(_as_before(scope, space))
-        undo.enter_context(_heard(found, until, draws))
+        undo.enter_context(_heard(found, program.turn, until, draws))
         names = [f"<tfmagic {next(_number)}>" for _ in trees]
         undo.callback(lambda: [linecache.cache.pop(name, None) for name in names])
         with contextlib.suppress(_Over, Exception):
@@ -198,7 +205,7 @@ def _norm(value: Any) -> float:
 
 
 @contextlib.contextmanager
-def _heard(found: list[Answer], until: float, draws: Draws) -> Iterator[None]:
+def _heard(found: list[Answer], turn: int, until: float, draws: Draws) -> Iterator[None]:
     """Every question put to a tape is noted with its answer; time is watched at every op."""
     import tensorflow as tf
 
@@ -218,6 +225,8 @@ def _heard(found: list[Answer], until: float, draws: Draws) -> Iterator[None]:
                 deep[0] -= 1
             if not deep[0] and tf.executing_eagerly():
                 found.append(_answer(target, answer, jacobian=jacobian))
+                if sum(each.is_known for each in found) > turn:
+                    raise _Over
             return answer
 
         return asked

@@ -31,13 +31,14 @@ from tfmagic.runtime.autodiff.inner_calls import look_into
 from tfmagic.runtime.autodiff.opened_calls import open_calls
 from tfmagic.runtime.autodiff.second_order import product
 from tfmagic.runtime.capture.gc_throttle import off
-from tfmagic.runtime.capture.log import Log
+from tfmagic.runtime.capture.log import Call, Log
 from tfmagic.runtime.capture.names import in_metric, key_of, walk
 from tfmagic.runtime.capture.recorder import BUDGET, Recorder
 from tfmagic.runtime.capture.structure import leaves
 from tfmagic.runtime.compiled.tracing import noticed_tracing
 from tfmagic.runtime.compiled.twin import running_twins
 from tfmagic.runtime.devices import placing
+from tfmagic.runtime.experiments.probes import probe_zeros
 from tfmagic.runtime.experiments.repairs import Trials
 from tfmagic.runtime.experiments.rerun import Scope, before_cell
 from tfmagic.runtime.tape.builder import Failed, RecordingBuilder
@@ -106,7 +107,7 @@ class Tape:
             keep=keep,
             eager=eager,
             listeners=() if eager else (running_twins, noticed_tracing),
-            answered=open_calls,
+            answered=_looked_into,
             default_device=placing.default,
         )
         self.log.rebound.update(rebound or {})
@@ -374,7 +375,7 @@ class Tape:
                 )
         finally:
             recorder.stop()
-        open_calls(self.log, call, recorder.whole)
+        _looked_into(self.log, call, recorder.whole)
         return call.result
 
     def asked_before(self, target: Any, source: Any) -> tuple[int, int] | None:
@@ -454,6 +455,12 @@ class Tape:
                 )
             if key not in made:
                 raise OptionError("tape.target_not_here", given=wish.target_name)
+
+
+def _looked_into(log: Log, call: Call, whole: int) -> None:
+    """What an answer leaves open is looked into while the tensors are there."""
+    open_calls(log, call, whole)
+    probe_zeros(log, call)
 
 
 #: The tape that a recording came from, for as long as the tape lives.
