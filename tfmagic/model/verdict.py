@@ -76,12 +76,14 @@ class Probe:
     changes in proportion: the zero is wrong), ``"plateau"`` (it stays for small moves),
     ``"bottom"`` (so too, at zero, and never falls below), ``"imaginary"`` (only its imaginary
     part changes), ``"constant"`` or ``"unclear"``.  ``moved`` is how far, ``change`` what the
-    target did then; for a slope what the slope is.
+    target did then; for a slope what the slope is.  ``op`` is the index of the last op that took
+    something that moved and gave what did not.
     """
 
     kind: str
     moved: float = 0.0
     change: float = 0.0
+    op: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

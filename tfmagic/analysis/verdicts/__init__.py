@@ -180,12 +180,27 @@ class _Judge:
             if hidden is not None:
                 return hidden
             found = self._not_finite.before(call, gradient) or self._zero.finding(call, gradient)
-            return found if call.zeros else _as_shown(gradient, found)
+            return found if call.zeros else self._as_shown(gradient, found)
         spoilt = self._not_finite.target(call)
         if spoilt is not None:
             return spoilt
         found = self._there(call, gradient)
         return found if found.code != "ok" else self._spread(call) or found
+
+    def _as_shown(self, gradient: Gradient, found: Finding) -> Finding:
+        """What was found about a gradient of zero, unless moving the source showed otherwise."""
+        probe = gradient.probe
+        kind = probe.kind if probe is not None else "unclear"
+        if kind == "imaginary":
+            return replace(found, code="flat_op", words="imaginary_only")
+        wrong = found.code in ("ok", *ZERO) and found.code != "underflow"
+        if wrong and kind == "slope":
+            return Finding("not_known", op=found.op, words="not_known_slope")
+        if found.code == "ok" and probe is not None and kind in ("plateau", "constant"):
+            if probe.op is not None:
+                return self._zero.stopped_at(self._recording.ops[probe.op], gradient)
+            return Finding("not_known", op=found.op, words=f"not_known_{kind}")
+        return found
 
     def _spread(self, call: GradientCall) -> Finding | None:
         """An op on the way to the target that set every element against every other, which
@@ -248,17 +263,6 @@ def _evidence(gradient: Gradient) -> tuple[Message, ...]:
         f"verdict.probe_{probe.kind}", source=gradient.source, target=gradient.target, **values
     )
     return (said,)
-
-
-def _as_shown(gradient: Gradient, found: Finding) -> Finding:
-    """What was found about a gradient of zero, unless moving the source showed otherwise."""
-    kind = gradient.probe.kind if gradient.probe is not None else "unclear"
-    if kind == "imaginary":
-        return replace(found, code="flat_op", words="imaginary_only")
-    wrong = found.code in ("ok", *ZERO) and found.code != "underflow"
-    if (wrong and kind == "slope") or (found.code == "ok" and kind in ("plateau", "constant")):
-        return Finding("not_known", op=found.op, words=f"not_known_{kind}")
-    return found
 
 
 def _worded(finding: Finding, gradient: Gradient) -> str:

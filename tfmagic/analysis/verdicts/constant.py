@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tfmagic.analysis.dependence import DependenceGraph, Finding, largest
+from tfmagic.analysis.dependence import FLOATS, DependenceGraph, Finding, largest
 from tfmagic.model import Gradient, Op, Stats
 
 __all__ = ["ConstantRules"]
@@ -71,14 +71,22 @@ class ConstantRules:
     def emptied(self, op: Op, moving: set[int]) -> Op | None:
         """The op that left no element of what the source led to, where ``op`` was given none."""
         recording, found = self._ways.recording, None
-        given = [t for t in op.inputs if t in moving]
-        while given and all(_count(recording.tensors[t].shape) == 0 for t in given):
-            maker = recording.tensors[given[0]].op
+        given, empty = list(op.inputs), self._nothing(op.inputs, moving)
+        while empty and (found is not None or len(empty) == len(self._moving(given, moving))):
+            maker = recording.tensors[empty[0]].op
             if maker is None:
                 break
             found = recording.ops[maker]
-            given = [t for t in found.inputs if t in moving]
+            empty = self._nothing(found.inputs, moving)
         return found
+
+    def _moving(self, tensors: Sequence[int], moving: set[int]) -> list[int]:
+        floats = self._ways.recording.tensors
+        return [t for t in tensors if t in moving and floats[t].dtype.startswith(FLOATS)]
+
+    def _nothing(self, tensors: Sequence[int], moving: set[int]) -> list[int]:
+        shapes = self._ways.recording.tensors
+        return [t for t in self._moving(tensors, moving) if _count(shapes[t].shape) == 0]
 
     def centred(self, way: Sequence[Op], gradient: Gradient) -> Finding | None:
         """Where a mean is taken off, and the two shares of the gradient are the same but for

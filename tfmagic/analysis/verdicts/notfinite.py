@@ -135,6 +135,8 @@ class NotFiniteRules:
     def _thrown_away(self, op: Op, way: Sequence[Op]) -> bool:
         """Whether a ``tf.where`` after the op threw some of its elements away: their
         incoming gradient is zero, and the target is finite all the same."""
+        if not self._finite(way[-1].outputs):
+            return False
         after = set(op.outputs)
         chosen = False
         for other in way:

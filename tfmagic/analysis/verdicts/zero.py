@@ -114,6 +114,19 @@ class ZeroRules:
             found = replace(found, op=last.index) if found.code == "ok" else found
         return found if found.code != "ok" else self._constant.finding(way, moving) or found
 
+    def stopped_at(self, op: Op, gradient: Gradient) -> Finding:
+        """The op past which nothing moved when the source was: what it does to that."""
+        recording, own = self._ways.recording, self._ways.own(gradient)
+        floats = [t for t in op.inputs if recording.tensors[t].dtype.startswith(FLOATS)]
+        zeros = [t for t in floats if all_zero(self._ways.stats(t)) and t not in own]
+        if op.type in _PRODUCTS and zeros:
+            return Finding("zero_input", op=op.index)
+        if op.type in _MOVES:
+            return self._passed_over(op)
+        return Finding(
+            self._cut(op) or "flat_op", op=op.index, words="" if self._cut(op) else "flat_here"
+        )
+
     def _decides(self, gradient: Gradient) -> int | None:
         """The first op that makes a truth value of what the source leads to: a condition."""
         recording = self._ways.recording

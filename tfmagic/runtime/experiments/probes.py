@@ -8,6 +8,8 @@ own gradient does not know.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tfmagic.model import Probe
+from tfmagic.model.op_traits import READS
 from tfmagic.runtime.autodiff.differentiate import aside
 from tfmagic.runtime.autodiff.replay import Replay
 from tfmagic.runtime.capture.log import Call, Log
@@ -32,6 +35,8 @@ _HELD = frozenset({"StopGradient", "PreventGradient"})
 #: A change of the target by less than this share of it is rounding.
 _ROUNDING = 1e-9
 _SINGLE = 3e-6
+#: A target that changes by the same both ways, but for this share, has no slope there.
+_EVEN = 1e-3
 
 
 def probe_zeros(log: Log, call: Call, seconds: float = _SECONDS) -> None:
@@ -72,24 +77,51 @@ def _probed(log: Log, targets: list[Any], source: Any, until: float) -> Probe | 
     size = float(np.mean(np.abs(np.asarray(source, float)))) or 1.0
     random = np.random.default_rng(0)
 
-    def moved(direction: Any, step: float) -> complex:
+    def moved(direction: Any, step: float) -> tuple[complex, dict[int, Any]]:
         shift = tf.constant(direction * step * size, tf.float64)
         new = replay.run(shifts={key: shift})
-        return sum(complex(np.asarray(new.get(t._id, t), complex).sum()) for t in targets)
+        value = sum(complex(np.asarray(new.get(t._id, t), complex).sum()) for t in targets)
+        return value, new
 
     rounding = _SINGLE if replay.narrow else _ROUNDING
     probes = []
     for _ in range(_DIRECTIONS):
         direction = random.standard_normal(tuple(source.shape))
-        base = moved(direction, 0.0)
+        base, as_it_is = moved(direction, 0.0)
         pairs = []
         for step in _STEPS:
-            pairs.append((moved(direction, step) - base, moved(direction, -step) - base))
+            (up, there), (down, _) = moved(direction, step), moved(direction, -step)
+            pairs.append((up - base, down - base))
             if perf_counter() > until:
                 return None
-        probes.append(_told(base, pairs, rounding, size))
+            if step == _STEPS[1]:
+                near = there
+        found = _told(base, pairs, rounding, size)
+        if found.kind in ("plateau", "constant"):
+            moving = near if found.kind == "plateau" else there
+            found = replace(found, op=_still(log, replay.steps, as_it_is, moving))
+        probes.append(found)
     order = ("slope", "stationary", "plateau", "bottom", "imaginary", "constant", "unclear")
     return min(probes, key=lambda p: order.index(p.kind))
+
+
+def _still(
+    log: Log, steps: Sequence[int], base: dict[int, Any], moved: dict[int, Any]
+) -> int | None:
+    """The last op that took something that moved and gave something floating that did not."""
+    changed = {
+        key
+        for key, value in base.items()
+        if key in moved and not np.array_equal(np.asarray(value), np.asarray(moved[key]))
+    }
+    found = None
+    for position in steps:
+        entry = log.entries[position]
+        floats = [t._id for t in entry.outputs if t.dtype.is_floating]
+        takes = entry.type in READS or any(t._id in changed for t in entry.inputs)
+        if floats and takes and not changed.intersection(floats):
+            found = position
+    return found
 
 
 def _told(
@@ -109,6 +141,8 @@ def _told(
         bottom = base.real == 0 and min(min(pair) for pair in real) >= 0
         kind = "bottom" if bottom else "plateau"
         return Probe(kind, moved=_STEPS[first] * size, change=max(real[first], key=abs))
+    if all(abs(up - down) < _EVEN * (abs(up) + abs(down)) for up, down in real[:2]):
+        return Probe("stationary", moved=_STEPS[1] * size, change=max(real[1], key=abs))
     slopes = [
         (up - down) / (2 * step * size) for (up, down), step in zip(real, _STEPS, strict=True)
     ]

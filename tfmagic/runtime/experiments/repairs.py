@@ -27,8 +27,6 @@ __all__ = ["Trials"]
 _SECONDS, _SHARE = 0.5, 0.2
 #: How much larger or smaller a gradient that shrank or grew has to come out.
 _BETTER = 10.0
-#: Functions with which a repair can end a slope.
-_CUTS = ("maximum", "minimum", "clip_by_value", "where")
 
 
 class Trials:
@@ -78,15 +76,14 @@ class Trials:
 @dataclass(frozen=True, slots=True)
 class _Compared:
     """A question answered without a repair and with it (None where it got no answer, or was
-    another question); ``cut`` says that the repair can end a slope."""
+    another question)."""
 
     was: Answer | None = None
     now: Answer | None = None
-    cut: bool = False
 
     def cured(self, code: str, place: int) -> Tried | None:
         """What the repair gives one source, where the fault showed again without it, is gone with
-        it, and nothing is worse.  A slope of zero is right where nothing was cut off to get it."""
+        it, and nothing is worse.  Of a zero that a NaN became it must have been shown."""
         was, now = self.was, self.now
         if was is None or now is None or now.error or place >= len(was.norms):
             return None
@@ -100,7 +97,7 @@ class _Compared:
         elif code == "vanishing" or code in ZERO:
             better = before is not None and after > before * _BETTER
         elif (before is not None and not math.isfinite(before)) or not math.isfinite(was.value):
-            better = after > 0 or (not self.cut and 0.0 not in was.norms)
+            better = after > 0 or place in now.stationary
         else:
             better = not before and after > 0
         return Tried(before, after, was.value, now.value) if better else None
@@ -133,7 +130,11 @@ class _Trial:
             # an earlier cell may lack what it began with, and time may have been up
             late = len(cells) > 1 or perf_counter() > self.until
             return None if late else _Compared()
-        return _Compared(before[at], after[at], _cuts(mended) > _cuts(whole))
+        now = after[at]
+        if 0.0 in now.norms and any(n is not None and math.isnan(n) for n in before[at].norms):
+            again = rerun(Program(changed, call, at, probed=True), self.scope, self.until, draws)
+            now = again[at] if len(again) > at else now
+        return _Compared(before[at], now)
 
     def _cells(self, repair: Repair) -> list[int]:
         """The cells to run, in the order in which they ran: that of the repair and that which
@@ -172,10 +173,6 @@ def _position(found: Sequence[Answer], turn: int) -> int | None:
 
 def _is_fine(norm: float | None) -> bool:
     return norm is not None and math.isfinite(norm) and norm > 0
-
-
-def _cuts(source: str) -> int:
-    return sum(source.count(f".{name}(") for name in _CUTS)
 
 
 def _asks_the_same(source: str, mended: str) -> bool:

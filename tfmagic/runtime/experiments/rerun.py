@@ -12,9 +12,8 @@ import contextlib
 import linecache
 import math
 import types
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from time import perf_counter
 from typing import Any
@@ -25,10 +24,12 @@ from tfmagic.analysis.code import code_of, stored
 from tfmagic.model import GradientCall
 from tfmagic.runtime import private
 from tfmagic.runtime.autodiff.differentiate import aside
-from tfmagic.runtime.capture.log import handle_of
+from tfmagic.runtime.capture.log import Call, Log, handle_of
+from tfmagic.runtime.capture.recorder import Recorder
 from tfmagic.runtime.capture.structure import leaves
 from tfmagic.runtime.capture.unnoticed import Silence, random_state
 from tfmagic.runtime.experiments.harmless import Refused, harmless, is_users
+from tfmagic.runtime.experiments.probes import probe_zeros
 from tfmagic.runtime.op_traits import reason
 
 __all__ = ["Answer", "Draws", "Program", "Scope", "before_cell", "rerun"]
@@ -75,22 +76,25 @@ def _is_small(value: Any) -> bool:
 @dataclass(frozen=True, slots=True)
 class Program:
     """The sources of cells, one after the other, up to the answer to a call of ``gradient`` that
-    has ``turn`` such calls before it."""
+    has ``turn`` such calls before it; with ``probed`` a gradient of zero in it is looked into."""
 
     sources: Sequence[str]
     call: GradientCall
     turn: int
+    probed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What one call of ``gradient`` or ``jacobian`` gave: the norm of each leaf (None where it is
-    None, NaN where it is not finite), and the norm of the target."""
+    None, NaN where it is not finite), and the norm of the target.  ``stationary`` are the leaves
+    whose zero was shown to be right."""
 
     norms: tuple[float | None, ...]
     value: float
     jacobian: bool = False
     error: str = ""
+    stationary: frozenset[int] = frozenset()
 
     @property
     def is_known(self) -> bool:
@@ -151,13 +155,21 @@ def _run(
 ) -> list[Answer]:
     found: list[Answer] = []
     with contextlib.ExitStack() as undo:
-        undo.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
         undo.enter_context(Silence())
         undo.enter_context(random_state())
         undo.enter_context(private.session_kept())
         undo.enter_context(_as_before(scope, space))
-        undo.enter_context(_heard(found, program.turn, until, draws))
+        undo.enter_context(_heard(found, program, until, draws))
+
+        def answered(log: Log, call: Call, whole: int) -> None:
+            probe_zeros(log, call)
+            if sum(each.is_known for each in found) > program.turn:
+                raise _Over
+
+        recorder = Recorder(everything=True, answered=answered) if program.probed else None
+        if recorder is not None:
+            undo.callback(recorder.stop)
+            recorder.start()
         names = [f"<tfmagic {next(_number)}>" for _ in trees]
         undo.callback(lambda: [linecache.cache.pop(name, None) for name in names])
         with contextlib.suppress(_Over, Exception):
@@ -165,6 +177,11 @@ def _run(
                 _execute(program, trees, names, space)
             else:
                 found[:] = [_inferred(program, trees, names, space)]
+    if recorder is not None and found:
+        last = recorder.log.calls[-1].index if recorder.log.calls else -1
+        shown = recorder.log.probes.items()
+        right = {place for (call, place), p in shown if call == last and p.kind == "stationary"}
+        found[-1] = replace(found[-1], stationary=frozenset(right))
     return found
 
 
@@ -205,7 +222,7 @@ def _norm(value: Any) -> float:
 
 
 @contextlib.contextmanager
-def _heard(found: list[Answer], turn: int, until: float, draws: Draws) -> Iterator[None]:
+def _heard(found: list[Answer], program: Program, until: float, draws: Draws) -> Iterator[None]:
     """Every question put to a tape is noted with its answer; time is watched at every op."""
     import tensorflow as tf
 
@@ -225,7 +242,8 @@ def _heard(found: list[Answer], turn: int, until: float, draws: Draws) -> Iterat
                 deep[0] -= 1
             if not deep[0] and tf.executing_eagerly():
                 found.append(_answer(target, answer, jacobian=jacobian))
-                if sum(each.is_known for each in found) > turn:
+                enough = sum(each.is_known for each in found) > program.turn
+                if enough and not program.probed:
                     raise _Over
             return answer
 
@@ -295,7 +313,7 @@ def _with_globals(function: types.FunctionType, space: dict[str, Any]) -> types.
 @contextlib.contextmanager
 def _as_before(scope: Scope, space: Mapping[str, Any]) -> Iterator[None]:
     """Variables and attributes of the user's objects are afterwards what they are now."""
-    kept = [(v, np.array(v)) for v in scope.variables]
+    kept = [(v, np.asarray(v).copy()) for v in scope.variables]
     if sum(value.nbytes for _, value in kept) > _MOST:
         raise Refused
     objects = [(thing, dict(vars(thing)), _lists(thing)) for thing in _objects(space.values())]
