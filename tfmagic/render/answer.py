@@ -62,15 +62,16 @@ def _sentences(recording: Recording) -> Iterator[str]:
     last: dict[tuple[str, str], Gradient] = {}
     for call in recording.gradients:
         last.update({(g.target, g.source): g for g in call.gradients})
-    if not last or (recording.runs and not causes(recording)):
-        return
     told_of = causes(recording)
     if not told_of:
         wrong = next((r for r in recording.remarks if r.code in BESIDE), None)
-        if wrong is None:
+        if wrong is not None:
+            message = clipped(visible(wrong.message), _LONGEST)
+            yield say("answer.beside", n=len(last), message=message) if last else message
+        elif last and not recording.runs:
             yield say("answer.fine", n=len(last))
-        else:
-            yield say("answer.beside", n=len(last), message=clipped(str(wrong.said), _LONGEST))
+        return
+    if not last:
         return
     hit = sum(1 for g in last.values() if g.verdict is not None and not g.verdict.fine)
     first = told_of[0]

@@ -23,8 +23,9 @@ from tfmagic.runtime.experiments.rerun import Answer, Draws, Program, Scope, rer
 
 __all__ = ["Trials"]
 
-#: Seconds that the trials of one cell may take, and the share of the cell's own time.
-_SECONDS, _SHARE = 0.5, 0.2
+#: Seconds that the trials of one cell may take: a share of the cell's own time, though never less
+#: than the one nor more than the other.
+_SHARE, _SHORTEST, _LONGEST = 0.2, 0.5, 2.0
 #: How much larger or smaller a gradient that shrank or grew has to come out.
 _BETTER = 10.0
 
@@ -40,7 +41,7 @@ class Trials:
 
         ``scope`` holds the user's names, ``seconds`` is the time that the cell took.
         """
-        until = perf_counter() + max(_SECONDS, _SHARE * seconds)
+        until = perf_counter() + min(_LONGEST, max(_SHORTEST, _SHARE * seconds))
         calls = []
         for call in recording.gradients:
             trial = None if scope is None else _Trial(recording, call, scope, until)
@@ -119,6 +120,8 @@ class _Trial:
         whole = self.recording.cells[repair.cell].source
         if not _asks_the_same(whole, mended := repair.applied(whole)):
             return _Compared()
+        if perf_counter() + self._took() > self.until:
+            return None
         draws, turn = Draws(), self._turn_of_call(cells)
         before = rerun(Program(sources, call, turn), self.scope, self.until, draws)
         at = _position(before, turn)
@@ -150,6 +153,14 @@ class _Trial:
     def _turn(self, cell: int) -> tuple[int, int]:
         number = re.search(r"\d+", self.recording.cells[cell].label)
         return int(number[0]) if number else 0, cell
+
+    def _took(self) -> float:
+        """Seconds that the cell took up to the question, or somewhat more."""
+        recording, call = self.recording, self.call
+        own = (op.index for op in recording.backward if op.call == call.index)
+        end = next(own, None)
+        after = sum(op.duration for op in recording.ops[end:]) if end is not None else 0.0
+        return max(0.0, recording.seconds - after)
 
     def _turn_of_call(self, cells: Sequence[int]) -> int:
         """How many questions the cells had asked before this one."""
