@@ -132,7 +132,9 @@ def _why(row: Row) -> Markup:
     if not row.code:
         return said
     heading = say("report.instead", over=row.over) if row.over else say("report.repair")
-    said += Markup("<br>{}: <pre><code>{}</code></pre>{}").format(heading, row.code, row.tried)
+    said += Markup("<br>" if row.note else "") + Markup("{}: <pre><code>{}</code></pre>{}").format(
+        heading, row.code, row.tried
+    )
     if not row.evidence:
         return said
     shown = Markup("").join(Markup("<li>{}</li>").format(line) for line in row.evidence)

@@ -24,20 +24,26 @@ from tfmagic.render.grid import Column, Row, Table
 __all__ = ["Column", "Row", "Table", "boxes", "gradients", "variables"]
 
 LONGEST_CELL = 120
+#: Elements of a gradient that are written out.
+_WRITTEN_OUT = 6
 LONGEST_NOTE = 600
 
 
 # --- gradients -----------------------------------------------------------------------------
 
 
-def gradients(recording: Recording) -> Table | None:
+def gradients(recording: Recording, said: Verdict | None = None) -> Table | None:
     """One row for each gradient that was asked for; None where none was.
 
-    The same call in a loop stands in one row, with the last turn's figures.
+    The same call in a loop stands in one row, with the last turn's figures.  What is the matter
+    by the verdict ``said`` is told above already.
     """
     turns = _turns(recording)
     told: set[object] = set()
     rows = [row for turn in turns for row in _gradient_rows(recording, *turn[:2], told)]
+    if said is not None:
+        above = _note(said.message)
+        rows = [replace(row, note="") if row.note == above else row for row in rows]
     if not rows:
         return None
     keep = _columns_worth(rows, len({(call.cell, call.line) for call, _, _ in turns}) > 1)
@@ -225,7 +231,8 @@ def _shape(gradient: Gradient) -> str:
 def _value(gradient: Gradient) -> str:
     if gradient.value is None:
         return "None"
-    lines = value_lines(gradient.value)
+    stats = gradient.value.stats
+    lines = value_lines(gradient.value) if stats is None or stats.count <= _WRITTEN_OUT else ()
     return visible("\n".join(lines), lines=True) if lines else "…"
 
 

@@ -58,6 +58,13 @@ def before_cell(namespace: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_small(value: Any) -> bool:
+    try:
+        return _has_few(value)
+    except Exception:  # a tensor whose device is gone
+        return False
+
+
+def _has_few(value: Any) -> bool:
     kind = type(value)
     if kind in (int, float, bool, complex, str):
         return True
@@ -138,7 +145,7 @@ def rerun(program: Program, scope: Scope, until: float, draws: Draws) -> list[An
         space = _space(program, scope)
         trees = harmless(program.sources, space)
         return aside(lambda: _run(program, trees, space, scope, until, draws))
-    except (Refused, SyntaxError, RecursionError):
+    except (Exception, _Over):  # not only what is refused: a worker that died, memory that is full
         return []
 
 
