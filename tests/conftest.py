@@ -27,6 +27,15 @@ def chromium() -> str | None:
     return os.environ.get("TFMAGIC_CHROMIUM") or next(filter(None, found), None)
 
 
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Experiments have the time that they need: no test hangs on a machine's speed."""
+    for name, limits in (("repairs", ("_SHORTEST", "_LONGEST")), ("probes", ("_SECONDS",))):
+        module = sys.modules.get(f"tfmagic.runtime.experiments.{name}")
+        for limit in limits if module is not None else ():
+            monkeypatch.setattr(module, limit, 60.0)
+
+
 # --- nothing is left behind --------------------------------------------------------------
 
 

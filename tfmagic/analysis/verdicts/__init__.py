@@ -85,6 +85,8 @@ class _Inner:
         return replace(found, op=op, ops=tuple(ops))
 
 
+#: What is wrong though the target has a stationary point there.
+_THOUGH_STATIONARY = ("zero_input", "custom_gradient", "clipped", "underflow")
 #: Ops by which a shape is given on purpose, so that two of them broadcast.
 _SHAPED = ("ExpandDims", "Reshape", "StridedSlice", "Transpose", "Squeeze")
 
@@ -193,6 +195,9 @@ class _Judge:
         kind = probe.kind if probe is not None else "unclear"
         if kind == "imaginary":
             return replace(found, code="flat_op", words="imaginary_only")
+        flat = kind == "bottom" and found.words == "flat_here"
+        if flat or (kind == "stationary" and found.code not in _THOUGH_STATIONARY):
+            return Finding("ok")
         wrong = found.code in ("ok", *ZERO) and found.code != "underflow"
         if wrong and kind == "slope":
             return Finding("not_known", op=found.op, words="not_known_slope")

@@ -62,13 +62,6 @@ _CARRIED = {
     "Neg",
 }
 _CHOOSES = {"SelectV2", "Select"}
-#: Ops that have a stationary point: a zero slope there is what is looked for.
-_STATIONARY = {
-    "Square", "SquaredDifference", "Pow", "Abs", "L2Loss", "Cos", "Sin", "Cosh", "Sqrt",
-    "SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits", "ComplexAbs", "Gelu",
-    "Log", "Log1p", "Exp", "Lgamma", "Xlogy", "Acos", "Asin", "Atan2", "Reciprocal", "Rsqrt",
-    "LogSoftmax",
-}  # fmt: skip
 _LINEAR = {
     "AddV2", "Add", "AddN", "Sub", "Neg", "Sum", "Mean", "Identity", "Reshape", "Squeeze",
     "ExpandDims", "Transpose", "BiasAdd", "Cast", "BroadcastTo", "IdentityN", "ReadVariableOp",
@@ -224,8 +217,6 @@ class ZeroRules:
             return found
         floats = [t for t in op.inputs if recording.tensors[t].dtype.startswith(FLOATS)]
         zeros = [t for t in floats if all_zero(ways.stats(t))]
-        if op.type in _STATIONARY:
-            return self._killed(zeros, moving) or Finding("ok")
         if op.type in _MOVES:  # no factors: what it took came from elsewhere
             return self._passed_over(op)
         if any(t not in moving for t in zeros):  # a factor that the source cannot move

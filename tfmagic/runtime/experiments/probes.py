@@ -39,14 +39,14 @@ _SINGLE = 3e-6
 _EVEN = 1e-3
 
 
-def probe_zeros(log: Log, call: Call, seconds: float = _SECONDS) -> None:
+def probe_zeros(log: Log, call: Call) -> None:
     """Note in ``log.probes`` what the target does where a gradient of ``call`` is all zero."""
     if sum(other.place == call.place for other in log.calls[-64:]) > _CALLS:
         return
     answers = [value for _, value in leaves(call.result)]
     sources = [source for _, source in leaves(call.sources)]
     targets = [t for _, t in leaves(call.target) if hasattr(t, "_id")]
-    until = perf_counter() + seconds
+    until = perf_counter() + _SECONDS
     for place, (answer, source) in enumerate(zip(answers, sources, strict=False)):
         if perf_counter() > until or not targets or not _is_zero(answer):
             continue
@@ -128,7 +128,7 @@ def _told(
     base: complex, pairs: list[tuple[complex, complex]], rounding: float, size: float
 ) -> Probe:
     """What a target at ``base`` that changed by these pairs, up and down, does."""
-    noise = rounding * max(abs(base), 1e-3 * size * rounding)
+    noise = max(rounding * abs(base), 1e-14 * size)
     real = [(up.real, down.real) for up, down in pairs]
     if not all(np.isfinite(pair).all() for pair in real):
         return Probe("unclear")

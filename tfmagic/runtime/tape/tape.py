@@ -163,8 +163,9 @@ class Tape:
         return Scope({n: namespace[n] for n in words & namespace.keys()}, self._before, held)
 
     def forget_names(self) -> None:
-        """Let go of what was held so that repairs can be tried."""
-        self._scope = None
+        """Let go of what was held so that repairs can be tried, once they have been."""
+        if self._recording is not None:
+            self._scope = None
 
     def _learn_names(self) -> None:
         """Give each tensor and variable a name, in the words of the recorded lines if they
