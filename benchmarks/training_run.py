@@ -1,7 +1,8 @@
 """``%%tape`` over plain ``model.fit``: how much slower is a recorded step, and what others cost.
 
-All run in one process, in turns: plain, recorded, recorded and followed, and with Keras's
-TensorBoard callback with ``histogram_freq=1`` (which looks at the weights once an epoch).
+All run in one process, in turns: plain, recorded, recorded and followed, with Keras's
+TensorBoard callback with ``histogram_freq=1`` (which looks at the weights once an epoch), and
+with a callback written by hand that computes every variable's gradient norm after each step.
 Each figure is the median over the rounds of the ratio of median steps within a round.
 
     python -m benchmarks.training_run [--rounds 5] [--steps 40] [--only MLP]
@@ -46,6 +47,9 @@ def models(keras: Any) -> dict[str, tuple[Callable[[], Any], Any, int]]:
         x = layers.LayerNormalization()(x + layers.Dense(128)(layers.Dense(512, "relu")(x)))
         return keras.Model(given, layers.Dense(10)(layers.GlobalAveragePooling1D()(x)))
 
+    def lstm() -> Any:
+        return keras.Sequential([layers.Input((32, 64)), layers.LSTM(64), layers.Dense(10)])
+
     def mobile() -> Any:
         return keras.applications.MobileNetV2((96, 96, 3), weights=None, classes=10)
 
@@ -56,9 +60,36 @@ def models(keras: Any) -> dict[str, tuple[Callable[[], Any], Any, int]]:
         "MLP 512": (mlp, draw.randn(64, 512).astype("f"), 10),
         "CNN 96²": (cnn, draw.randn(16, 96, 96, 3).astype("f"), 10),
         "transformer block": (transformer, draw.randint(0, 1000, (32, 64)), 10),
+        "LSTM": (lstm, draw.randn(32, 32, 64).astype("f"), 10),
         "MobileNetV2": (mobile, draw.randn(8, 96, 96, 3).astype("f"), 10),
         "a step of 1 ms": (tiny, draw.randn(16, 8).astype("f"), 10),
     }
+
+
+def gradient_norms(keras: Any, x: Any, classes: int) -> Any:
+    """A callback as one writes it by hand: a second pass gives the norms of each step."""
+    import numpy as np
+    import tensorflow as tf
+
+    y = np.arange(len(x)) % classes
+
+    class Norms(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_train_begin(self, logs: Any = None) -> None:
+            model, self.seen = self.model, []
+
+            @tf.function
+            def norms(x: Any, y: Any) -> Any:
+                with tf.GradientTape() as tape:
+                    loss = model.compute_loss(x, y, model(x, training=True))
+                found = tape.gradient(loss, model.trainable_variables)
+                return [tf.norm(gradient) for gradient in map(tf.convert_to_tensor, found)]
+
+            self.norms, self.batch = norms, (tf.constant(x), tf.constant(y))
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.seen.append([float(norm) for norm in self.norms(*self.batch)])
+
+    return Norms()
 
 
 def median_step(
@@ -124,6 +155,7 @@ def main() -> None:
                     ("%%tape", {"record": tfmagic.record}),
                     ("%%tape --live", {"record": followed}),
                     ("TensorBoard, histogram_freq=1", {"callbacks": [board]}),
+                    ("gradient norms by hand", {"callbacks": [gradient_norms(keras, *made[1:])]}),
                 ):
                     step = median_step(keras, made, options.steps, **told)
                     ratios.setdefault(way, []).append(step / plain)

@@ -27,6 +27,19 @@ def chromium() -> str | None:
     return os.environ.get("TFMAGIC_CHROMIUM") or next(filter(None, found), None)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def unhurried() -> Iterator[None]:
+    """Experiments have the time that they need: no test hangs on a machine's speed."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "tensorflow" in sys.modules:
+            from tfmagic.runtime.experiments import probes, repairs
+
+            patch.setattr(probes, "_SECONDS", 60.0)
+            patch.setattr(repairs, "_SHORTEST", 60.0)
+            patch.setattr(repairs, "_LONGEST", 60.0)
+        yield
+
+
 # --- nothing is left behind --------------------------------------------------------------
 
 

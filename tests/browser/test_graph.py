@@ -268,7 +268,7 @@ def test_names_that_want_to_run_are_text_in_lab_too(
     dialogs: list[str] = []
     context.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     korean = LOAD.replace("'en'", "'ko'")
-    page = run_in_lab([korean, read, "%tfgraph evil", "%tfgraph -i evil"], dark=True)
+    page = run_in_lab([korean, read, "%tfgraph --flat evil", "%tfgraph -i evil"], dark=True)
     page.locator(".tfm-panel .tfg-box").first.wait_for()
     shown = [visible(name)[:100] for name in HOSTILE]
     pictures, tables = page.evaluate(STILL)

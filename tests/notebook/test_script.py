@@ -37,6 +37,7 @@ sys.stdout.flush()
 if "vanish" in sys.argv: shutil.rmtree("gone")
 if "leave" in sys.argv: os._exit(7)
 if "raise" in sys.argv: raise ValueError("no")
+if "exit" in sys.argv: sys.exit(3)
 """
 
 
@@ -68,7 +69,7 @@ def test_a_module_is_run_as_by_python(tmp_path: Path) -> None:
     assert (ours.stdout, ours.returncode) == (plain.stdout, plain.returncode)
 
 
-@pytest.mark.parametrize(("word", "code"), [("", 0), ("leave", 7), ("raise", 1)])
+@pytest.mark.parametrize(("word", "code"), [("", 0), ("leave", 7), ("raise", 1), ("exit", 3)])
 def test_the_report_is_written_however_it_ends(tmp_path: Path, word: str, code: int) -> None:
     (tmp_path / "train.py").write_text(TRAINS)
     files = ("--html", "r.html", "--json", "r.json", "--log", "board")
@@ -80,6 +81,8 @@ def test_the_report_is_written_however_it_ends(tmp_path: Path, word: str, code: 
     assert run.steps == 8 and run.line_number == 9
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "Trained on line 9: 8 steps" in page.partition("<details")[0]
+    assert ("The cell stopped" in page) == (word == "raise")
+    assert ("with exit status: 3" in page or "with exit status: 7" in page) == (code in (3, 7))
     assert list((tmp_path / "board").iterdir())
 
 

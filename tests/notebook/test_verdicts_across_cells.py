@@ -66,8 +66,9 @@ def test_a_variable_lost_in_a_cell_that_nobody_recorded(
     ask = f"%%tape -q\nwith tf.GradientTape() as t:\n    y = {source} ** 2\ng = t.gradient(y, {source})"
     (verdict,) = verdicts(shell, made, "n = 1", changed, "n = 2", ask)
     assert (verdict.code, verdict.line) == ("rebound", changed)
-    assert verdict.repair == repair
-    assert tfmagic.last.cells[verdict.cell].source.strip() == changed
+    # what the name held before that cell is not known: there is nothing to try it on
+    assert verdict.repair == f"# not tried here:\n{repair}" and verdict.tried is None
+    assert verdict.replaces == (0, 0)
 
 
 def test_a_story_of_cells(shell: Any) -> None:

@@ -15,10 +15,10 @@ from tfmagic.analysis.graph import build
 from tfmagic.errors import RenderError
 from tfmagic.model import Cluster, Edge, Graph, Node, Recording
 from tfmagic.render import dot, layout
-from tfmagic.render.drawing import Drawing
+from tfmagic.render.drawing import SCREEN, Drawing
 from tfmagic.render.escape import visible
 from tfmagic.render.palette import GRADIENT, LOOKS, MARK
-from tfmagic.render.svg import WIDEST, draw
+from tfmagic.render.svg import draw
 
 SVG = "{http://www.w3.org/2000/svg}"
 HOSTILE = [
@@ -137,8 +137,25 @@ def test_a_long_chain_is_drawn_from_top_to_bottom() -> None:
 def test_a_wide_picture_is_turned_where_that_is_narrower() -> None:
     nodes = tuple(Node(f"o{i}", "op", "x" * 40) for i in range(6))
     edges = tuple(Edge(f"o{i}", f"o{i + 1}") for i in range(5))
-    assert size(draw(Graph(nodes, edges), direction="LR").svg)[0] > WIDEST
-    assert size(draw(Graph(nodes, edges)).svg)[0] < WIDEST / 2
+    graph = Graph(nodes, edges)
+    assert size(draw(graph, direction="LR").svg)[0] > SCREEN[0]
+    assert Drawing(lambda most: graph).drawn.size[0] < SCREEN[0] / 2
+
+
+def test_a_picture_that_fits_is_as_fine_as_a_screen_has_room_for() -> None:
+    """A chain goes on in further columns before it is told in fewer boxes."""
+
+    def chain(most: int | None) -> Graph:
+        count = min(most or 40, 40)
+        nodes = tuple(Node(f"o{i}", "op", f"layer_{i}") for i in range(count))
+        return Graph(nodes, tuple(Edge(f"o{i}", f"o{i + 1}") for i in range(count - 1)))
+
+    drawn = Drawing(chain, fit=True).drawn
+    assert drawn.excess <= 1.2 and drawn.width <= SCREEN[0]
+    assert len(drawn.graph.nodes) == 25 and drawn.columns > 1
+    short = Drawing(lambda most: chain(5), fit=True).drawn
+    assert len(short.graph.nodes) == 5 and short.columns == 1
+    assert len(Drawing(chain).drawn.graph.nodes) == 40
 
 
 def size(svg: str) -> tuple[float, float]:

@@ -19,7 +19,7 @@ import tfmagic
 from tfmagic.errors import TensorFlowMissing
 from tfmagic.runtime import private
 from tfmagic.runtime.capture import snapshot
-from tfmagic.runtime.timer.state_restore import random_state
+from tfmagic.runtime.capture.unnoticed import random_state
 
 NEEDED = [key for key, name in private.NAMES.items() if name.needed]
 OTHERS = [key for key, name in private.NAMES.items() if not name.needed]

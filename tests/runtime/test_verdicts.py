@@ -8,6 +8,7 @@ The cells stand in ``cells/wrong.txt`` and ``cells/fine.txt``, after a line ``#:
 from __future__ import annotations
 
 import linecache
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -24,8 +25,9 @@ import tensorflow as tf
 import tfmagic
 import tfmagic.language
 from tfmagic.analysis.repair import host_transfer_fixes
-from tfmagic.model import Recording, Verdict
+from tfmagic.model import Recording, Tried, Verdict
 from tfmagic.model.verdict import CODES, ZERO
+from tfmagic.runtime.experiments import rerun
 
 HERE = Path(__file__).parent / "cells"
 HEAD = re.compile(r"^#: ", re.MULTILINE)
@@ -124,7 +126,11 @@ def test_the_repair_repairs(case: Case, judged: Any) -> None:
         assert verdict.replaces == (0, 0) and verdict.repaired(case.source) == case.source
         return
     mended = verdict.repaired(case.source)
+    assert mended != case.source and verdict.tried is not None and not verdict.candidates
+    assert math.isfinite(verdict.tried.value_after)
     recording = run(mended)[0].recording
+    last = judged[case][0].gradients[-1]
+    assert len(recording.gradients[-1].gradients) == len(last.gradients)
     assert recording.gradients[-1].error == "", mended
     for gradient in recording.gradients[-1].gradients:
         assert gradient.value is not None, (mended, gradient.source)
@@ -277,3 +283,75 @@ def test_a_jacobian_that_is_none_is_explained(code: str) -> None:
     assert (verdict.code, verdict.target, verdict.source) == (code, "y", "x")
     again, space, _ = run(verdict.repaired(cell))
     assert space["J"].shape == (2, 2) and not again.recording.gradients
+
+
+# --- repairs are tried -------------------------------------------------------------------
+
+
+def test_a_trial_tells_gradient_and_value_before_and_after() -> None:
+    cell = "x = tf.Variable(1.3)\nwith tf.GradientTape() as t:\n    y = 2.0 * tf.round(x)\nt.gradient(y, x)"
+    tried = told(run(cell)[0].recording).tried
+    assert tried == Tried(None, 2.0, 2.0, 2.0) and tried.same_value
+    cell = "x = tf.Variable(-3.0)\nwith tf.GradientTape() as t:\n    y = tf.nn.relu(x)\nt.gradient(y, x)"
+    tried = told(run(cell)[0].recording).tried
+    assert tried is not None and tried.before == 0.0 and not tried.same_value
+
+
+LASTING = """
+import tensorflow as tf, numpy as np
+class Counter:
+    def __init__(self):
+        self.calls, self.seen = 0, []
+    def __call__(self, v):
+        self.calls += 1
+        self.seen.append(1)
+        return tf.round(v)
+counter, log, w = Counter(), [], tf.Variable(1.3)
+np.random.seed(3); tf.random.set_seed(3)
+with tf.GradientTape() as tape:
+    y = counter(w) + tf.random.uniform(())
+    log.append(float(y))
+print("once")
+w.assign_add(0.1)
+g = tape.gradient(y, w)
+layer = tf.keras.layers.Dense(1)
+"""
+
+
+def test_a_trial_leaves_nothing_behind(capsys: pytest.CaptureFixture[str]) -> None:
+    """Counters, lists, variables, random numbers, names of layers: as if it had not been made."""
+    tape, space, _ = run(LASTING)
+    verdict = told(tape.recording)
+    assert verdict.code == "no_gradient_op" and verdict.tried is not None
+    assert space["counter"].calls == 1 and space["counter"].seen == [1] and len(space["log"]) == 1
+    assert float(space["w"]) == pytest.approx(1.4) and capsys.readouterr().out == "once\n"
+    after = space["tf"].random.uniform(()), np.random.rand(), tf.keras.layers.Dense(1).name
+    plain, space, _ = run(LASTING)
+    assert plain.recording is not None
+    tf.random.set_seed(3)
+    np.random.seed(3)
+    tf.random.uniform(())
+    assert (tf.random.uniform(()), np.random.rand()) == after[:2]
+    assert int(after[2].split("_")[1]) == int(space["layer"].name.split("_")[1]) - 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "open('made_by_trial', 'a').close()",
+        "import shutil",
+        "x = w.numpy().tofile('made_by_trial')",
+    ],
+)
+def test_lines_that_reach_outside_are_not_run_again(
+    line: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = f"w = tf.Variable(1.3)\nkeep = [1]\n{line}\nwith tf.GradientTape() as t:\n    y = tf.round(w)\nt.gradient(y, w)"
+    asked = []
+    real = rerun.harmless
+    monkeypatch.setattr(rerun, "harmless", lambda *given: asked.append(1) or real(*given))
+    verdict = told(run(source)[0].recording)
+    assert verdict.code == "no_gradient_op" and asked
+    for made in tmp_path.iterdir():
+        assert made.stat().st_size <= 4  # the cell's own, once

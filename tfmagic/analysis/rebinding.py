@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from tfmagic.analysis.code import Code, code_of, dotted, names_in, stored
@@ -37,7 +38,8 @@ def rebound(
                 or _mentions(code, value, target)
                 or _mentions_item(code, statement, value, target)
             )
-            if itself and _had_variable(recording, op, line, code, statement, gradient):
+            had = _variable_before(recording, op, line, code, statement) if itself else None
+            if had is not None and not _has_another_name(recording, had, gradient.source):
                 return Finding("rebound", op=op.index, line=frame.line)
     named = {v.name for v in recording.variables}
     if gradient.source in named and op.line is not None:
@@ -112,15 +114,10 @@ def _mentions_item(code: Code, statement: ast.stmt, value: ast.expr, target: ast
     )
 
 
-def _had_variable(
-    recording: Recording,
-    op: Op,
-    line: Line,
-    code: Code,
-    statement: ast.stmt,
-    gradient: Gradient,
-) -> bool:
-    """Whether what the statement computed from was a Variable once."""
+def _variable_before(
+    recording: Recording, op: Op, line: Line, code: Code, statement: ast.stmt
+) -> int | None:
+    """The Variable that the statement computed from, or None."""
     todo, seen = [op.index], set()
     while todo:
         current = recording.ops[todo.pop()]
@@ -129,13 +126,21 @@ def _had_variable(
         seen.add(current.index)
         for tensor in current.inputs:
             info = recording.tensors[tensor]
-            if info.variable is not None and info.role != "handle":
-                return True
-            if info.role == "handle" and current.type == "ReadVariableOp":
-                return True
+            if info.variable is not None and (
+                info.role != "handle" or current.type == "ReadVariableOp"
+            ):
+                return info.variable
             if info.op is not None:
                 todo.append(info.op)
-    return False
+    return None
+
+
+def _has_another_name(recording: Recording, variable: int, source: str) -> bool:
+    """Whether the Variable is still there under a plain name of its own: then nothing was lost,
+    and what the source is called was a tensor's name from its first turn on."""
+    name = recording.variables[variable].name
+    made = (n for cell in recording.cells for n in code_of(cell.source).of(ast.Assign))
+    return name != re.split(r"[.\[]", source)[0] and any(name in stored(n) for n in made)
 
 
 def _is_of(recording: Recording, op: Op, line: Line, code: Code, statement: ast.stmt) -> bool:

@@ -27,7 +27,7 @@ from tfmagic.model.run import BadValue, Pairing, Run, Series, Trial
 from tfmagic.model.serial import FORMAT_VERSION, from_json, to_json
 from tfmagic.model.trace import Frozen, Trace
 from tfmagic.model.value import Stats, Value
-from tfmagic.model.verdict import Verdict
+from tfmagic.model.verdict import Probe, Repair, Tried, Verdict
 
 __all__ = [
     "FORMAT_VERSION",
@@ -56,7 +56,9 @@ __all__ = [
     "Op",
     "Pairing",
     "Places",
+    "Probe",
     "Recording",
+    "Repair",
     "Run",
     "Series",
     "Stats",
@@ -66,6 +68,7 @@ __all__ = [
     "Trace",
     "TracedFunction",
     "Trial",
+    "Tried",
     "Value",
     "VariableInfo",
     "Verdict",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tfmagic.model.derivative import Check, Histogram
 from tfmagic.model.value import Value
-from tfmagic.model.verdict import Verdict
+from tfmagic.model.verdict import Probe, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Gradient:
     ``weight_norm`` the Euclidean norm of the source's own value.  ``frozen`` is True for
     a weight that its Keras layer does not train.
     ``check`` and ``histogram``
-    are there where they were asked for.
+    are there where they were asked for, ``probe`` where all of the gradient is zero.
     """
 
     target: str
@@ -57,6 +57,7 @@ class Gradient:
     frozen: bool = False
     check: Check | None = None
     histogram: Histogram | None = None
+    probe: Probe | None = None
 
     @property
     def is_none(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ ZERO = (
 )
 NON_FINITE = ("domain_edge", "overflow", "where_branch", "nan_input")
 ERRORS = ("tape_used_up", "no_gradient_registered")
-BESIDE = ("broadcast",)
+BESIDE = ("broadcast", "batch_statistics", "label_encoding", "not_updated", "not_known")
 FINE = ("ok", "vanishing", "exploding")
 
 #: Of a function rather than of a gradient.
@@ -78,6 +79,60 @@ CODES = NONE_SOURCE + NONE_PATH + ZERO + NON_FINITE + ERRORS + BESIDE + FINE + T
 
 
 @dataclass(frozen=True, slots=True)
+class Repair:
+    """Code in place of the lines ``first`` to ``last`` of a cell."""
+
+    text: str
+    cell: int
+    first: int
+    last: int
+
+    def applied(self, source: str) -> str:
+        """The ``source`` of the cell with it: at the depth of the lines that it replaces."""
+        lines = source.split("\n")
+        margin = margin_of(lines[self.first - 1 : self.last])
+        new = textwrap.indent(self.text, margin).split("\n") if self.text else []
+        return "\n".join([*lines[: self.first - 1], *new, *lines[self.last :]])
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a target did when a source with a gradient of zero was moved along random directions.
+
+    ``kind`` is ``"stationary"`` (it changes with the square: the zero is right), ``"slope"`` (it
+    changes in proportion: the zero is wrong), ``"plateau"`` (it stays for small moves),
+    ``"bottom"`` (so too, at zero, and never falls below), ``"imaginary"`` (only its imaginary
+    part changes), ``"constant"`` or ``"unclear"``.  ``moved`` is how far, ``change`` what the
+    target did then; for a slope what the slope is.  ``op`` is the index of the last op that took
+    something that moved and gave what did not.
+    """
+
+    kind: str
+    moved: float = 0.0
+    change: float = 0.0
+    op: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What a repair gave: the same target by the same source, without it and with it.
+
+    ``before`` and ``after`` are the Euclidean norms of the gradient, None where it is None and
+    NaN where it is not finite; ``value_before`` and ``value_after`` those of the target.
+    """
+
+    before: float | None = None
+    after: float | None = None
+    value_before: float = math.nan
+    value_after: float = math.nan
+
+    @property
+    def same_value(self) -> bool:
+        """Whether the target stays what it was, but for rounding."""
+        return math.isclose(self.value_before, self.value_after, rel_tol=1e-6, abs_tol=1e-12)
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """Why the gradient of ``target`` with respect to ``source`` is what it is.
 
@@ -89,6 +144,8 @@ class Verdict:
     ``replaces`` (first and last, counted from 1) of cell ``cell``; where there is none
     ``replaces`` is ``(0, 0)`` and ``advice`` stands in its place.  ``ops`` are the
     indices of the ops on the path, ``values`` pairs of a word and what its sentence needs besides.
+    ``evidence`` are the experiments behind it, and ``tried`` what the repair gave.
+    ``candidates`` are repairs that have still to be tried.
     Of a remark on tracing ``target`` is the function, ``source`` the argument or name that changed,
     ``path`` the values that it had.
     """
@@ -107,6 +164,9 @@ class Verdict:
     cell: int = 0
     values: tuple[tuple[str, str], ...] = ()
     advice: Message | None = None
+    evidence: tuple[Message, ...] = ()
+    tried: Tried | None = None
+    candidates: tuple[Repair, ...] = ()
 
     @property
     def message(self) -> str:
@@ -130,12 +190,7 @@ class Verdict:
         comes back as it was.
         """
         first, last = self.replaces
-        if not first:
-            return source
-        lines = source.split("\n")
-        margin = margin_of(lines[first - 1 : last])
-        new = textwrap.indent(self.mended, margin).split("\n") if self.mended else []
-        return "\n".join([*lines[: first - 1], *new, *lines[last:]])
+        return Repair(self.mended, self.cell, first, last).applied(source) if first else source
 
 
 def margin_of(lines: Sequence[str]) -> str:

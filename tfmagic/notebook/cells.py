@@ -278,6 +278,8 @@ class Cells(CellHooks):
                 session.show(session)
         except (Exception, KeyboardInterrupt) as failure:
             _tell(failure)
+        if session.tape is not None:
+            session.tape.forget_names()
 
     def _stop(self, session: Session, error: BaseException | None) -> None:
         if not self._running:

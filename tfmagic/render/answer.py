@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tfmagic.language import say
 from tfmagic.model import Gradient, Recording, Verdict
+from tfmagic.model.verdict import BESIDE
 from tfmagic.render import run
 from tfmagic.render.escape import clipped, visible
 
@@ -61,11 +62,16 @@ def _sentences(recording: Recording) -> Iterator[str]:
     last: dict[tuple[str, str], Gradient] = {}
     for call in recording.gradients:
         last.update({(g.target, g.source): g for g in call.gradients})
-    if not last or (recording.runs and not causes(recording)):
-        return
     told_of = causes(recording)
     if not told_of:
-        yield say("answer.fine", n=len(last))
+        wrong = next((r for r in recording.remarks if r.code in BESIDE), None)
+        if wrong is not None:
+            message = clipped(visible(wrong.message), _LONGEST)
+            yield say("answer.beside", n=len(last), message=message) if last else message
+        elif last and not recording.runs:
+            yield say("answer.fine", n=len(last))
+        return
+    if not last:
         return
     hit = sum(1 for g in last.values() if g.verdict is not None and not g.verdict.fine)
     first = told_of[0]

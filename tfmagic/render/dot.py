@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from wcwidth import wcswidth
 
@@ -32,12 +33,13 @@ _COLUMN = 0.62
 _DEEP = 9
 
 
-def source(graph: Graph, *, direction: str = "auto") -> str:
+def source(graph: Graph, *, direction: str = "auto", columns: int = 1) -> str:
     """DOT for ``graph``, as :func:`plain` leaves it.
 
-    ``direction`` is ``"LR"``, ``"TB"`` or ``"auto"`` (by the longest way through it).
+    ``direction`` is ``"LR"``, ``"TB"`` or ``"auto"`` (by the longest way through it).  A long
+    way from top to bottom goes on in the next of several ``columns``, as a text does.
     """
-    return "\n".join(lines(graph, directed(graph, direction))) + "\n"
+    return "\n".join(lines(graph, directed(graph, direction), columns)) + "\n"
 
 
 def directed(graph: Graph, direction: str) -> str:
@@ -66,7 +68,7 @@ def plain(graph: Graph) -> Graph:
     return replace(graph, nodes=tuple(nodes), edges=tuple(edges))
 
 
-def lines(graph: Graph, direction: str = "LR") -> Iterator[str]:
+def lines(graph: Graph, direction: str = "LR", columns: int = 1) -> Iterator[str]:
     """The lines of the DOT text, in a stable order."""
     yield "digraph tfmagic {"
     yield f'  graph [rankdir={direction}, bgcolor="transparent", nodesep=0.25, ranksep=0.35,'
@@ -76,8 +78,12 @@ def lines(graph: Graph, direction: str = "LR") -> Iterator[str]:
     yield f'  edge [fontname="{SANS}", fontsize=10, fontcolor="{QUIET}", color="{ARROW}",'
     yield "        arrowsize=0.7];"
     yield from _clusters(graph)
+    column = _columns(graph, columns)
     for edge in graph.edges:
-        yield _edge(edge)
+        yield _edge(edge, goes_on=column.get(edge.tail) != column.get(edge.head))
+    heads = {at: name for name, at in reversed(column.items())}  # the first box of each column
+    for left, right in pairwise(heads[at] for at in sorted(heads)):
+        yield f'  "{quoted(left)}" -> "{quoted(right)}" [style=invis, constraint=false];'
     yield "}"
 
 
@@ -161,10 +167,11 @@ def _few(texts: Sequence[str]) -> Sequence[str]:
     return texts if len(texts) <= MOST_LINES else [*texts[: MOST_LINES - 1], "…"]
 
 
-def _edge(edge: Edge) -> str:
+def _edge(edge: Edge, *, goes_on: bool = False) -> str:
     colour = MARK if edge.marked else BACK if edge.kind == "backward" else ARROW
     style = "solid" if edge.kind == "forward" else "dashed"
     label = f', label=" {_escaped(shown(edge.label))} "' if edge.label else ""
+    label += ", constraint=false" if goes_on else ""  # it does not say what stands below what
     width = 2.2 if edge.marked else 1.2
     return (
         f'  "{quoted(edge.tail)}" -> "{quoted(edge.head)}" '
@@ -200,10 +207,30 @@ def quoted(text: str) -> str:
 
 
 def _length(graph: Graph) -> int:
-    """Boxes on the longest way, following arrows in the order the boxes were made."""
+    """Boxes on the longest way."""
+    return max(_ranks(graph).values(), default=0)
+
+
+def _ranks(graph: Graph) -> dict[str, int]:
+    """How many boxes lead to each, itself among them, following arrows in the order the boxes
+    were made."""
     order = {node.id: position for position, node in enumerate(graph.nodes)}
-    reach = dict.fromkeys(order, 1)
+    rank = dict.fromkeys(order, 1)
     for edge in sorted(graph.edges, key=lambda e: order.get(e.head, 0)):
         if edge.tail in order and edge.head in order and order[edge.tail] < order[edge.head]:
-            reach[edge.head] = max(reach[edge.head], reach[edge.tail] + 1)
-    return max(reach.values(), default=0)
+            rank[edge.head] = max(rank[edge.head], rank[edge.tail] + 1)
+    return rank
+
+
+def _columns(graph: Graph, columns: int) -> dict[str, int]:
+    """The column in which each box stands; one that nothing leads to stands by its first taker."""
+    if columns < 2:
+        return {}
+    rank, first = _ranks(graph), dict[str, int]()
+    for edge in graph.edges:
+        if edge.head in rank:
+            first[edge.tail] = min(first.get(edge.tail, rank[edge.head]), rank[edge.head])
+    taken = {edge.head for edge in graph.edges}
+    height = -(-max(rank.values(), default=1) // columns)
+    at = {n: r if n in taken else max(1, first.get(n, 2) - 1) for n, r in rank.items()}
+    return {n: (r - 1) // height for n, r in sorted(at.items(), key=lambda pair: pair[1])}

@@ -28,7 +28,8 @@ class Row:
 
     ``tone`` is ``""``, ``"good"``, ``"warn"`` or ``"bad"``.  ``note`` is said beneath,
     and ``code`` is code that works when pasted over what ``over`` names.  ``name`` is what the
-    row is called beneath a table, where its heading alone does not say it.
+    row is called beneath a table, where its heading alone does not say it.  ``tried`` says what
+    the code gave, ``evidence`` how what is said was found out, a line for each experiment.
     """
 
     cells: tuple[str, ...]
@@ -37,6 +38,8 @@ class Row:
     code: str = ""
     over: str = ""
     name: str = ""
+    tried: str = ""
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

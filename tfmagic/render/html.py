@@ -132,7 +132,14 @@ def _why(row: Row) -> Markup:
     if not row.code:
         return said
     heading = say("report.instead", over=row.over) if row.over else say("report.repair")
-    return said + Markup("<br>{}: <pre><code>{}</code></pre>").format(heading, row.code)
+    said += Markup("<br>" if row.note else "") + Markup("{}: <pre><code>{}</code></pre>{}").format(
+        heading, row.code, row.tried
+    )
+    if not row.evidence:
+        return said
+    shown = Markup("").join(Markup("<li>{}</li>").format(line) for line in row.evidence)
+    how = say("report.evidence")
+    return said + Markup("<details><summary>{}</summary><ul>{}</ul></details>").format(how, shown)
 
 
 def _cell(column: Column, text: str, *, heading: bool) -> Markup:

@@ -20,7 +20,7 @@ from tfmagic.errors import OptionError
 from tfmagic.language import say
 from tfmagic.model import Graph, Recording, Run
 from tfmagic.render import exchange, files, html, page, run, run_difference, tables, text, tracing
-from tfmagic.render.answer import answer
+from tfmagic.render.answer import answer, causes
 from tfmagic.render.derivatives import derivatives
 from tfmagic.render.dot import directed
 from tfmagic.render.drawing import Drawing
@@ -34,7 +34,15 @@ __all__ = ["GraphView", "Report"]
 
 #: Rows that a table shows at once; the rest opens on request.
 _ROWS = 20
-_MOST_ROWS = 150
+_MOST_ROWS = 80
+#: Lines of a terminal that a report takes where nobody asked for more, and the rows of a table
+#: and of the picture's that are tried for it.
+_LINES = 40
+_HEIGHTS = ((20, 60), (12, 12), (10, 8), (8, 5), (6, 0), (4, 0), (1, 0))
+
+
+#: The most boxes before ops are folded, unless another number is asked for.
+_BOXES = 60
 
 
 class GraphView:
@@ -42,7 +50,8 @@ class GraphView:
 
     ``subject`` is a :class:`~tfmagic.model.Recording`, or a
     :class:`~tfmagic.model.Graph` that is drawn as it is.  ``depth`` folds deeper scopes,
-    ``flat`` folds nothing, ``limit`` is the most boxes before ops are folded, ``by`` what
+    ``flat`` folds nothing, ``limit`` is the most boxes before ops are folded (of its own accord
+    a picture is as fine as a screen has room for), ``by`` what
     they are folded by (:data:`tfmagic.analysis.folding.WAYS`).  ``focus`` is a name (what leads
     to it and what it leads to), or indices of ops; with ``only_gradient`` ops that carry no
     gradient are left out.  ``opened`` are the ids of the folds to open, ``marked`` is as in
@@ -58,7 +67,7 @@ class GraphView:
         backward: bool = False,
         depth: int | None = None,
         flat: bool = False,
-        limit: int = 60,
+        limit: int = _BOXES,
         by: str = "auto",
         focus: str | Collection[int] | None = None,
         only_gradient: bool = False,
@@ -83,7 +92,9 @@ class GraphView:
             "direction": direction,
         }
         self._given = subject if isinstance(subject, Graph) else Graph()
-        self._drawing = Drawing(self._make, title=self.title, **self._layout)
+        asked = flat or depth is not None or limit != _BOXES or opened is not None
+        fit = not asked
+        self._drawing = Drawing(self._make, title=self.title, fit=fit, **self._layout)
 
     def _make(self, coarser: int | None) -> Graph:
         """The graph with at most so many boxes, or the one that was asked for."""
@@ -97,7 +108,8 @@ class GraphView:
         """The same with just these folds open."""
         other = copy(self)
         other._opened = self._opened if opened is None else opened
-        other._drawing = Drawing(other._make, title=self.title, **self._layout)
+        fit = self._drawing.fit and other._opened is None
+        other._drawing = Drawing(other._make, title=self.title, fit=fit, **self._layout)
         return other
 
     # -- the picture ------------------------------------------------------------------
@@ -125,14 +137,18 @@ class GraphView:
 
         ``width`` is in columns; both go by standard output where they are not given.
         """
-        shown = [table.head(_ROWS) for table in self._tables()]
-        if self._has_picture():
-            shown.append(tables.boxes(self.graph).head(3 * _ROWS))
-        drawn = self.graph.notes if self._has_picture() else ()
-        notes = [*map(visible, drawn), *self._notes()]
-        alert = self._alert()
-        lines = [alert, *notes] if alert else notes
-        return text.render(self._head(), shown, lines, width=width, colour=colour)
+        tables_ = self._tables()
+        boxes = (tables.boxes(self.graph),) if self._has_picture() else ()
+        drawn = self.graph.notes if boxes else ()
+        lines = [*filter(None, [self._alert()]), *map(visible, drawn), *self._notes()]
+        made = ""
+        for rows, most in _HEIGHTS if self._drawing.fit else ((_ROWS, 3 * _ROWS),):
+            shown = [table.head(rows) for table in tables_]
+            shown += [table.head(most) for table in boxes if most]
+            made = text.render(self._head(), shown, lines, width=width, colour=colour)
+            if made.count("\n") < _LINES:
+                break
+        return made
 
     def html(self) -> str:
         """For notebooks: the tables, the picture, and its table twin."""
@@ -179,7 +195,8 @@ class GraphView:
         """The same graph as a picture whose folds open.  Only a recording has one."""
         if self.recording is None or self.sketch is None:
             raise OptionError("graph.no_folds")
-        towards = directed(self.graph, self._layout["direction"])  # as the still picture
+        whole = self.sketch.graph(**self._options, opened=self._opened)
+        towards = directed(whole, self._layout["direction"])
         return Scene(self.recording, self.sketch, **{**self._layout, "direction": towards})
 
     def _exchanged(self, recording: Recording) -> dict[str, Callable[[], str | bytes]]:
@@ -283,7 +300,8 @@ class Report(GraphView):
         options = {"marked": _guilty(recording), **options} | ({"focus": turn} if turn else {})
         super().__init__(recording, title, **options)
         self._wanted = graph
-        self._table = tables.gradients(recording)
+        told = causes(recording)
+        self._table = tables.gradients(recording, told[0].verdict if told else None)
 
     def _tables(self) -> tuple[Table, ...]:
         first = (self._table,) if self._table is not None else ()

@@ -49,11 +49,12 @@ def failure(recording: Recording) -> str:
     if end is None:
         return ""
     kind, detail = visible(end.type), clipped(visible(end.message), 300)
+    said = "report.left" if end.type == "SystemExit" else "report.stopped"  # an end it chose
     if end.line is None:
-        told = say("report.stopped", type=kind, detail=detail)
+        told = say(said, type=kind, detail=detail)
     else:
         number = recording.lines[end.line].number
-        told = say("report.stopped_line", type=kind, detail=detail, number=number)
+        told = say(f"{said}_line", type=kind, detail=detail, number=number)
     return told.rstrip(": ")  # of an exception without a message
 
 

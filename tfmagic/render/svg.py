@@ -7,7 +7,6 @@ each box's ``<text>`` elements are met again in the order in which its lines wer
 
 from __future__ import annotations
 
-import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 
@@ -19,9 +18,6 @@ from tfmagic.render.palette import GRADIENT, SANS
 
 __all__ = ["draw"]
 
-#: Points beyond which a picture is drawn from top to bottom, where that is narrower.
-WIDEST = 1050
-
 _NAMESPACE = "http://www.w3.org/2000/svg"
 _LID = 4.0  # points by which the text of a cylinder stands below its middle
 
@@ -30,6 +26,7 @@ def draw(
     graph: Graph,
     *,
     direction: str = "auto",
+    columns: int = 1,
     budget: float = 1.0,
     engine: str = "auto",
     title: str = "",
@@ -40,17 +37,8 @@ def draw(
     engine could draw it in that time.
     """
     graph = plain(graph)
-    laid = svg(source(graph, direction=direction), budget=budget, engine=engine)
-    if direction == "auto" and _width(laid.svg) > WIDEST:
-        upright = svg(source(graph, direction="TB"), budget=budget, engine=engine)
-        laid = min(laid, upright, key=lambda picture: _width(picture.svg))
+    laid = svg(source(graph, direction=direction, columns=columns), budget=budget, engine=engine)
     return Picture(_set_texts(laid.svg, graph, title), laid.engine, laid.seconds)
-
-
-def _width(text: str) -> float:
-    """The width of an SVG, in its own units."""
-    found = re.search(r'<svg[^>]*? width="([0-9.]+)', text)
-    return float(found[1]) if found else 0.0
 
 
 def _set_texts(text: str, graph: Graph, title: str) -> str:

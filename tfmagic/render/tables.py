@@ -16,7 +16,7 @@ from tfmagic.analysis.notation import (
     value_lines,
 )
 from tfmagic.language import say
-from tfmagic.model import Gradient, GradientCall, Graph, Node, Recording, Stats, Verdict
+from tfmagic.model import Gradient, GradientCall, Graph, Node, Recording, Stats, Tried, Verdict
 from tfmagic.render.derivatives import check_cell, check_note, check_notes
 from tfmagic.render.escape import clipped, visible
 from tfmagic.render.grid import Column, Row, Table
@@ -24,20 +24,26 @@ from tfmagic.render.grid import Column, Row, Table
 __all__ = ["Column", "Row", "Table", "boxes", "gradients", "variables"]
 
 LONGEST_CELL = 120
+#: Elements of a gradient that are written out.
+_WRITTEN_OUT = 6
 LONGEST_NOTE = 600
 
 
 # --- gradients -----------------------------------------------------------------------------
 
 
-def gradients(recording: Recording) -> Table | None:
+def gradients(recording: Recording, said: Verdict | None = None) -> Table | None:
     """One row for each gradient that was asked for; None where none was.
 
-    The same call in a loop stands in one row, with the last turn's figures.
+    The same call in a loop stands in one row, with the last turn's figures.  What is the matter
+    by the verdict ``said`` is told above already.
     """
     turns = _turns(recording)
     told: set[object] = set()
     rows = [row for turn in turns for row in _gradient_rows(recording, *turn[:2], told)]
+    if said is not None:
+        above = _note(said.message)
+        rows = [replace(row, note="") if row.note == above else row for row in rows]
     if not rows:
         return None
     keep = _columns_worth(rows, len({(call.cell, call.line) for call, _, _ in turns}) > 1)
@@ -165,6 +171,8 @@ def _gradient_rows(
         note=check_note(gradient) if again else _notes_of(gradient),
         code=visible(verdict.repair, lines=True) if verdict and not again else "",
         over=_over(recording, verdict) if verdict and not again else "",
+        tried=_tried(verdict.tried) if verdict and verdict.tried and not again else "",
+        evidence=tuple(_note(str(e)) for e in verdict.evidence) if verdict and not again else (),
     )
 
 
@@ -178,6 +186,17 @@ def _notes_of(gradient: Gradient) -> str:
     verdict = gradient.verdict
     said = _note(verdict.message) if verdict and verdict.code != "ok" else ""
     return "\n".join(part for part in (said, check_note(gradient)) if part)
+
+
+def _tried(tried: Tried) -> str:
+    """What a repair gave, in one line: the gradient and the target's value, before and after."""
+    pair = {"before": _norm(tried.before), "after": _norm(tried.after)}
+    values = {"value_before": number(tried.value_before), "value_after": number(tried.value_after)}
+    return say("report.tried_same" if tried.same_value else "report.tried", **pair, **values)
+
+
+def _norm(norm: float | None) -> str:
+    return "None" if norm is None else number(norm)
 
 
 def _over(recording: Recording, verdict: Verdict) -> str:
@@ -212,7 +231,8 @@ def _shape(gradient: Gradient) -> str:
 def _value(gradient: Gradient) -> str:
     if gradient.value is None:
         return "None"
-    lines = value_lines(gradient.value)
+    stats = gradient.value.stats
+    lines = value_lines(gradient.value) if stats is None or stats.count <= _WRITTEN_OUT else ()
     return visible("\n".join(lines), lines=True) if lines else "…"
 
 

@@ -51,7 +51,7 @@ def render(
     for table in tables:
         _below(console, table, _draw(console, table))
     for note in notes:
-        console.print(note)
+        _say(console, note)
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip().split("\n"))
 
 
@@ -71,10 +71,17 @@ def _console(out: io.StringIO, width: int, colour: bool) -> Console:
     )
 
 
-def _say(console: Console, text: str, style: str = "") -> None:
+def _say(console: Console, text: str, style: str = "", *, code: bool = False) -> None:
+    """A line of prose, broken where the terminal ends; code keeps its own lines."""
+    from rich.padding import Padding
     from rich.text import Text
 
-    console.print(Text(text, style=style), soft_wrap=True)
+    if code:
+        console.print(Text(text, style=style), soft_wrap=True)
+        return
+    for line in text.split("\n"):
+        deep = len(line) - len(line.lstrip(" "))
+        console.print(Padding(Text(line[deep:], style=style), (0, 0, 0, deep), expand=False))
 
 
 def _below(console: Console, table: Table, shown: list[int]) -> None:
@@ -86,7 +93,10 @@ def _below(console: Console, table: Table, shown: list[int]) -> None:
         if row.code:
             heading = say("report.instead", over=row.over) if row.over else say("report.repair")
             _say(console, f"    {heading}:")
-            _say(console, "\n".join(f"      {line}" for line in row.code.split("\n")))
+            lines = (f"      {line}" for line in row.code.split("\n"))
+            _say(console, "\n".join(lines), code=True)
+        if row.tried:
+            _say(console, f"    {row.tried}")
     if table.more:
         _say(console, f"  {say('report.more_rows', n=table.more)}")
     explained = [table.columns[i].note for i in shown if table.columns[i].note]

@@ -723,6 +723,45 @@ def other_op_seeds() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def session_kept() -> Iterator[None]:
+    """TensorFlow's and Keras's settings of the session, the seeds and the counters of names among
+    them, are afterwards what they are now; seeds that the block sets let no kernel start anew."""
+    here = context()
+    states = [s for name in ("STATE", "SETTINGS") if (s := _keras_globals(name)) is not None]
+    before = [
+        (s, dict(s), [(v, v.copy()) for v in s.values() if isinstance(v, dict)]) for s in states
+    ]
+    module: Any = importlib.import_module(NAMES["generator"].module) if has("random") else None
+    generator = getattr(module, "global_generator", None)
+    seeds = {name: getattr(here, name, None) for name in ("_seed", "_rng")}
+
+    def seeded(seed: Any) -> None:
+        here._seed, here._rng = seed, random.Random(int(seed) if seed is not None else None)
+
+    here._set_global_seed = seeded
+    try:
+        yield
+    finally:
+        del here._set_global_seed
+        for name, value in seeds.items():
+            setattr(here, name, value)
+        if module is not None:
+            module.global_generator = generator
+        for state, members, dicts in before:
+            state.clear()
+            state.update(members)
+            for held, copy in dicts:
+                held.clear()
+                held.update(copy)
+
+
+def _keras_globals(which: str) -> dict[str, Any] | None:
+    keras = sys.modules.get("keras.src.backend.common.global_state")
+    tracker = getattr(keras, f"GLOBAL_{which}_TRACKER", None)
+    return None if tracker is None else vars(tracker)
+
+
+@contextlib.contextmanager
 def replaced(owner: Any, name: str, new: Any) -> Iterator[None]:
     """``owner.name`` is ``new`` inside the block, and what it was afterwards, unless the
     user's code has put its own there meanwhile."""

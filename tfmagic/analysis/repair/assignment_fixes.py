@@ -11,9 +11,9 @@ from tfmagic.analysis.code import Code, Edits, dotted, names_in, own_expressions
 from tfmagic.analysis.custom import custom_function
 from tfmagic.analysis.dependence import STATE
 from tfmagic.analysis.rebinding import assigned, same_place
-from tfmagic.analysis.repair.call_fixes import ask_watched
-from tfmagic.analysis.repair.fix_context import FixContext, Repair
+from tfmagic.analysis.repair.fix_context import FixContext
 from tfmagic.analysis.repair.rewrite import called, grouped, keyword, rewrite
+from tfmagic.model import Repair
 
 __all__ = ["as_float", "assign", "inner_tape", "keep_value", "not_zero", "trace_again"]
 
@@ -165,7 +165,7 @@ def as_float(scene: FixContext) -> Repair | None:
     """The source as a floating Variable, where it was given its value."""
     dtype = scene.gradient.source_dtype
     if dtype == "string" or _is_index(scene):
-        return ask_watched(scene)
+        return None
     root = scene.source
     found = scene.definition(root) if root.isidentifier() else None
     if found is None:

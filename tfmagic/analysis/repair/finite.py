@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from tfmagic.analysis.code import Code, Edits, dotted, names_in
 from tfmagic.analysis.dependence import FLOATS
-from tfmagic.analysis.repair.fix_context import FixContext, Repair
+from tfmagic.analysis.repair.fix_context import FixContext
 from tfmagic.analysis.repair.rewrite import Rule, called, grouped
 from tfmagic.analysis.repair.surrogate_gradients import names_of
-from tfmagic.model import Op
+from tfmagic.model import Op, Repair
 
 __all__ = ["away_from_the_edge", "inner_where", "only_finite", "within_range"]
 
 Text = Callable[[ast.expr], str]
-_Form = Callable[[Code, ast.expr, Text, str, str], str | None]
+_Above = Callable[[str, str], str]
+_Form = Callable[[Code, ast.expr, Text, _Above, str], str | None]
 _QUOTIENTS = ("RealDiv", "Div", "DivNoNan", "Reciprocal", "Inv", "Xdivy")
+#: Functions with an edge at zero, and those with one at plus and minus one.
+_FROM_ZERO = ("sqrt", "rsqrt", "log", "reciprocal", "lgamma", "digamma")
+_WITHIN_ONE = ("acos", "asin", "atanh", "arccos", "arcsin", "erfinv")
 _TINY = {"float16": "1e-4", "bfloat16": "1e-12", "float32": "1e-12", "float64": "1e-24"}
 _LARGEST_EXPONENT = {"float16": "10.0", "bfloat16": "80.0", "float32": "80.0", "float64": "700.0"}
 _WIDER = {
@@ -40,41 +44,47 @@ def _home(scene: FixContext) -> Code:
     return scene.code(scene.line.cell)
 
 
-def away_from_the_edge(scene: FixContext) -> Repair | None:
-    """The input held where the function has a finite slope."""
+def away_from_the_edge(scene: FixContext) -> Iterator[Repair | None]:
+    """The input moved off the edge, so that there is a slope; else held where there is one."""
     if scene.op is None or scene.line is None:
-        return None
-    return scene.by_rule(_edge_rule(scene, _home(scene)))
+        return
+    for held in (False, True):
+        yield scene.by_rule(_edge_rule(scene, _home(scene), held))
 
 
-def _edge_rule(scene: FixContext, code: Code) -> Rule:
+def _edge_rule(scene: FixContext, code: Code, held: bool) -> Rule:
     tf, dtype, op = code.tensorflow, _dtype(scene), scene.op.type if scene.op else ""
     forms: list[_Form] = [_log_of_softmax, _root_of_squares]
     forms += [_power] if op == "Pow" else []
     forms += [_quotient] if op in _QUOTIENTS else []
     tiny, below = _TINY.get(dtype, "1e-12"), _BELOW_ONE.get(dtype, "1.0 - 1e-6")
 
+    def above(inner: str, least: str) -> str:
+        return f"{tf}.maximum({inner}, {least})" if held else f"{grouped(inner)} + {least}"
+
+    def within(inner: str) -> str:
+        bounds = f"-({below}), {below}"
+        return f"{tf}.clip_by_value({inner}, {bounds})" if held else f"{grouped(inner)} * {below}"
+
+    edges: dict[str, Callable[[str], str]] = {
+        **dict.fromkeys(_FROM_ZERO, lambda inner: above(inner, tiny)),
+        **dict.fromkeys(_WITHIN_ONE, within),
+        "log1p": lambda inner: f"{tf}.maximum({inner}, -({below}))",
+        "acosh": lambda inner: above(inner, "1e-6") if not held else above(inner, "1.0 + 1e-6"),
+    }
+
     def rule(node: ast.expr, text: Text) -> str | None:
         for form in forms:
-            new = form(code, node, text, tf, tiny)
+            new = form(code, node, text, above, tiny)
             if new is not None:
                 return new
-        call = called(code, node, ["sqrt", "rsqrt", "log", "reciprocal", "lgamma", "digamma"])
-        if call is not None and call.args:
-            return _with_first(code, call, f"{tf}.maximum({text(call.args[0])}, {tiny})", text)
-        call = called(code, node, ["log1p"])
-        if call is not None and call.args:
-            return _with_first(code, call, f"{tf}.maximum({text(call.args[0])}, -({below}))", text)
-        call = called(code, node, ["acos", "asin", "atanh", "arccos", "arcsin", "erfinv"])
-        if call is not None and call.args:
-            inner = f"{tf}.clip_by_value({text(call.args[0])}, -({below}), {below})"
-            return _with_first(code, call, inner, text)
-        call = called(code, node, ["acosh"])
-        if call is not None and call.args:
-            return _with_first(code, call, f"{tf}.maximum({text(call.args[0])}, 1.0 + 1e-6)", text)
+        for name, away in edges.items():
+            call = called(code, node, [name])
+            if call is not None and call.args:
+                return _with_first(code, call, away(text(call.args[0])), text)
         call = called(code, node, ["xlogy", "xdivy"])
         if call is not None and len(call.args) == 2:
-            second = f"{tf}.maximum({text(call.args[1])}, {tiny})"
+            second = above(text(call.args[1]), tiny)
             return f"{code.one_line(call.func)}({text(call.args[0])}, {second})"
         return None
 
@@ -87,7 +97,7 @@ def _with_first(code: Code, call: ast.Call, first: str, text: Text) -> str:
     return f"{code.one_line(call.func)}({', '.join(words)})"
 
 
-def _log_of_softmax(code: Code, node: ast.expr, text: Text, tf: str, tiny: str) -> str | None:
+def _log_of_softmax(code: Code, node: ast.expr, text: Text, above: _Above, tiny: str) -> str | None:
     """``log(softmax(E)[i])`` as ``log_softmax(E)[i]``, which has no zeros."""
     log = called(code, node, ["log"])
     inner = log.args[0] if log is not None and log.args else None
@@ -97,12 +107,14 @@ def _log_of_softmax(code: Code, node: ast.expr, text: Text, tf: str, tiny: str) 
         return None
     words = [*map(text, softmax.args), *(f"{k.arg}={text(k.value)}" for k in softmax.keywords)]
     place = f"[{code.text(picked.slice)}]" if picked else ""
-    return f"{tf}.nn.log_softmax({', '.join(words)}){place}"
+    return f"{code.tensorflow}.nn.log_softmax({', '.join(words)}){place}"
 
 
-def _root_of_squares(code: Code, node: ast.expr, text: Text, tf: str, tiny: str) -> str | None:
+def _root_of_squares(
+    code: Code, node: ast.expr, text: Text, above: _Above, tiny: str
+) -> str | None:
     """A norm or standard deviation, written as the root of what may be zero."""
-    call = called(code, node, ["norm", "reduce_euclidean_norm", "reduce_std"])
+    call, tf = called(code, node, ["norm", "reduce_euclidean_norm", "reduce_std"]), code.tensorflow
     if call is None or not call.args:
         return None
     rest = [f"{k.arg}={text(k.value)}" for k in call.keywords if k.arg in ("axis", "keepdims")]
@@ -112,19 +124,18 @@ def _root_of_squares(code: Code, node: ast.expr, text: Text, tf: str, tiny: str)
         under = f"{tf}.math.reduce_variance({', '.join([inner, *rest])})"
     else:
         under = f"{tf}.reduce_sum({', '.join([f'{tf}.square({inner})', *rest])})"
-    return f"{tf}.sqrt({tf}.maximum({under}, {tiny}))"
+    return f"{tf}.sqrt({above(under, tiny)})"
 
 
-def _power(code: Code, node: ast.expr, text: Text, tf: str, tiny: str) -> str | None:
+def _power(code: Code, node: ast.expr, text: Text, above: _Above, tiny: str) -> str | None:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
         if _is_whole(node.right):
             return None
-        return f"{tf}.maximum({text(node.left)}, {tiny}) ** {grouped(text(node.right))}"
+        return f"{grouped(above(text(node.left), tiny))} ** {grouped(text(node.right))}"
     call = called(code, node, ["pow"])
     if call is None or len(call.args) != 2 or _is_whole(call.args[1]):
         return None
-    base = f"{tf}.maximum({text(call.args[0])}, {tiny})"
-    return f"{code.one_line(call.func)}({base}, {text(call.args[1])})"
+    return f"{code.one_line(call.func)}({above(text(call.args[0]), tiny)}, {text(call.args[1])})"
 
 
 def _is_whole(node: ast.expr) -> bool:
@@ -133,7 +144,7 @@ def _is_whole(node: ast.expr) -> bool:
     return isinstance(value, (int, float)) and value >= 1 and value == int(value)
 
 
-def _quotient(code: Code, node: ast.expr, text: Text, tf: str, tiny: str) -> str | None:
+def _quotient(code: Code, node: ast.expr, text: Text, above: _Above, tiny: str) -> str | None:
     pair: list[ast.expr] = []
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
         pair = [node.left, node.right]
@@ -141,20 +152,20 @@ def _quotient(code: Code, node: ast.expr, text: Text, tf: str, tiny: str) -> str
         pair = list(call.args[:2])
     if len(pair) != 2 or isinstance(pair[1], ast.Constant):
         return None
-    return f"{tf}.math.divide_no_nan({text(pair[0])}, {text(pair[1])})"
+    return f"{code.tensorflow}.math.divide_no_nan({text(pair[0])}, {text(pair[1])})"
 
 
 # -- overflow -----------------------------------------------------------------------------------
 
 
-def within_range(scene: FixContext) -> Repair | None:
-    """A form that stays within the dtype: log-sum-exp, softplus, a bounded exponent."""
+def within_range(scene: FixContext) -> Iterator[Repair | None]:
+    """A form that stays within the dtype: log-sum-exp, softplus, more room, a bounded exponent."""
     if scene.op is None or scene.line is None:
-        return None
-    code = _home(scene)
-    wide = _wider_dtype(scene)
-    stable = scene.by_rule(_stable_rule(scene, code))
-    return stable or (scene.by_rule(_wider_rule(scene, code, wide)) if wide else None)
+        return
+    code, wide = _home(scene), _wider_dtype(scene)
+    yield scene.by_rule(_stable_rule(scene, code))
+    if wide:
+        yield scene.by_rule(_wider_rule(scene, code, wide))
 
 
 def _stable_rule(scene: FixContext, code: Code) -> Rule:
@@ -218,15 +229,14 @@ def _is_value(code: Code, node: ast.Name) -> bool:
 # -- where_branch ---------------------------------------------------------------------------------
 
 
-def inner_where(scene: FixContext) -> Repair | None:
+def inner_where(scene: FixContext) -> Iterator[Repair | None]:
     """A harmless input for the function where the branch is not taken."""
     if scene.op is None or scene.line is None:
-        return None
-    choice = _choice(scene)
-    if choice is None:
-        return away_from_the_edge(scene) or within_range(scene)
-    condition, taken = choice
-    return scene.by_rule(_safe_rule(scene, _home(scene), condition, taken))
+        return
+    if (choice := _choice(scene)) is not None:
+        yield scene.by_rule(_safe_rule(scene, _home(scene), *choice))
+    yield from away_from_the_edge(scene)
+    yield from within_range(scene)
 
 
 def _choice(scene: FixContext) -> tuple[str, bool] | None:
@@ -285,7 +295,7 @@ def _safe_rule(scene: FixContext, code: Code, condition: str, taken: bool) -> Ru
 # -- nan_input ------------------------------------------------------------------------------------
 
 
-def only_finite(scene: FixContext) -> Repair | None:
+def only_finite(scene: FixContext) -> Iterator[Repair | None]:
     """Zeros where the values are not finite, before the tape listens; where an op made them of
     finite ones, its input held where it has a value."""
     name = _culprit(scene)
@@ -294,17 +304,18 @@ def only_finite(scene: FixContext) -> Repair | None:
         found = replace(scene.finding, op=origin.index)
         at = None if origin.line is None else scene.recording.lines[origin.line]
         there = replace(scene, finding=found, line=at)
-        return away_from_the_edge(there) or within_range(there)
-    if not name or scene.block is None:
-        return None
-    cell, code, block = scene.block
-    tf = code.tensorflow
-    line = code.header(block)[0]
-    variable = name in {v.name for v in scene.recording.variables}
-    clean = f"{tf}.where({tf}.math.is_finite({name}), {name}, {tf}.zeros_like({name}))"
-    edits = Edits(code)
-    edits.before(line, f"{name}.assign({clean})" if variable else f"{name} = {clean}")
-    return scene.repair(cell, edits)
+        yield from away_from_the_edge(there)
+        yield from within_range(there)
+    elif name and scene.block is not None:
+        cell, code, block = scene.block
+        tf = code.tensorflow
+        variable = name in {v.name for v in scene.recording.variables}
+        clean = f"{tf}.where({tf}.math.is_finite({name}), {name}, {tf}.zeros_like({name}))"
+        edits = Edits(code)
+        edits.before(
+            code.header(block)[0], f"{name}.assign({clean})" if variable else f"{name} = {clean}"
+        )
+        yield scene.repair(cell, edits)
 
 
 def _is_given(scene: FixContext) -> bool:

@@ -12,19 +12,9 @@ from tfmagic.analysis.dependence import DependenceGraph, Finding
 from tfmagic.analysis.repair.rewrite import Rule, keyword, rewrite
 from tfmagic.analysis.taint import roots
 from tfmagic.analysis.tapes import Heard, heard
-from tfmagic.model import Gradient, GradientCall, Line, Op, Recording
+from tfmagic.model import Gradient, GradientCall, Line, Op, Recording, Repair
 
-__all__ = ["FixContext", "Repair"]
-
-
-@dataclass(frozen=True, slots=True)
-class Repair:
-    """Code in place of the lines ``first`` to ``last`` of a cell."""
-
-    text: str
-    cell: int
-    first: int
-    last: int
+__all__ = ["FixContext"]
 
 
 @dataclass(frozen=True)

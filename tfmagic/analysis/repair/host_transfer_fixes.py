@@ -6,9 +6,10 @@ import ast
 from collections.abc import Callable, Collection, Iterator
 
 from tfmagic.analysis.code import Code, Edits, dotted, must_be_whole, names_in, stored
-from tfmagic.analysis.repair.fix_context import FixContext, Repair
+from tfmagic.analysis.repair.fix_context import FixContext
 from tfmagic.analysis.repair.rewrite import called, grouped, keyword, rewrite
 from tfmagic.analysis.taint import is_numpy
+from tfmagic.model import Repair
 
 __all__ = ["stay"]
 

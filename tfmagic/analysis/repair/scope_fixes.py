@@ -6,8 +6,8 @@ import ast
 from collections.abc import Sequence
 
 from tfmagic.analysis.code import Code, Edits, dotted, names_in, stored
-from tfmagic.analysis.repair.fix_context import FixContext, Repair
-from tfmagic.model import Op
+from tfmagic.analysis.repair.fix_context import FixContext
+from tfmagic.model import Op, Repair
 
 __all__ = ["onto_the_tape"]
 

@@ -10,9 +10,9 @@ from functools import partial
 
 from tfmagic.analysis.code import Code, Edits, code_of, dotted, stored
 from tfmagic.analysis.dependence import largest
-from tfmagic.analysis.repair.fix_context import FixContext, Repair
+from tfmagic.analysis.repair.fix_context import FixContext
 from tfmagic.analysis.repair.rewrite import Rule, called, grouped, keyword, rewrite
-from tfmagic.model import Op
+from tfmagic.model import Op, Repair
 
 __all__ = [
     "differentiable",

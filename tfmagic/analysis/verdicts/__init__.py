@@ -14,13 +14,15 @@ from functools import cached_property
 
 from tfmagic.analysis.dependence import DependenceGraph, Finding
 from tfmagic.analysis.inlined import opened
-from tfmagic.analysis.repair import FixContext, Repair, repair
+from tfmagic.analysis.notation import number
+from tfmagic.analysis.repair import FixContext, candidates
 from tfmagic.analysis.verdicts.none import NoneRules
 from tfmagic.analysis.verdicts.notfinite import NotFiniteRules
 from tfmagic.analysis.verdicts.warning import warning
 from tfmagic.analysis.verdicts.zero import ZeroRules
 from tfmagic.language import Message
-from tfmagic.model import Gradient, GradientCall, Line, Recording, Verdict
+from tfmagic.model import Gradient, GradientCall, Line, Recording, Repair, Verdict
+from tfmagic.model.verdict import ZERO
 
 __all__ = ["judged"]
 
@@ -83,6 +85,8 @@ class _Inner:
         return replace(found, op=op, ops=tuple(ops))
 
 
+#: What is wrong though the target has a stationary point there.
+_THOUGH_STATIONARY = ("zero_input", "custom_gradient", "clipped", "underflow")
 #: Ops by which a shape is given on purpose, so that two of them broadcast.
 _SHAPED = ("ExpandDims", "Reshape", "StridedSlice", "Transpose", "Squeeze")
 
@@ -97,7 +101,7 @@ class _Judge:
         self._none = NoneRules(self._ways)
         self._zero = ZeroRules(self._ways)
         self._not_finite = NotFiniteRules(self._ways)
-        self._repairs: dict[tuple[int | None, str, str, str], Repair | None] = {}
+        self._repairs: dict[tuple[int | None, str, str, str], tuple[Repair, ...]] = {}
         self._warned: dict[tuple[int | None, str, str], Finding] = {}
 
     def broke_off(self, call: GradientCall) -> bool:
@@ -126,7 +130,6 @@ class _Judge:
             "op": self._recording.ops[finding.op].title if finding.op is not None else "",
             **dict(finding.values),
         }
-        mended = self._repair(call, gradient, finding, line) if worded else None
         advice = f"verdict.{finding.words or finding.code}_repair"
         return Verdict(
             code=finding.code,
@@ -137,21 +140,20 @@ class _Judge:
             op=finding.op,
             path=tuple(self._recording.ops[i].type for i in path),
             said=Message.of(f"verdict.{_worded(finding, gradient)}", **values),
-            mended="" if mended is None else mended.text,
-            advice=Message.of(advice, **values) if worded and mended is None else None,
+            advice=Message.of(advice, **values) if worded else None,
             ops=path,
-            replaces=(0, 0) if mended is None else (mended.first, mended.last),
-            cell=0 if mended is None else mended.cell,
+            evidence=_evidence(gradient) if worded else (),
+            candidates=self._candidates(call, gradient, finding, line) if worded else (),
         )
 
-    def _repair(
+    def _candidates(
         self, call: GradientCall, gradient: Gradient, finding: Finding, line: Line | None
-    ) -> Repair | None:
-        """The repair, worked out once for each line of a loop."""
+    ) -> tuple[Repair, ...]:
+        """The repairs to try, worked out once for each line of a loop."""
         key = (call.line, gradient.source, gradient.place, finding.code)
         if key not in self._repairs:
             scene = FixContext(self._ways, call, gradient, finding, line)
-            self._repairs[key] = repair(scene)
+            self._repairs[key] = candidates(scene)
         return self._repairs[key]
 
     def _path(self, call: GradientCall, gradient: Gradient, finding: Finding) -> tuple[int, ...]:
@@ -179,12 +181,31 @@ class _Judge:
             hidden = self._none.hidden(call, gradient) if says_zero else None
             if hidden is not None:
                 return hidden
-            return self._not_finite.before(call, gradient) or self._zero.finding(call, gradient)
+            found = self._not_finite.before(call, gradient) or self._zero.finding(call, gradient)
+            return found if call.zeros else self._as_shown(gradient, found)
         spoilt = self._not_finite.target(call)
         if spoilt is not None:
             return spoilt
         found = self._there(call, gradient)
         return found if found.code != "ok" else self._spread(call) or found
+
+    def _as_shown(self, gradient: Gradient, found: Finding) -> Finding:
+        """What was found about a gradient of zero, unless moving the source showed otherwise."""
+        probe = gradient.probe
+        kind = probe.kind if probe is not None else "unclear"
+        if kind == "imaginary":
+            return replace(found, code="flat_op", words="imaginary_only")
+        flat = kind == "bottom" and found.words == "flat_here"
+        if flat or (kind == "stationary" and found.code not in _THOUGH_STATIONARY):
+            return Finding("ok")
+        wrong = found.code in ("ok", *ZERO) and found.code != "underflow"
+        if wrong and kind == "slope":
+            return Finding("not_known", op=found.op, words="not_known_slope")
+        if found.code == "ok" and probe is not None and kind in ("plateau", "constant"):
+            if probe.op is not None:
+                return self._zero.stopped_at(self._recording.ops[probe.op], gradient)
+            return Finding("not_known", op=found.op, words=f"not_known_{kind}")
+        return found
 
     def _spread(self, call: GradientCall) -> Finding | None:
         """An op on the way to the target that set every element against every other, which
@@ -235,6 +256,18 @@ class _Judge:
         if line is None and finding.op is not None:
             line = self._recording.ops[finding.op].line
         return self._recording.lines[line] if isinstance(line, int) else line
+
+
+def _evidence(gradient: Gradient) -> tuple[Message, ...]:
+    """The experiments behind a verdict."""
+    probe = gradient.probe
+    if probe is None or probe.kind == "unclear":
+        return ()
+    values = {"moved": number(probe.moved, 3), "change": number(probe.change, 3)}
+    said = Message.of(
+        f"verdict.probe_{probe.kind}", source=gradient.source, target=gradient.target, **values
+    )
+    return (said,)
 
 
 def _worded(finding: Finding, gradient: Gradient) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tfmagic.analysis.dependence import DependenceGraph, Finding, largest
+from tfmagic.analysis.dependence import FLOATS, DependenceGraph, Finding, largest
 from tfmagic.model import Gradient, Op, Stats
 
 __all__ = ["ConstantRules"]
@@ -33,6 +33,15 @@ class ConstantRules:
         for op in way:
             if op.type == "Mean" and self._of_one(op) and self._taken_off(op, way):
                 return Finding("cancelled", op=op.index, words="one_alone")
+        return None
+
+    def batch_of_one(self, made: Sequence[Op]) -> Finding | None:
+        """A mean over a batch of one row that is taken off that row, as a normalisation does."""
+        for op in made:
+            given = self._ways.recording.tensors[op.inputs[0]].shape if op.inputs else None
+            first = bool(given) and len(given or ()) > 1 and (given or (0,))[0] == 1
+            if op.type == "Mean" and first and self._of_one(op) and self._taken_off(op, made):
+                return Finding("batch_statistics", op=op.index, words="batch_of_one")
         return None
 
     def _same(self, one: int, other: int) -> bool:
@@ -62,14 +71,22 @@ class ConstantRules:
     def emptied(self, op: Op, moving: set[int]) -> Op | None:
         """The op that left no element of what the source led to, where ``op`` was given none."""
         recording, found = self._ways.recording, None
-        given = [t for t in op.inputs if t in moving]
-        while given and all(_count(recording.tensors[t].shape) == 0 for t in given):
-            maker = recording.tensors[given[0]].op
+        given, empty = list(op.inputs), self._nothing(op.inputs, moving)
+        while empty and (found is not None or len(empty) == len(self._moving(given, moving))):
+            maker = recording.tensors[empty[0]].op
             if maker is None:
                 break
             found = recording.ops[maker]
-            given = [t for t in found.inputs if t in moving]
+            empty = self._nothing(found.inputs, moving)
         return found
+
+    def _moving(self, tensors: Sequence[int], moving: set[int]) -> list[int]:
+        floats = self._ways.recording.tensors
+        return [t for t in tensors if t in moving and floats[t].dtype.startswith(FLOATS)]
+
+    def _nothing(self, tensors: Sequence[int], moving: set[int]) -> list[int]:
+        shapes = self._ways.recording.tensors
+        return [t for t in self._moving(tensors, moving) if _count(shapes[t].shape) == 0]
 
     def centred(self, way: Sequence[Op], gradient: Gradient) -> Finding | None:
         """Where a mean is taken off, and the two shares of the gradient are the same but for

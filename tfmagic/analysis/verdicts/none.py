@@ -456,10 +456,19 @@ class NoneRules:
         own = (op.index for op in self._recording.backward if op.call == call.index)
         return next(own, len(self._recording.ops))
 
+    def _asked_names(self, call: GradientCall) -> set[str]:
+        """The names in the line of the call: the target may be known by another."""
+        line = self._recording.lines[call.line] if call.line is not None else None
+        code = code_of(self._recording.cells[line.cell].source) if line is not None else None
+        statement = code.statement(line.number) if code is not None and line is not None else None
+        return names_in(statement) if statement is not None else set()
+
     def _decided(self, call: GradientCall, at: Line) -> bool:
         """Whether what the target was made of stands under the condition on this line."""
         code = code_of(self._recording.cells[at.cell].source)
-        statement = code.statement(at.number)
+        tests = [n for n in code.of(ast.stmt) if isinstance(n, (ast.If, ast.While))]
+        here = [n for n in tests if n.test.lineno <= at.number <= (n.test.end_lineno or 0)]
+        statement = here[-1] if here else code.statement(at.number)
         if statement is None:
             return False
         under = range(at.number, (statement.end_lineno or at.number) + 1)
@@ -472,7 +481,7 @@ class NoneRules:
         if any(p.cell == at.cell and p.number in under for p in places):
             return True
         made = set().union(*(stored(part) for part in (*statement.body, *statement.orelse)))
-        if made.intersection(call.targets):
+        if made.intersection((*call.targets, *self._asked_names(call))):
             return True
         readers = (code.statement(p.number) for p in places if p.cell == at.cell)
         return any(made & names_in(reader) for reader in readers if reader is not None)

@@ -47,8 +47,9 @@ class NotFiniteRules:
         made = ways.ancestors(call)
         for op in made:
             if not self._finite(op.outputs) and self._finite(op.inputs):
-                code = "domain_edge" if op.type in _EDGED else "overflow"
-                return Finding(code, op=op.index, words="bad_target", way=(op.index,))
+                if op.type in _EDGED:
+                    return Finding("domain_edge", op=op.index, words="bad_target", way=(op.index,))
+                return Finding("overflow", op=op.index, way=(op.index,))
         return Finding("nan_input", op=made[0].index if made else None, way=())
 
     def _finite(self, tensors: Sequence[int]) -> bool:
@@ -134,6 +135,8 @@ class NotFiniteRules:
     def _thrown_away(self, op: Op, way: Sequence[Op]) -> bool:
         """Whether a ``tf.where`` after the op threw some of its elements away: their
         incoming gradient is zero, and the target is finite all the same."""
+        if not self._finite(way[-1].outputs):
+            return False
         after = set(op.outputs)
         chosen = False
         for other in way:

@@ -6,6 +6,7 @@ A zero is no fault where it is the truth: at a minimum the slope is zero.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tfmagic.analysis.custom import answering_line
 from tfmagic.analysis.dependence import (
@@ -61,13 +62,6 @@ _CARRIED = {
     "Neg",
 }
 _CHOOSES = {"SelectV2", "Select"}
-#: Ops that have a stationary point: a zero slope there is what is looked for.
-_STATIONARY = {
-    "Square", "SquaredDifference", "Pow", "Abs", "L2Loss", "Cos", "Sin", "Cosh", "Sqrt",
-    "SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits", "ComplexAbs", "Gelu",
-    "Log", "Log1p", "Exp", "Lgamma", "Xlogy", "Acos", "Asin", "Atan2", "Reciprocal", "Rsqrt",
-    "LogSoftmax",
-}  # fmt: skip
 _LINEAR = {
     "AddV2", "Add", "AddN", "Sub", "Neg", "Sum", "Mean", "Identity", "Reshape", "Squeeze",
     "ExpandDims", "Transpose", "BiasAdd", "Cast", "BroadcastTo", "IdentityN", "ReadVariableOp",
@@ -99,6 +93,9 @@ class ZeroRules:
         ways = self._ways
         reach = ways.reach(gradient, ways.ancestors(call), backward=ways.deep(call))
         way, moving = ways.way(call, gradient), reach.any
+        alone = self._constant.batch_of_one(ways.ancestors(call))
+        if alone is not None:
+            return alone
         if not way and (decides := self._decides(gradient)) is not None:
             return Finding("disconnected", op=decides, words="only_decides")
         last = self._last_alive(call, way, reach)
@@ -107,7 +104,21 @@ class ZeroRules:
             found = found or self._sum(way, gradient, moving)
         else:
             found = self._why(last, self._passing(call, last, reach)[0], moving, way)
+            found = replace(found, op=last.index) if found.code == "ok" else found
         return found if found.code != "ok" else self._constant.finding(way, moving) or found
+
+    def stopped_at(self, op: Op, gradient: Gradient) -> Finding:
+        """The op past which nothing moved when the source was: what it does to that."""
+        recording, own = self._ways.recording, self._ways.own(gradient)
+        floats = [t for t in op.inputs if recording.tensors[t].dtype.startswith(FLOATS)]
+        zeros = [t for t in floats if all_zero(self._ways.stats(t)) and t not in own]
+        if op.type in _PRODUCTS and zeros:
+            return Finding("zero_input", op=op.index)
+        if op.type in _MOVES:
+            return self._passed_over(op)
+        return Finding(
+            self._cut(op) or "flat_op", op=op.index, words="" if self._cut(op) else "flat_here"
+        )
 
     def _decides(self, gradient: Gradient) -> int | None:
         """The first op that makes a truth value of what the source leads to: a condition."""
@@ -206,8 +217,6 @@ class ZeroRules:
             return found
         floats = [t for t in op.inputs if recording.tensors[t].dtype.startswith(FLOATS)]
         zeros = [t for t in floats if all_zero(ways.stats(t))]
-        if op.type in _STATIONARY:
-            return self._killed(zeros, moving) or Finding("ok")
         if op.type in _MOVES:  # no factors: what it took came from elsewhere
             return self._passed_over(op)
         if any(t not in moving for t in zeros):  # a factor that the source cannot move

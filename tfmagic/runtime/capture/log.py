@@ -17,6 +17,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from tfmagic.analysis.dependence import FLOATS
 from tfmagic.model.derivative import Check, Hessian, Histogram, Jacobian
+from tfmagic.model.verdict import Probe
 from tfmagic.runtime import private
 from tfmagic.runtime.capture.snapshot import Snapshot, Taken, take
 from tfmagic.runtime.capture.structure import leaves
@@ -349,7 +350,8 @@ class Log:
     of the sources in it.  ``metrics`` are variables that a name of the user's finds in a Keras
     metric.  ``compiled`` are the traced functions that told of their inside, ``untapped`` those
     that ran as they are, with the reason.  ``traces`` are the tracings, ``frozen`` what they fixed
-    for good.  ``progress`` is told of every step of a training.  ``made`` is
+    for good.  ``progress`` is told of every step of a training.
+    ``probes`` stand with their call and the place of the source in it.  ``made`` is
     for :meth:`makers`, which has met so many entries.
     """
 
@@ -377,6 +379,7 @@ class Log:
     rebound: dict[str, tuple[str, int]] = field(default_factory=dict)
     jacobians: list[tuple[int, tuple[int, ...], Jacobian]] = field(default_factory=list)
     hessians: list[tuple[int, tuple[int, ...], Hessian]] = field(default_factory=list)
+    probes: dict[tuple[int, int], Probe] = field(default_factory=dict)
     compiled: dict[str, CompiledFunction] = field(default_factory=dict)
     untapped: dict[str, str] = field(default_factory=dict)
     traces: list[TraceNote] = field(default_factory=list)

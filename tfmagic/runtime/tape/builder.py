@@ -53,6 +53,9 @@ from tfmagic.runtime.tape.inner_gradients import inner_verdicts
 from tfmagic.runtime.tape.lines import Lines
 from tfmagic.runtime.tape.runs import compiled_runs
 
+#: Characters of an exception's text that are kept.
+_MESSAGE = 2000
+
 
 class Failed(NamedTuple):
     """The exception that ended a run, without the frames that a traceback keeps alive."""
@@ -68,7 +71,13 @@ class Failed(NamedTuple):
         while trace is not None:
             places.append((trace.tb_frame.f_code, trace.tb_lineno))
             trace = trace.tb_next
-        return cls(type(error).__name__, str(error)[:2000], tuple(places))
+        text = str(error)  # what is the matter stands at the end of TensorFlow's long ones
+        text = (
+            text
+            if len(text) <= _MESSAGE
+            else f"{text[: _MESSAGE // 2]}\n…\n{text[-_MESSAGE // 2 :]}"
+        )
+        return cls(type(error).__name__, text, tuple(places))
 
 
 @dataclass(slots=True)
@@ -588,6 +597,7 @@ class RecordingBuilder:
             frozen=leaf.frozen,
             check=_at(call.checks, position),
             histogram=_at(call.histograms, position),
+            probe=self._log.probes.get((call.index, position)),
         )
 
     def _source_tensors(self, call: Call, leaf: Leaf) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from tfmagic.analysis.learning import explained
 from tfmagic.analysis.runs import eager_runs
 from tfmagic.analysis.tracing import remarks
 from tfmagic.analysis.verdicts import judged
+from tfmagic.analysis.verdicts.beside import beside
 from tfmagic.language import Message
 from tfmagic.model import GradientCall, Recording
 from tfmagic.runtime.capture.log import Call, Entry, Log
@@ -39,7 +40,7 @@ class IncrementalBuilder:
         self._entries, self._calls = settled.entries, settled.calls
         found = self._finisher.recording(settled, seconds=seconds, failure=failure, notes=notes)
         told = judged(found, self._judged)
-        wrong = (*told.remarks, *remarks(told))
+        wrong = (*told.remarks, *beside(told), *remarks(told))
         told = replace(told, runs=(*told.runs, *eager_runs(told)), remarks=wrong)
         told = replace(told, runs=tuple(explained(told, run) for run in told.runs))
         self._judged = told.gradients
@@ -73,6 +74,7 @@ def copied(log: Log, entries: Sequence[Entry] = (), calls: Sequence[Call] = ()) 
         rebound=log.rebound,
         jacobians=log.jacobians,
         hessians=log.hessians,
+        probes=log.probes,
         compiled=log.compiled,
         untapped=log.untapped,
         traces=list(log.traces),

@@ -54,8 +54,9 @@ class Lines:
         """The innermost line of a place, and all its frames, outermost first."""
         known = self._places.get(id(place))
         if known is None:
+            running = place[-1][0].co_filename if place else ""
             frames = tuple(
-                Frame(_function_name(code), self.of(code, number))
+                Frame(_function_name(code), self.at(_now(code.co_filename, running), number))
                 for code, number in reversed(place)
             )
             known = self._places[id(place)] = (frames[-1].line if frames else None), frames
@@ -67,6 +68,14 @@ class Lines:
                 len(self._cells), self._label(filename), source_of(filename)
             )
         return self._cells[filename]
+
+
+def _now(filename: str, running: str) -> str:
+    """The file that a line stands in: of a cell that ran before, word for word, AutoGraph may
+    still hold the code that it converted then."""
+    if filename == running or not (source := source_of(running)):
+        return filename
+    return running if source_of(filename) == source else filename
 
 
 def _function_name(code: CodeType) -> str:

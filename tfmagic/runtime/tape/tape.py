@@ -31,13 +31,16 @@ from tfmagic.runtime.autodiff.inner_calls import look_into
 from tfmagic.runtime.autodiff.opened_calls import open_calls
 from tfmagic.runtime.autodiff.second_order import product
 from tfmagic.runtime.capture.gc_throttle import off
-from tfmagic.runtime.capture.log import Log
+from tfmagic.runtime.capture.log import Call, Log
 from tfmagic.runtime.capture.names import in_metric, key_of, walk
 from tfmagic.runtime.capture.recorder import BUDGET, Recorder
 from tfmagic.runtime.capture.structure import leaves
 from tfmagic.runtime.compiled.tracing import noticed_tracing
 from tfmagic.runtime.compiled.twin import running_twins
 from tfmagic.runtime.devices import placing
+from tfmagic.runtime.experiments.probes import probe_zeros
+from tfmagic.runtime.experiments.repairs import Trials
+from tfmagic.runtime.experiments.rerun import Scope, before_cell
 from tfmagic.runtime.tape.builder import Failed, RecordingBuilder
 from tfmagic.runtime.tape.derivatives import Depth, deepen
 from tfmagic.runtime.tape.follow import Course, Follower
@@ -104,7 +107,7 @@ class Tape:
             keep=keep,
             eager=eager,
             listeners=() if eager else (running_twins, noticed_tracing),
-            answered=open_calls,
+            answered=_looked_into,
             default_device=placing.default,
         )
         self.log.rebound.update(rebound or {})
@@ -114,6 +117,9 @@ class Tape:
         self._notes = [Message("tape.eager")] if eager else []
         self._account = IncrementalBuilder(label)
         self._began = _Began()
+        self._before: dict[str, Any] = {}
+        self._scope: Scope | None = None
+        self._trials = Trials()
 
     # -- the run ----------------------------------------------------------------
 
@@ -128,7 +134,9 @@ class Tape:
     def start(self) -> None:
         """Record from now on; what was recorded before is kept."""
         self._recording = None
-        self._recorder.names_in(self._namespace())
+        namespace = self._namespace()
+        self._scope, self._before = None, before_cell(namespace)
+        self._recorder.names_in(namespace)
         self._recorder.start()
 
     def next_cell(self) -> None:
@@ -143,7 +151,21 @@ class Tape:
         self.log.progress = None
         self._failure = None if error is None else Failed.of(error)
         self._recording = None
+        self._scope = self._scope_of_trials() if self.log.calls else None
+        self._before = {}
         self._learn_names()
+
+    def _scope_of_trials(self) -> Scope:
+        """What a repair needs to be tried: the names that the recorded lines speak of."""
+        namespace, words = self._namespace(), self._recorder.words()
+        variables = (record.ref() for record in self.log.variables.values())
+        held = tuple(v for v in variables if v is not None)
+        return Scope({n: namespace[n] for n in words & namespace.keys()}, self._before, held)
+
+    def forget_names(self) -> None:
+        """Let go of what was held so that repairs can be tried, once they have been."""
+        if self._recording is not None:
+            self._scope = None
 
     def _learn_names(self) -> None:
         """Give each tensor and variable a name, in the words of the recorded lines if they
@@ -223,7 +245,9 @@ class Tape:
         )
         if not self._released:
             self._account = kept
-        return found
+        if self._recorder.listening:
+            return found
+        return self._trials.tried(found, self._scope, self._recorder.seconds)
 
     def finished(self, log: Log) -> Recording:
         """The recording of a settled ``log`` of this run."""
@@ -352,7 +376,7 @@ class Tape:
                 )
         finally:
             recorder.stop()
-        open_calls(self.log, call, recorder.whole)
+        _looked_into(self.log, call, recorder.whole)
         return call.result
 
     def asked_before(self, target: Any, source: Any) -> tuple[int, int] | None:
@@ -432,6 +456,12 @@ class Tape:
                 )
             if key not in made:
                 raise OptionError("tape.target_not_here", given=wish.target_name)
+
+
+def _looked_into(log: Log, call: Call, whole: int) -> None:
+    """What an answer leaves open is looked into while the tensors are there."""
+    open_calls(log, call, whole)
+    probe_zeros(log, call)
 
 
 #: The tape that a recording came from, for as long as the tape lives.

@@ -15,6 +15,7 @@ from tfmagic.errors import OptionError
 from tfmagic.model.bench import Bench, Remark, Timing
 from tfmagic.runtime import private
 from tfmagic.runtime.capture.interrupts import Carried, by_handler
+from tfmagic.runtime.capture.unnoticed import Silence, random_state
 from tfmagic.runtime.timer.interference import Watch
 from tfmagic.runtime.timer.machine import machine
 from tfmagic.runtime.timer.memory import MEMORY_ERRORS, peak_memory, will_fit
@@ -23,12 +24,7 @@ from tfmagic.runtime.timer.ops import op_times
 from tfmagic.runtime.timer.place import TimedDevice, resolve
 from tfmagic.runtime.timer.reachability import reached
 from tfmagic.runtime.timer.schedule import Clock, Plan, take_turns
-from tfmagic.runtime.timer.state_restore import (
-    Births,
-    Silence,
-    random_state,
-    variables_restored,
-)
+from tfmagic.runtime.timer.state_restore import Births, variables_restored
 from tfmagic.runtime.timer.statement import Subject
 from tfmagic.runtime.timer.variant import (
     How,
