@@ -191,6 +191,8 @@ def layer_line(recording: Recording, run: Run, layer: str) -> tuple[int, str]:
         for node, name, text in _calls(recording)
         if re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower() == stem(layer)
     ]
+    if layer not in alike:
+        return run.line_number, ""
     if len(called) == len(alike):
         return called[alike.index(layer)]
     mine = dict(run.layers).get(layer, ())

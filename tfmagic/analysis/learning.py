@@ -73,8 +73,8 @@ def _causes(recording: Recording, run: Run) -> Iterator[Verdict]:
     by_graph = [t for t in run.trials if t.own and _wins(recording, run, t)]
     own = next((t for t in run.trials if t.change == "as_it_is"), None)
     by_steps = list(_other_steps(recording, run, own)) if own is not None else []
-    best = min((_ratio(t, t.own) for t in by_graph), default=1.0)
-    if own is not None and by_steps:
+    if own is not None and by_steps and by_graph:
+        best = min(_ratio(t, t.own) for t in by_graph)
         # of changes that do about as well it is that of the graph, which tells more
         by_steps = [t for t in by_steps if _ratio(t, own.losses) < 0.3 * best]
     if by_steps and own is not None:
@@ -109,7 +109,7 @@ def _begins(recording: Recording, run: Run) -> bool:
 
 def _ratio(trial: Trial, own: Sequence[float]) -> float:
     last, was = _ends(trial.losses)[1], _ends(own)[1]
-    return last / was if was > 0 and np.isfinite(was) else 1.0
+    return last / was if was > 0 else 1.0
 
 
 def _wins(recording: Recording, run: Run, trial: Trial) -> bool:
