@@ -31,9 +31,15 @@ _NEARLY, _FAR = 0.9, 0.3
 _WELL = 0.4
 #: A loss that keeps this share of its first value has hardly fallen.
 _HARDLY = 0.9
+#: A loss that is as many times its first value has risen.
+_ROSE = 1.5
+#: Weights that moved by less than this share of themselves in all steps have not moved.
+_UNMOVED = 0.02
 #: As many steps must there be before it is asked why nothing was learned, and before the rate is
 #: called too low.
 _FEWEST, _LONG = 8, 32
+#: Steps before it is said that a loss does not fall and nobody knows why.
+_PATIENT = 40
 #: Layers or variables that are named.
 _NAMES = 3
 
@@ -92,7 +98,7 @@ def _causes(recording: Recording, run: Run) -> Iterator[Verdict]:
         yield _told(recording, run, own, own)
     elif by_steps or by_graph or run.first_bad is not None or not _begins(recording, run):
         return
-    elif run.steps >= _LONG and last >= _STAYED * first > 0:
+    elif run.steps >= _PATIENT and last >= _STAYED * first > 0:
         values = (("n", str(len(run.trials) - 1)),)
         yield Verdict("not_known", run.target or "loss", "", values=values)
 
@@ -139,18 +145,23 @@ def _other_steps(recording: Recording, run: Run, own: Trial) -> Iterator[Trial]:
     """The trials of other rates, signs and scales that learn where the run did not."""
     begin, whole = _ends(run.loss)
     same, flat = _ends(own.losses)[1], whole > _HARDLY * begin and _begins(recording, run)
+    unmoved = own.value < _UNMOVED
     for trial in run.trials:
         first, last = _ends(trial.losses)
+        turned = trial.change == "rate" and trial.value < 0
+        if turned and whole > _ROSE * begin and last < _STAYED * first:
+            yield trial  # uphill as it was, downhill with the sign turned
+            continue
         if trial.change not in ("rate", "standardised") or last >= _LEARNT * first:
             continue
         if not last < _BEATS * min(whole, same):
             continue
-        # a run that falls, or is short, may be but slow
+        # a run that falls, or is short, or moves its weights, may be but slow
         faster = trial.change == "rate" and trial.value > 1
         if trial.change == "standardised":
             if last < _FAR * whole or (stalled(run) and run.steps >= _LONG):
                 yield trial
-        elif stalled(run) and (not faster or (flat and run.steps >= _LONG)):
+        elif stalled(run) and (not faster or (flat and run.steps >= _LONG and unmoved)):
             yield trial
 
 

@@ -7,6 +7,7 @@ compiled graph.  The user's variables are not touched, and none of their Python 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,7 +85,10 @@ def _tried(kept: KeptSteps, until: float, stalled: bool) -> Iterator[Trial]:
             yield _trial(course, "standardised", float(place))
         # steps that leave the weights where they were ask for larger ones, all others for smaller
         still = own.value < _UNMOVED or np.ptp(own.losses) < _STILL * abs(own.losses[0])
-        for rate in (_FASTER if still else _RATES) if stalled else ():
+        rates = _FASTER if still else _RATES
+        if 0 < own.value < _UNMOVED:  # what would move the weights by about themselves
+            rates = tuple(dict.fromkeys((10.0 ** round(-math.log10(own.value)), *rates)))
+        for rate in rates if stalled else ():
             if perf_counter() > until:
                 return
             yield _trial(course, "rate", rate)
